@@ -1,0 +1,24 @@
+/*
+ * Access tokens: HS256 JWTs made and verified here, and the check that their
+ * session still lives. The verifier refuses everything that is not exactly
+ * what the maker writes (specification: docs, "Tokens").
+ *
+ * Thread: any, with its own services.
+ */
+#ifndef AUTH_ACCESS_H
+#define AUTH_ACCESS_H
+
+#include "base/errors.h"
+
+struct request;
+
+/*
+ * Authenticates `Authorization: Bearer …` and the session behind it, and
+ * fills req->who. ERR_TOKEN_MISSING, ERR_TOKEN_EXPIRED, ERR_TOKEN_INVALID,
+ * ERR_SESSION_REVOKED; ERR_UNAVAILABLE when neither Redis nor Postgres can
+ * tell whether the session lives. One Redis round trip for a warm session,
+ * one Postgres round trip more for a cold one.
+ */
+enum err access_authenticate(struct request *req) MUST_CHECK;
+
+#endif

@@ -1,0 +1,27 @@
+/*
+ * Time. The monotonic clock is for durations and deadlines, the wall clock
+ * for ids and log lines only: what is stored takes its time from Postgres.
+ *
+ * Thread: any.
+ */
+#ifndef BASE_CLOCK_H
+#define BASE_CLOCK_H
+
+#include <stdint.h>
+
+/* Microseconds of CLOCK_MONOTONIC. */
+uint64_t clock_mono_us(void);
+
+/* Milliseconds of CLOCK_MONOTONIC. */
+uint64_t clock_mono_ms(void);
+
+/* Milliseconds since 1970 of CLOCK_REALTIME. */
+uint64_t clock_wall_ms(void);
+
+/* The size of what clock_format writes, with its NUL. */
+#define CLOCK_TEXT 32
+
+/* Writes `wall_ms` as RFC 3339 UTC with milliseconds into `out`. */
+void clock_format(uint64_t wall_ms, char out[static CLOCK_TEXT]);
+
+#endif

@@ -1,0 +1,39 @@
+/*
+ * The table of errors.def as functions. Knows nothing of HTTP beyond the
+ * numbers that stand in the table.
+ */
+#include <assert.h>
+
+#include "base/errors.h"
+
+static const struct {
+	int status;
+	const char *code;
+	const char *sentence;
+} table[ERR__MAX] = {
+    [OK] = {200, "ok", "Done."},
+#define ERR(name, status, code, sentence) [ERR_##name] = {status, code, sentence},
+#include "base/errors.def"
+#undef ERR
+};
+
+int
+err_status(enum err e)
+{
+	assert(e < ERR__MAX);
+	return table[e].status;
+}
+
+const char *
+err_code(enum err e)
+{
+	assert(e < ERR__MAX);
+	return table[e].code;
+}
+
+const char *
+err_sentence(enum err e)
+{
+	assert(e < ERR__MAX);
+	return table[e].sentence;
+}

@@ -1,0 +1,126 @@
+/*
+ * A turn: one message of a user and the reply to it, from the moment both are
+ * in Postgres (the reply with status `streaming`) until the reply's end is
+ * committed. The front begins it, the relay lets the model fill it, the ledger
+ * finishes it; it is one heap object that changes threads by being pushed.
+ *
+ * Begin is one pipeline, one round trip, one commit: the conversation's row is
+ * locked and gives both messages their position, the messages and the running
+ * reply are inserted, the history for the context is read. Finish is a few
+ * statements that the ledger puts, many turns together, into one transaction.
+ *
+ * Ownership: whoever holds the pointer; turn_free frees everything in it.
+ */
+#ifndef CHAT_TURN_H
+#define CHAT_TURN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/errors.h"
+#include "base/id.h"
+#include "model/model.h"
+
+struct arena;
+struct json_object;
+struct pg_call;
+struct request;
+
+/* How a reply ended; stored as messages.status. */
+enum turn_status {
+	TURN_STREAMING,   /* not yet */
+	TURN_COMPLETE,    /* the model finished */
+	TURN_INTERRUPTED, /* the server had to stop; text so far is kept */
+	TURN_CANCELLED,   /* the user stopped it; text so far is kept */
+	TURN_FAILED,      /* the model failed; text so far is kept */
+};
+
+struct turn {
+	char user_id[ID_TEXT];
+	char session_id[ID_TEXT];
+	char conversation_id[ID_TEXT];
+	char user_message_id[ID_TEXT];
+	char message_id[ID_TEXT]; /* the reply's */
+	char request_id[64];
+	bool wants_stream; /* SSE; otherwise one JSON body at the end */
+	bool is_local;     /* natter-local: `prompt` holds its whole answer */
+
+	char model[128];   /* the model asked for */
+	struct buf prompt; /* the model request's JSON body; freed at the first
+			    * token, when no retry can follow */
+	int64_t prompt_estimate; /* tokens, estimated from the bytes sent */
+
+	/* Filled by the relay. */
+	struct buf text; /* the reply so far, clean UTF-8 */
+	enum turn_status status;
+	enum err error;  /* why it failed; OK otherwise */
+	enum model_finish finish;
+	struct model_usage usage;
+	char answered_by[64]; /* the model's own name for itself; "" unknown */
+	uint64_t began_us;    /* CLOCK_MONOTONIC at accept */
+	uint64_t first_us;    /* at the first token; 0 = none */
+	int attempts;         /* requests made to the model */
+
+	/* Filled by turn_stored after the commit. */
+	struct buf stored; /* the stored message as the API shows it, JSON */
+};
+
+/* What POST /conversations/{id}/messages asks for. Borrowed strings. */
+struct turn_ask {
+	const char *conversation_id; /* UUID */
+	const char *content;
+	const char *parent_id; /* UUID, or NULL: the conversation's newest leaf */
+	const char *model;     /* or NULL: the conversation's, then CHAT_MODEL */
+	const char *metadata;  /* JSON object, or NULL */
+	bool wants_stream;
+};
+
+/*
+ * Stores the user's message and the empty reply, reads the context, builds
+ * the model's request. ERR_NOT_FOUND: no such conversation (or parent) of this
+ * user; ERR_REPLY_IN_PROGRESS: the branch has a running reply
+ * (req->running_message names it) and nothing was stored. Thread: front.
+ */
+enum err turn_begin(struct request *req, const struct turn_ask *ask,
+    struct turn **out_turn) MUST_CHECK;
+
+/* The most statements that finishing one turn takes. */
+#define TURN_FINISH_CALLS 6
+
+/*
+ * Fills the calls that store the reply's end; returns how many. Strings are
+ * borrowed from the turn and from `a`. Idempotent in the database: a turn
+ * that is no longer `streaming` there is left alone. Thread: ledger.
+ */
+size_t turn_finish(struct turn *t, struct arena *a,
+    struct pg_call calls[static TURN_FINISH_CALLS]);
+
+/*
+ * Reads the results of those calls, after the commit, into t->stored.
+ * ERR_NOT_FOUND: the message was deleted meanwhile (its conversation or user
+ * went away), or another worker's sweep finished it first. Thread: ledger.
+ */
+enum err turn_stored(struct turn *t, const struct pg_call *calls, size_t n)
+    MUST_CHECK;
+
+/* The data of the `start` event: ids as JSON. */
+void turn_start_json(const struct turn *t, struct buf *out);
+
+/* The messages.status word of a status. */
+const char *turn_status_name(enum turn_status s);
+
+void turn_free(struct turn *t);
+
+/* This worker's life sign and the sweep of dead workers' replies. */
+#define TURN_WORKER_CALLS 2
+
+/*
+ * Fills the calls that say this worker lives and that end, as `interrupted`,
+ * the replies of workers not seen for 10 s. Run under no identity.
+ */
+size_t turn_worker_calls(const char *worker_id, struct arena *a,
+    struct pg_call calls[static TURN_WORKER_CALLS]);
+
+#endif

@@ -1,0 +1,68 @@
+/*
+ * What a handler answers. A short reply is status, headers and a body with
+ * Content-Length. A reply that goes on (a model's) carries a `turn` instead:
+ * the front thread hands it to the relay. Errors become problem documents
+ * (RFC 9457) here and nowhere else.
+ *
+ * Ownership: all memory is the request's arena, except `turn`. Thread: the
+ * request's.
+ */
+#ifndef HTTP_REPLY_H
+#define HTTP_REPLY_H
+
+#include <stddef.h>
+
+#include "base/errors.h"
+
+struct buf;
+struct json_object;
+struct request;
+struct turn;
+
+#define REPLY_HEADERS_MAX 24
+
+struct reply {
+	int status;
+	const char *content_type; /* NULL: no body */
+	const char *body;
+	size_t body_len;
+	struct {
+		const char *name;
+		const char *value;
+	} headers[REPLY_HEADERS_MAX];
+	size_t n_headers;
+	struct turn *turn; /* set: the relay answers; owned by who holds reply */
+};
+
+/* Answers `status` with the object, which is put (freed) here. */
+enum err reply_json(struct request *req, struct reply *rep, int status,
+    struct json_object *o) MUST_CHECK;
+
+/* Answers `status` without a body. */
+enum err reply_empty(struct reply *rep, int status);
+
+/* Adds a header; the strings must live as long as the request. */
+void reply_header(struct reply *rep, const char *name, const char *value);
+
+/*
+ * Turns `e` into a problem document: type, title, status, code, detail,
+ * request_id, and `field` or `message_id` where they are known; adds
+ * Retry-After to every 429 and 503, WWW-Authenticate to every 401.
+ */
+void reply_error(struct request *req, struct reply *rep, enum err e);
+
+/* The same document as text, for an `error` event of a stream. */
+void reply_problem(struct buf *out, enum err e, const char *detail,
+    const char *request_id);
+
+/*
+ * Appends the CGI head of the reply (Status, Content-Type, Content-Length,
+ * headers, X-Request-Id, Cache-Control: no-store unless set, blank line).
+ */
+void reply_head(struct buf *out, const struct reply *rep,
+    const char *request_id);
+
+/* The reason phrase of a status: "OK", "Not Found". */
+const char *reply_reason(int status);
+
+#endif

@@ -1,0 +1,68 @@
+/*
+ * Matching a path and method against a table of routes. A pattern is a path
+ * whose segments are literal or `{name}`; a `{name}` takes one non-empty
+ * segment. The table comes from api/routes.def; this file knows no handler.
+ *
+ * Thread: any; pure.
+ */
+#ifndef HTTP_ROUTE_H
+#define HTTP_ROUTE_H
+
+#include <stddef.h>
+
+#include "base/errors.h"
+#include "http/request.h"
+
+struct arena;
+struct reply;
+
+typedef enum err (*route_handler_fn)(struct request *req, struct reply *rep);
+
+/* Who may call a route. */
+enum route_access {
+	ACCESS_OPEN,  /* anybody */
+	ACCESS_USER,  /* a valid access token of a live session */
+	ACCESS_ADMIN, /* the same, role admin */
+};
+
+/* Which thread runs the handler. */
+enum route_thread {
+	ON_FRONT,  /* short: a few round trips */
+	ON_CHORES, /* slow: hashing, extraction, exports */
+};
+
+struct route {
+	enum http_method method;
+	const char *pattern;
+	route_handler_fn handler;
+	enum route_access access;
+	enum route_thread thread;
+	size_t body_max;  /* bytes; 0 = takes no body */
+	size_t arena_max; /* bytes that handling one request may allocate */
+};
+
+struct route_table {
+	const struct route *routes;
+	size_t n;
+};
+
+/*
+ * Finds the route. ERR_NO_ROUTE: no pattern fits the path;
+ * ERR_METHOD_NOT_ALLOWED: some do, `allow` then lists their methods
+ * ("GET, POST"). The ids are copied into the arena. HEAD is GET.
+ */
+enum err route_find(const struct route_table *table, struct request *req,
+    const char **out_allow) MUST_CHECK;
+
+/* The method of that name; HTTP_METHOD__MAX for an unknown one. */
+enum http_method route_method(const char *name);
+
+/*
+ * Percent-decodes the path of a request URI (up to '?') into the arena:
+ * ERR_BAD_REQUEST for bad encoding, NUL, an encoded slash, invalid UTF-8, or
+ * a path that does not begin with '/'.
+ */
+enum err route_decode_path(struct arena *a, const char *uri,
+    const char **out_path) MUST_CHECK;
+
+#endif

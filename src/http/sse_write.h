@@ -1,0 +1,21 @@
+/*
+ * Writing server-sent events (WHATWG HTML, 9.2) into a buffer.
+ *
+ * Thread: any; pure.
+ */
+#ifndef HTTP_SSE_WRITE_H
+#define HTTP_SSE_WRITE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct buf;
+
+/* Appends one event; `data` is one line (JSON). id 0 writes no id line. */
+void sse_write_event(struct buf *out, uint64_t id, const char *event,
+    const char *data, size_t n);
+
+/* Appends a comment line, which clients ignore: a heartbeat. */
+void sse_write_comment(struct buf *out, const char *text);
+
+#endif

@@ -1,0 +1,124 @@
+/*
+ * What every model looks like to the relay: a request to send and a parser for
+ * what comes back. `openai` speaks HTTP to any OpenAI-compatible server; the
+ * relay owns the transfer (curl_multi). `natter-local` needs no transfer.
+ *
+ * Thread: relay (parsing) and front (building); no I/O in here.
+ */
+#ifndef MODEL_MODEL_H
+#define MODEL_MODEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/errors.h"
+#include "model/sse_parse.h"
+
+/* One message of the prompt. Borrowed strings. */
+struct model_message {
+	const char *role; /* system, user, assistant, tool */
+	const char *content;
+};
+
+/* What to ask a model. Borrowed strings. */
+struct model_request {
+	const char *model;
+	const struct model_message *messages;
+	size_t n_messages;
+	long max_tokens; /* 0 = not sent */
+	const char *user; /* opaque end-user id (OpenAI's `user`), or NULL */
+};
+
+/* What a reply amounted to; -1 where the model did not say. */
+struct model_usage {
+	int64_t prompt_tokens;
+	int64_t completion_tokens;
+	int64_t cached_tokens;
+};
+
+enum model_finish {
+	MODEL_FINISH_NONE, /* not finished */
+	MODEL_FINISH_STOP,
+	MODEL_FINISH_LENGTH,
+	MODEL_FINISH_CONTENT_FILTER,
+	MODEL_FINISH_TOOL_CALLS,
+};
+
+/* "stop", "length", "content_filter", "tool_calls"; "" for none. */
+const char *model_finish_name(enum model_finish f);
+
+/*
+ * Reads one model's answer, whatever its bytes: an event stream, or plain
+ * JSON where a stream was asked for. Text is cleaned (valid UTF-8, no NUL)
+ * before it is handed on. Errors are found in the stream ({"error":…}).
+ */
+struct model_parser {
+	/* Called with each piece of text, in order. */
+	void (*on_text)(void *arg, const char *text, size_t n);
+	void *arg;
+
+	/* What is known so far. */
+	enum model_finish finish;
+	struct model_usage usage;
+	bool has_text;    /* some text was handed on */
+	bool has_done;    /* [DONE] or a whole plain answer was seen */
+	bool has_failed;  /* the server reported an error inside the answer */
+	unsigned long bad_lines; /* data lines that were not what they should be */
+	char model[64];   /* the model's name as the server gave it */
+	char error[256];  /* the server's error message, cleaned, for the log */
+
+	/* Private. */
+	enum { MODEL_BODY_UNKNOWN, MODEL_BODY_SSE, MODEL_BODY_JSON } body;
+	struct sse_parser sse;
+	struct buf plain; /* a plain JSON answer while it comes in */
+	char carry[4];    /* an incomplete UTF-8 tail between two deltas */
+	size_t n_carry;
+};
+
+/* `max_bytes` bounds one line, one event and a plain answer. */
+void model_parser_init(struct model_parser *p,
+    void (*on_text)(void *, const char *, size_t), void *arg,
+    size_t max_bytes);
+
+/* The Content-Type of the answer, before its bytes; NULL when unknown. */
+void model_parser_content_type(struct model_parser *p, const char *type);
+void model_parser_feed(struct model_parser *p, const char *bytes, size_t n);
+
+/*
+ * The transfer ended well. OK: a whole answer. ERR_MODEL_CUT: it stopped
+ * without a finish_reason and without [DONE]. ERR_MODEL_FAILED: an error
+ * inside, garbage, or nothing at all.
+ */
+enum err model_parser_end(struct model_parser *p) MUST_CHECK;
+void model_parser_free(struct model_parser *p);
+
+/* Appends the JSON body of POST {base}/chat/completions, streaming. */
+void openai_request_body(struct buf *out, const struct model_request *req);
+
+/*
+ * The error of a non-2xx answer's body: its message, cleaned and cut, into
+ * `out`, for the log.
+ */
+void openai_error_message(const char *body, size_t n, char *out, size_t size);
+
+/* May a request that got this HTTP status be tried again? (408 409 429 5xx) */
+bool model_status_is_transient(long status);
+
+/* What natter-local knows about the user who asks. */
+struct local_facts {
+	const char *username;
+	const char *question;
+	int64_t conversations;
+	int64_t messages;
+	int64_t first_ms; /* wall ms of the user's first message, 0 = none */
+};
+
+/* The name under which natter-local is asked for and stored. */
+#define LOCAL_MODEL "natter-local"
+
+/* Appends natter-local's answer. */
+void local_answer(struct buf *out, const struct local_facts *facts);
+
+#endif
