@@ -55,7 +55,7 @@ struct turn {
 	/* Filled by the relay. */
 	struct buf text; /* the reply so far, clean UTF-8 */
 	enum turn_status status;
-	enum err error;  /* why it failed; OK otherwise */
+	enum err error; /* why it failed; OK otherwise */
 	enum model_finish finish;
 	struct model_usage usage;
 	char answered_by[64]; /* the model's own name for itself; "" unknown */
@@ -69,19 +69,22 @@ struct turn {
 
 /* What POST /conversations/{id}/messages asks for. Borrowed strings. */
 struct turn_ask {
-	const char *conversation_id; /* UUID */
+	const char *conversation_id; /* UUID or short id */
 	const char *content;
-	const char *parent_id; /* UUID, or NULL: the conversation's newest leaf */
-	const char *model;     /* or NULL: the conversation's, then CHAT_MODEL */
-	const char *metadata;  /* JSON object, or NULL */
+	const char
+	    *parent_id;    /* UUID, or NULL: the conversation's newest leaf */
+	const char *model; /* or NULL: the conversation's, then CHAT_MODEL */
+	const char *metadata; /* JSON object, or NULL */
 	bool wants_stream;
 };
 
 /*
  * Stores the user's message and the empty reply, reads the context, builds
- * the model's request. ERR_NOT_FOUND: no such conversation (or parent) of this
- * user; ERR_REPLY_IN_PROGRESS: the branch has a running reply
- * (req->running_message names it) and nothing was stored. Thread: front.
+ * the model's request. ERR_NOT_FOUND: no such conversation of this user;
+ * ERR_INVALID_FIELD: content, model, or a parent_id that is no answer in this
+ * conversation; ERR_REPLY_IN_PROGRESS: the branch has a running reply
+ * (req->running_message names it, NULL when it kept changing). Nothing was
+ * stored then. Thread: front.
  */
 enum err turn_begin(struct request *req, const struct turn_ask *ask,
     struct turn **out_turn) MUST_CHECK;
@@ -102,8 +105,15 @@ size_t turn_finish(struct turn *t, struct arena *a,
  * ERR_NOT_FOUND: the message was deleted meanwhile (its conversation or user
  * went away), or another worker's sweep finished it first. Thread: ledger.
  */
-enum err turn_stored(struct turn *t, const struct pg_call *calls, size_t n)
-    MUST_CHECK;
+enum err
+turn_stored(struct turn *t, const struct pg_call *calls, size_t n) MUST_CHECK;
+
+/*
+ * Ends, as failed with `e`, a turn that was begun and that nobody will answer;
+ * the turn stays the caller's. One round trip; where that fails too, the
+ * reply stays `streaming` until a sweep. Thread: front.
+ */
+void turn_abandon(struct request *req, struct turn *t, enum err e);
 
 /* The data of the `start` event: ids as JSON. */
 void turn_start_json(const struct turn *t, struct buf *out);
