@@ -80,8 +80,7 @@ count_usage(const struct turn *t)
 }
 
 size_t
-turn_finish(struct turn *t, struct arena *a,
-    struct pg_call calls[static TURN_FINISH_CALLS])
+turn_finish(struct turn *t, struct arena *a, struct pg_call *calls)
 {
 	assert(t->status != TURN_STREAMING);
 	struct model_usage u = count_usage(t);
@@ -157,8 +156,8 @@ turn_start_json(const struct turn *t, struct buf *out)
 }
 
 size_t
-turn_worker_calls(const char *worker_id, struct arena *a,
-    struct pg_call calls[static TURN_WORKER_CALLS])
+turn_worker_calls(
+    const char *worker_id, struct arena *a, struct pg_call *calls)
 {
 	char host[HOST_MAX] = "";
 	if (gethostname(host, sizeof(host) - 1) != 0)
