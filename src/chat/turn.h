@@ -94,9 +94,10 @@ enum err turn_begin(struct request *req, const struct turn_ask *ask,
 
 /*
  * Fills the calls (room for TURN_FINISH_CALLS) that store the reply's end;
- * returns how many. Strings are
- * borrowed from the turn and from `a`. Idempotent in the database: a turn
- * that is no longer `streaming` there is left alone. Thread: ledger.
+ * returns how many. Strings are borrowed from the turn and from `a`.
+ * Idempotent in the database: a turn that is no longer `streaming` there is
+ * left alone. The turn must have ended: any status but TURN_STREAMING.
+ * Thread: ledger.
  */
 size_t turn_finish(struct turn *t, struct arena *a, struct pg_call *calls);
 
@@ -127,8 +128,9 @@ void turn_free(struct turn *t);
 #define TURN_WORKER_CALLS 2
 
 /*
- * Fills the calls (room for TURN_WORKER_CALLS) that say this worker lives and that end, as `interrupted`,
- * the replies of workers not seen for 10 s. Run under no identity.
+ * Fills the calls (room for TURN_WORKER_CALLS) that say this worker lives and
+ * that end, as `interrupted`, the replies of workers not seen for 10 s. Run
+ * under no identity, once before the first turn and then every few seconds.
  */
 size_t turn_worker_calls(
     const char *worker_id, struct arena *a, struct pg_call *calls);
