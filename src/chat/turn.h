@@ -48,14 +48,14 @@ struct turn {
 	bool is_local;     /* natter-local: `prompt` holds its whole answer */
 
 	char model[128];   /* the model asked for */
-	struct buf prompt; /* the model request's JSON body; freed at the first
-			    * token, when no retry can follow */
+	struct buf prompt; /* the model request's JSON body (natter-local: the
+			    * answer); freed once an answer has begun */
 	int64_t prompt_estimate; /* tokens, estimated from the bytes sent */
 
 	/* Filled by the relay. */
 	struct buf text; /* the reply so far, clean UTF-8 */
 	enum turn_status status;
-	enum err error;  /* why it failed; OK otherwise */
+	enum err error; /* why it failed; OK otherwise */
 	enum model_finish finish;
 	struct model_usage usage;
 	char answered_by[64]; /* the model's own name for itself; "" unknown */
@@ -65,15 +65,19 @@ struct turn {
 
 	/* Filled by turn_stored after the commit. */
 	struct buf stored; /* the stored message as the API shows it, JSON */
+	bool is_stored;    /* the commit is known to have happened */
+
+	void *owner; /* the relay's stream; nobody else looks at it */
 };
 
 /* What POST /conversations/{id}/messages asks for. Borrowed strings. */
 struct turn_ask {
 	const char *conversation_id; /* UUID */
 	const char *content;
-	const char *parent_id; /* UUID, or NULL: the conversation's newest leaf */
-	const char *model;     /* or NULL: the conversation's, then CHAT_MODEL */
-	const char *metadata;  /* JSON object, or NULL */
+	const char
+	    *parent_id;    /* UUID, or NULL: the conversation's newest leaf */
+	const char *model; /* or NULL: the conversation's, then CHAT_MODEL */
+	const char *metadata; /* JSON object, or NULL */
 	bool wants_stream;
 };
 
@@ -102,8 +106,8 @@ size_t turn_finish(struct turn *t, struct arena *a,
  * ERR_NOT_FOUND: the message was deleted meanwhile (its conversation or user
  * went away), or another worker's sweep finished it first. Thread: ledger.
  */
-enum err turn_stored(struct turn *t, const struct pg_call *calls, size_t n)
-    MUST_CHECK;
+enum err
+turn_stored(struct turn *t, const struct pg_call *calls, size_t n) MUST_CHECK;
 
 /* The data of the `start` event: ids as JSON. */
 void turn_start_json(const struct turn *t, struct buf *out);
