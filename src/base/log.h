@@ -34,10 +34,10 @@ int log_level_named(const char *name);
 void log_line(enum log_level level, const char *msg, int n_fields,
     const struct log_field *fields);
 
-#define log_with(level, msg, ...)                                              \
-	log_line((level), (msg),                                               \
-	    (int)(sizeof((struct log_field[]){__VA_ARGS__}) /                  \
-		  sizeof(struct log_field)),                                   \
+#define log_with(level, msg, ...)                             \
+	log_line((level), (msg),                              \
+	    (int)(sizeof((struct log_field[]){__VA_ARGS__}) / \
+		  sizeof(struct log_field)),                  \
 	    (struct log_field[]){__VA_ARGS__})
 
 /* Writes one line whose message is formatted; no fields. */
