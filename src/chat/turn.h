@@ -94,12 +94,13 @@ enum err turn_begin(struct request *req, const struct turn_ask *ask,
 #define TURN_FINISH_CALLS 6
 
 /*
- * Fills the calls that store the reply's end; returns how many. Strings are
+ * Fills the calls (room for TURN_FINISH_CALLS, zeroed) that store the reply's
+ * end; returns how many. Strings are
  * borrowed from the turn and from `a`. Idempotent in the database: a turn
  * that is no longer `streaming` there is left alone. Thread: ledger.
  */
 size_t turn_finish(struct turn *t, struct arena *a,
-    struct pg_call calls[static TURN_FINISH_CALLS]);
+    struct pg_call *calls);
 
 /*
  * Reads the results of those calls, after the commit, into t->stored.
@@ -121,10 +122,10 @@ void turn_free(struct turn *t);
 #define TURN_WORKER_CALLS 2
 
 /*
- * Fills the calls that say this worker lives and that end, as `interrupted`,
+ * Fills the calls (room for TURN_WORKER_CALLS) that say this worker lives and that end, as `interrupted`,
  * the replies of workers not seen for 10 s. Run under no identity.
  */
 size_t turn_worker_calls(const char *worker_id, struct arena *a,
-    struct pg_call calls[static TURN_WORKER_CALLS]);
+    struct pg_call *calls);
 
 #endif

@@ -4,6 +4,7 @@
  * it is committed. A client that has gone changes nothing of this.
  */
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -42,7 +43,7 @@ explain(struct stream *s, const char *why)
 {
 	if (s->why != NULL)
 		return;
-	strncpy(s->why_text, why, sizeof(s->why_text) - 1);
+	snprintf(s->why_text, sizeof(s->why_text), "%s", why);
 	s->why = s->why_text;
 }
 
