@@ -8,7 +8,6 @@
 #ifndef BASE_LOG_H
 #define BASE_LOG_H
 
-#include <stddef.h>
 #include <stdint.h>
 
 #include "base/errors.h"
@@ -22,14 +21,14 @@ struct log_field {
 	int64_t number;
 };
 
-/* A text field; NULL counts as "". */
+/* A field of text; NULL becomes "". */
 static inline struct log_field
 log_field_text(const char *key, const char *text)
 {
-	return (struct log_field){key, text == NULL ? "" : text, 0};
+	return (struct log_field){key, text ? text : "", 0};
 }
 
-#define LOG_TEXT(k, t)	 log_field_text((k), (t))
+#define LOG_TEXT(k, t)   log_field_text((k), (t))
 #define LOG_NUMBER(k, v) ((struct log_field){(k), NULL, (int64_t)(v)})
 
 /* Lines below `min` are dropped. Call before threads are made. */
