@@ -29,8 +29,8 @@ COMMENT ON FUNCTION auth.refresh_mac(bytea, bytea) IS
     'macB of a refresh token: it takes a key of the ring and the secret of the row.';
 
 -- Ends sessions of one user: p_only, or all but p_except, or (both NULL) all.
--- Tells which, and which access tokens of theirs may still be unexpired (they
--- live an hour at most), so that the caller can write tombstones.
+-- Tells which of them may still have an unexpired access token (those live an
+-- hour at most), and which tokens, so that the caller can write tombstones.
 CREATE OR REPLACE FUNCTION auth.sessions_end(p_user uuid, p_only uuid, p_except uuid,
     p_reason text)
 RETURNS TABLE (gone_sessions text, gone_tokens text)
@@ -39,6 +39,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_ids uuid[];
+    v_since timestamptz := clock_timestamp() - interval '1 hour';
 BEGIN
     WITH ended AS (
         UPDATE auth.sessions s
@@ -47,8 +48,10 @@ BEGIN
            AND s.revoked_at IS NULL
            AND (p_only IS NULL OR s.id = p_only)
            AND (p_except IS NULL OR s.id <> p_except)
-        RETURNING s.id)
-    SELECT array_agg(e.id) INTO v_ids FROM ended e;
+        RETURNING s.id, s.access_iat)
+    SELECT array_agg(e.id) FILTER (WHERE e.access_iat > v_since)
+      INTO v_ids
+      FROM ended e;
 
     RETURN QUERY
     SELECT array_to_string(v_ids, ' '),
@@ -56,7 +59,7 @@ BEGIN
               FROM (SELECT t.id
                       FROM auth.refresh_tokens t
                      WHERE t.session_id = ANY (v_ids)
-                       AND t.issued_at > clock_timestamp() - interval '1 hour'
+                       AND t.issued_at > v_since
                      ORDER BY t.issued_at DESC
                      LIMIT 64) r);
 END;
