@@ -87,7 +87,7 @@ struct request {
 	const char *origin;
 	const char *sec_fetch_site;
 	const char *natter_client; /* X-Natter-Client: the anti-CSRF header */
-	const char *natter_device; /* X-Natter-Device: the device's id */
+	const char *device; /* X-Natter-Device: the client's id of its device */
 	const char *idempotency_key;
 	const char *last_event_id;
 

@@ -37,7 +37,7 @@ static const struct param {
     PARAM("HTTP_ORIGIN", origin, 512, REFUSE),
     PARAM("HTTP_SEC_FETCH_SITE", sec_fetch_site, 64, CUT),
     PARAM("HTTP_X_NATTER_CLIENT", natter_client, 64, CUT),
-    PARAM("HTTP_X_NATTER_DEVICE", natter_device, 256, REFUSE),
+    PARAM("HTTP_X_NATTER_DEVICE", device, 256, REFUSE),
     PARAM("HTTP_IDEMPOTENCY_KEY", idempotency_key, 256, REFUSE),
     PARAM("HTTP_LAST_EVENT_ID", last_event_id, 64, CUT),
 #undef PARAM
