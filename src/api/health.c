@@ -35,8 +35,7 @@ api_livez(struct request *req, struct reply *rep)
 static void
 ask_postgres(struct request *req, struct readiness *r)
 {
-	struct pg_call call = {
-	    .query = &chat_domain.queries[CHAT_SCHEMA_VERSION]};
+	struct pg_call call = {.query = chat_query(CHAT_SCHEMA_VERSION)};
 
 	enum err e = pg_run(req->services->pg, NULL, &call, 1);
 

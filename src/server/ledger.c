@@ -22,9 +22,15 @@
 /* The most turns of one transaction. */
 #define BATCH_MAX 64
 
-/* The life sign and the sweep of dead workers, in ms; a worker counts as dead
- * after 10 s without one. */
+/* The life sign, in ms; a worker counts as dead after 10 s without one. */
 #define LIFE_SIGN_MS 3000
+
+/* Sweep only when Postgres was there this long, in ms: right after an outage
+ * nobody has given a sign, and everybody would look dead. */
+#define STEADY_MS 5000
+
+/* What one batch's parameters may take; texts are borrowed, not copied. */
+#define ARENA_MAX ((size_t)64 << 20)
 
 /* Pauses while Postgres is away, in ms. */
 #define PAUSE_FIRST_MS 50
@@ -41,8 +47,11 @@ struct ledger {
 	struct pg_call calls[BATCH_MAX * TURN_FINISH_CALLS];
 	const char *users[BATCH_MAX * TURN_FINISH_CALLS];
 	uint64_t next_sign_ms;
+	uint64_t
+	    steady_since_ms; /* every sign since then went well; 0 = none */
 	int pause_ms;
 	bool was_away;
+	_Atomic bool is_known; /* the worker's row is there */
 	_Atomic bool gives_up;
 	_Atomic bool has_ended;
 };
@@ -88,7 +97,7 @@ run(struct ledger *l, size_t from, size_t to)
 	size_t first[BATCH_MAX + 1], n = 0;
 	enum err e;
 
-	arena_reset(l->arena, (size_t)64 << 20);
+	arena_reset(l->arena, ARENA_MAX);
 	memset(l->calls, 0, sizeof(l->calls));
 	for (size_t i = from; i < to; i++) {
 		first[i] = n;
@@ -167,19 +176,34 @@ collect(struct ledger *l, int timeout_ms)
 	}
 }
 
+static bool
+may_sweep(const struct ledger *l, uint64_t now)
+{
+	return l->steady_since_ms != 0 && now >= l->steady_since_ms + STEADY_MS;
+}
+
 static void
 give_life_sign(struct ledger *l)
 {
 	struct pg_call calls[TURN_WORKER_CALLS] = {0};
+	uint64_t now = clock_mono_ms();
 	size_t n;
+	enum err e;
 
-	arena_reset(l->arena, (size_t)64 << 20);
+	arena_reset(l->arena, ARENA_MAX);
 	n = turn_worker_calls(l->shared->worker_id, l->arena, calls);
-	if (pg_run(l->pg, NULL, calls, n) != OK && !l->was_away)
+	e = pg_run(l->pg, NULL, calls, may_sweep(l, now) ? n : 1);
+	if (e != OK && !l->was_away)
 		log_with(LOG_WARNING, "the worker's life sign failed",
 		    LOG_TEXT("why", pg_why(l->pg)));
 	pg_calls_clear(calls, n);
-	l->next_sign_ms = clock_mono_ms() + LIFE_SIGN_MS;
+	if (e != OK)
+		l->steady_since_ms = 0;
+	else if (l->steady_since_ms == 0)
+		l->steady_since_ms = now;
+	if (e == OK)
+		atomic_store(&l->is_known, true);
+	l->next_sign_ms = clock_mono_ms() + (e == OK ? LIFE_SIGN_MS : 500);
 }
 
 void *
@@ -215,7 +239,7 @@ ledger_new(const struct shared *shared)
 	l->shared = shared;
 	l->pause_ms = PAUSE_FIRST_MS;
 	l->pg = services_pg(shared, "natterd ledger");
-	l->arena = arena_new((size_t)64 << 20);
+	l->arena = arena_new(ARENA_MAX);
 	l->inbox = queue_new((size_t)shared->config->streams_max + 1);
 	if (l->pg != NULL && l->arena != NULL && l->inbox != NULL)
 		return l;
@@ -248,6 +272,12 @@ void
 ledger_give_up(struct ledger *l)
 {
 	atomic_store(&l->gives_up, true);
+}
+
+bool
+ledger_is_known(const struct ledger *l)
+{
+	return atomic_load(&l->is_known);
 }
 
 bool

@@ -40,6 +40,10 @@ void ledger_close(struct ledger *l);
 /* Stop trying: what is not stored by now goes back as failed. */
 void ledger_give_up(struct ledger *l);
 
+/* Has this worker's row been written? Before, a reply begun here would look
+ * like a dead worker's to the others' sweep. Any thread. */
+bool ledger_is_known(const struct ledger *l);
+
 bool ledger_has_ended(const struct ledger *l);
 
 void ledger_free(struct ledger *l);

@@ -6,6 +6,7 @@
 #include "base/config.h"
 #include "base/keyring.h"
 #include "chat/queries.h"
+#include "server/ledger.h"
 #include "server/relay.h"
 #include "server/shared.h"
 #include "store/pg.h"

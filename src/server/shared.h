@@ -15,6 +15,7 @@
 
 struct config;
 struct keyring;
+struct ledger;
 struct relay;
 
 /* How a worker is leaving. */
@@ -31,6 +32,7 @@ struct shared {
 	int listen_fd;
 	int report_fd; /* the worker's words to the master */
 	struct relay *relay;
+	struct ledger *ledger;
 	_Atomic int drain; /* enum drain */
 };
 

@@ -32,7 +32,6 @@
 
 struct worker {
 	struct shared shared;
-	struct ledger *ledger;
 	struct chores *chores;
 	struct front *front;
 	pthread_t relay_thread, ledger_thread, chores_thread;
@@ -86,10 +85,10 @@ open_parts(struct worker *w, const struct worker_options *o)
 	w->signal_fd = open_signals();
 	if (w->signal_fd < 0)
 		return false;
-	w->ledger = ledger_new(&w->shared);
-	if (w->ledger == NULL)
+	w->shared.ledger = ledger_new(&w->shared);
+	if (w->shared.ledger == NULL)
 		return false;
-	w->shared.relay = relay_new(o->config, w->ledger);
+	w->shared.relay = relay_new(o->config, w->shared.ledger);
 	w->chores = chores_new(&w->shared);
 	if (w->shared.relay == NULL || w->chores == NULL)
 		return false;
@@ -100,8 +99,8 @@ open_parts(struct worker *w, const struct worker_options *o)
 static bool
 start_threads(struct worker *w)
 {
-	return pthread_create(&w->ledger_thread, NULL, ledger_run, w->ledger) ==
-		   0 &&
+	return pthread_create(&w->ledger_thread, NULL, ledger_run,
+		   w->shared.ledger) == 0 &&
 	       pthread_create(
 		   &w->relay_thread, NULL, relay_run, w->shared.relay) == 0 &&
 	       pthread_create(&w->chores_thread, NULL, chores_run, w->chores) ==
@@ -162,7 +161,7 @@ static bool
 is_drained(struct worker *w)
 {
 	if (clock_mono_ms() >= w->give_up_ms)
-		ledger_give_up(w->ledger);
+		ledger_give_up(w->shared.ledger);
 	return relay_has_ended(w->shared.relay) && chores_count(w->chores) == 0;
 }
 
@@ -194,12 +193,12 @@ close_parts(struct worker *w)
 	pthread_join(w->relay_thread, NULL);
 	chores_close(w->chores);
 	pthread_join(w->chores_thread, NULL);
-	ledger_close(w->ledger);
+	ledger_close(w->shared.ledger);
 	pthread_join(w->ledger_thread, NULL);
 	front_free(w->front);
 	relay_free(w->shared.relay);
 	chores_free(w->chores);
-	ledger_free(w->ledger);
+	ledger_free(w->shared.ledger);
 	close(w->signal_fd);
 	curl_global_cleanup();
 }

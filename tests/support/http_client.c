@@ -50,8 +50,8 @@ event_came(void *arg, const char *event, const char *data, size_t n)
 		return;
 	a->events = realloc(a->events, (a->n_events + 1) * sizeof(*a->events));
 	assert(a->events != NULL && a->n_events < EVENTS_MAX);
-	a->events[a->n_events++] = (struct event){
-	    .name = strdup(event), .data = strndup(data, n)};
+	a->events[a->n_events++] =
+	    (struct event){.name = strdup(event), .data = strndup(data, n)};
 	if (strcmp(event, "delta") == 0)
 		add_text(a, a->events[a->n_events - 1].data);
 	if (c->ask->on_event != NULL)
@@ -82,7 +82,8 @@ head_came(char *p, size_t size, size_t count, void *arg)
 	if (n > 5 && strncmp(p, "HTTP/", 5) == 0)
 		buf_clear(&c->answer->head);
 	buf_add(&c->answer->head, p, n);
-	if (n > 30 && strncasecmp(p, "Content-Type: text/event-stream", 31) == 0)
+	if (n > 30 &&
+	    strncasecmp(p, "Content-Type: text/event-stream", 31) == 0)
 		c->is_sse = true;
 	return n;
 }
@@ -127,8 +128,8 @@ set_options(CURL *curl, struct call *c, const char *url)
 	curl_easy_setopt(curl, CURLOPT_HEADERDATA, c);
 	if (ask->json != NULL) {
 		curl_easy_setopt(curl, CURLOPT_POSTFIELDS, ask->json);
-		curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE,
-		    (long)strlen(ask->json));
+		curl_easy_setopt(
+		    curl, CURLOPT_POSTFIELDSIZE, (long)strlen(ask->json));
 	}
 	if (ask->method != NULL)
 		curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, ask->method);
@@ -227,8 +228,7 @@ answer_text(const struct answer *a, const char *path)
 }
 
 const char *
-answer_event_text(
-    const struct answer *a, const char *event, const char *path)
+answer_event_text(const struct answer *a, const char *event, const char *path)
 {
 	for (size_t i = a->n_events; i > 0; i--)
 		if (strcmp(a->events[i - 1].name, event) == 0)
@@ -240,5 +240,5 @@ bool
 answer_ends_with(const struct answer *a, const char *event)
 {
 	return a->n_events > 0 &&
-	    strcmp(a->events[a->n_events - 1].name, event) == 0;
+	       strcmp(a->events[a->n_events - 1].name, event) == 0;
 }

@@ -17,15 +17,15 @@
 
 /* What to ask. Zeroed members are left out. */
 struct ask {
-	const char *method; /* GET when NULL */
-	const char *base;   /* "http://127.0.0.1:8080" */
-	const char *path;   /* "/api/v1/…" */
-	const char *token;  /* for Authorization: Bearer */
-	const char *json;   /* the body, sent as application/json */
-	const char *type;   /* another Content-Type for the body */
+	const char *method;     /* GET when NULL */
+	const char *base;       /* "http://127.0.0.1:8080" */
+	const char *path;       /* "/api/v1/…" */
+	const char *token;      /* for Authorization: Bearer */
+	const char *json;       /* the body, sent as application/json */
+	const char *type;       /* another Content-Type for the body */
 	const char *headers[8]; /* further "Name: value" lines */
-	long timeout_ms;    /* 20,000 when 0 */
-	int hang_up_after;  /* SSE: hang up after so many events; 0 = never */
+	long timeout_ms;        /* 20,000 when 0 */
+	int hang_up_after; /* SSE: hang up after so many events; 0 = never */
 	void (*on_event)(void *arg, int n); /* SSE: after each event */
 	void *arg;
 };
@@ -39,8 +39,8 @@ struct event {
 struct answer {
 	CURLcode code; /* libcurl's verdict; CURLE_WRITE_ERROR after hang-up */
 	long status;
-	struct buf head; /* NUL-terminated headers */
-	struct buf body; /* NUL-terminated body */
+	struct buf head;      /* NUL-terminated headers */
+	struct buf body;      /* NUL-terminated body */
 	struct event *events; /* when the body was an event stream */
 	size_t n_events;
 	struct buf text; /* NUL-terminated: the deltas' texts joined */
@@ -50,15 +50,16 @@ struct answer {
 void http_ask(const struct ask *ask, struct answer *a);
 void answer_clear(struct answer *a);
 
-/* The value of a response header, NULL when absent; valid until the next call. */
+/* The value of a response header, NULL when absent; valid until the next call.
+ */
 const char *answer_header(const struct answer *a, const char *name);
 
 /* A member of the body as text ("a.b" goes down), "" when absent. */
 const char *answer_text(const struct answer *a, const char *path);
 
 /* The same of the data of the last event named `event`. */
-const char *answer_event_text(
-    const struct answer *a, const char *event, const char *path);
+const char *
+answer_event_text(const struct answer *a, const char *event, const char *path);
 
 /* Does the stream end with this event? */
 bool answer_ends_with(const struct answer *a, const char *event);

@@ -33,8 +33,8 @@ demand(const char *name)
 	const char *value = getenv(name);
 
 	if (value == NULL) {
-		fprintf(stderr, "stack: %s is not set: run scripts/check\n",
-		    name);
+		fprintf(
+		    stderr, "stack: %s is not set: run scripts/check\n", name);
 		abort();
 	}
 	return value;
@@ -43,8 +43,8 @@ demand(const char *name)
 static void
 sleep_ms(int ms)
 {
-	struct timespec t = {.tv_sec = ms / 1000,
-	    .tv_nsec = (long)(ms % 1000) * 1000000};
+	struct timespec t = {
+	    .tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
 
 	nanosleep(&t, NULL);
 }
@@ -117,8 +117,8 @@ stack_workers(const struct stack *s, pid_t *pids, size_t max)
 static int
 free_port(void)
 {
-	struct sockaddr_in a = {.sin_family = AF_INET,
-	    .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	struct sockaddr_in a = {
+	    .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	socklen_t n = sizeof(a);
 	int fd = socket(AF_INET, SOCK_STREAM, 0);
 
@@ -182,8 +182,7 @@ fill_template(const char *template, const char *path,
 		size_t i;
 
 		for (i = 0; i < n; i++)
-			if (strncmp(p, values[i][0], strlen(values[i][0])) ==
-			    0)
+			if (strncmp(p, values[i][0], strlen(values[i][0])) == 0)
 				break;
 		if (i == n) {
 			fputc(*p, f);
@@ -229,8 +228,9 @@ write_config(struct stack *s, const struct stack_options *o)
 	    o->database_url != NULL ? o->database_url : demand("DATABASE_URL"),
 	    o->redis_url != NULL ? o->redis_url : demand("REDIS_URL"),
 	    demand("NATTER_KEYS_FILE"));
-	fprintf(f, "CHAT_REGISTRATION=open\nCHAT_HASH_MEMORY=8192\n"
-		   "CHAT_RUN_DIR=%s\nCHAT_HASH_SLOTS=64\n",
+	fprintf(f,
+	    "CHAT_REGISTRATION=open\nCHAT_HASH_MEMORY=8192\n"
+	    "CHAT_RUN_DIR=%s\nCHAT_HASH_SLOTS=64\n",
 	    s->dir);
 	if (o->has_model)
 		fprintf(f, "OPENAI_BASE_URL=%s/v1\nCHAT_MODEL=test-model\n",
@@ -278,8 +278,8 @@ start_nginx(struct stack *s)
 	snprintf(path, sizeof(path), "%s/log", s->dir);
 	mkdir(path, 0755);
 	snprintf(path, sizeof(path), "%s/nginx.conf", s->dir);
-	fill_template(template, path,
-	    (const char *const(*)[2])(uintptr_t)filled, 5);
+	fill_template(
+	    template, path, (const char *const(*)[2])(uintptr_t)filled, 5);
 	free(template);
 	snprintf(source, sizeof(source), "%s/nginx.log", s->dir);
 	s->nginx = start(argv, source, -1);
@@ -289,8 +289,8 @@ static bool
 is_ready(void *arg)
 {
 	struct stack *s = arg;
-	struct ask ask = {.base = s->base, .path = "/readyz",
-	    .timeout_ms = 2000};
+	struct ask ask = {
+	    .base = s->base, .path = "/readyz", .timeout_ms = 2000};
 	struct answer a;
 	bool yes;
 
@@ -304,8 +304,8 @@ static bool
 is_live(void *arg)
 {
 	struct stack *s = arg;
-	struct ask ask = {.base = s->base, .path = "/livez",
-	    .timeout_ms = 2000};
+	struct ask ask = {
+	    .base = s->base, .path = "/livez", .timeout_ms = 2000};
 	struct answer a;
 	bool yes;
 
@@ -335,8 +335,8 @@ stack_start(struct stack *s, const struct stack_options *o)
 	start_nginx(s);
 	if (wait_until(o->may_be_unready ? is_live : is_ready, s, START_MS))
 		return;
-	fprintf(stderr, "stack: not ready; natterd's log:\n%s\n",
-	    slurp(s->log));
+	fprintf(
+	    stderr, "stack: not ready; natterd's log:\n%s\n", slurp(s->log));
 	abort();
 }
 
@@ -383,8 +383,11 @@ stack_stop(struct stack *s)
 void
 person_converse(const struct stack *s, const struct person *p, char out_id[40])
 {
-	struct ask ask = {.method = "POST", .base = s->base,
-	    .path = "/api/v1/conversations", .token = p->token, .json = "{}"};
+	struct ask ask = {.method = "POST",
+	    .base = s->base,
+	    .path = "/api/v1/conversations",
+	    .token = p->token,
+	    .json = "{}"};
 	struct answer a;
 
 	http_ask(&ask, &a);
@@ -400,8 +403,8 @@ person_converse(const struct stack *s, const struct person *p, char out_id[40])
 void
 person_make(const struct stack *s, struct person *p)
 {
-	struct ask ask = {.method = "POST", .base = s->base,
-	    .path = "/api/v1/auth/register"};
+	struct ask ask = {
+	    .method = "POST", .base = s->base, .path = "/api/v1/auth/register"};
 	char json[256], id[ID_SHORT_TEXT];
 	struct answer a;
 
@@ -414,16 +417,16 @@ person_make(const struct stack *s, struct person *p)
 	ask.json = json;
 	http_ask(&ask, &a);
 	if (a.status != 201) {
-		fprintf(stderr, "stack: register: %ld %s\n", a.status,
-		    a.body.p);
+		fprintf(
+		    stderr, "stack: register: %ld %s\n", a.status, a.body.p);
 		abort();
 	}
-	snprintf(p->token, sizeof(p->token), "%s",
-	    answer_text(&a, "access_token"));
+	snprintf(
+	    p->token, sizeof(p->token), "%s", answer_text(&a, "access_token"));
 	snprintf(p->refresh, sizeof(p->refresh), "%s",
 	    answer_text(&a, "refresh_token"));
-	snprintf(p->user_id, sizeof(p->user_id), "%s",
-	    answer_text(&a, "user.id"));
+	snprintf(
+	    p->user_id, sizeof(p->user_id), "%s", answer_text(&a, "user.id"));
 	answer_clear(&a);
 	person_converse(s, p, p->conversation);
 }
@@ -434,8 +437,11 @@ person_say(const struct stack *s, const struct person *p, const char *content,
 {
 	struct json_object *o = json_object_new_object();
 	char path[128];
-	struct ask ask = {.method = "POST", .base = s->base, .path = path,
-	    .token = p->token, .timeout_ms = 60000};
+	struct ask ask = {.method = "POST",
+	    .base = s->base,
+	    .path = path,
+	    .token = p->token,
+	    .timeout_ms = 60000};
 
 	snprintf(path, sizeof(path), "/api/v1/conversations/%s/messages",
 	    p->conversation);

@@ -29,13 +29,13 @@ struct stack_options {
 
 struct stack {
 	char dir[64];
-	char base[64];    /* http://127.0.0.1:PORT */
-	char model[64];   /* http://127.0.0.1:PORT of the stand-in */
-	char socket[96];  /* natterd's */
-	char log[96];     /* natterd's stderr */
-	char config[96];  /* natterd's settings file */
+	char base[64];   /* http://127.0.0.1:PORT */
+	char model[64];  /* http://127.0.0.1:PORT of the stand-in */
+	char socket[96]; /* natterd's */
+	char log[96];    /* natterd's stderr */
+	char config[96]; /* natterd's settings file */
 	int port;
-	pid_t natterd;    /* the master */
+	pid_t natterd; /* the master */
 	pid_t nginx;
 	pid_t standin;
 };
@@ -69,16 +69,15 @@ struct person {
 void person_make(const struct stack *s, struct person *p);
 
 /* Makes one more conversation for the person; writes its id. */
-void person_converse(
-    const struct stack *s, const struct person *p, char out_id[40]);
+void
+person_converse(const struct stack *s, const struct person *p, char out_id[40]);
 
 /* Posts `content` to the person's conversation as a stream. */
 void person_say(const struct stack *s, const struct person *p,
     const char *content, struct answer *a);
 
 /* The one value of a query as superuser, "" for none; `param` may be NULL. */
-void db_value(
-    const char *sql, const char *param, char *out, size_t size);
+void db_value(const char *sql, const char *param, char *out, size_t size);
 
 /* The same as bytes, for long text; the caller frees. */
 char *db_text(const char *sql, const char *param);
