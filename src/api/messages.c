@@ -115,6 +115,7 @@ enum err
 api_message_post(struct request *req, struct reply *rep)
 {
 	AUTO_JSON struct json_object *body = NULL;
+	const struct services *services = req->services;
 	struct turn_ask ask = {
 	    .conversation_id = req->ids[0],
 	    .wants_stream =
@@ -127,6 +128,8 @@ api_message_post(struct request *req, struct reply *rep)
 		e = read_texts(req, body, &ask);
 	if (e == OK)
 		e = request_field_flag(req, body, "stream", &ask.wants_stream);
+	if (e == OK && !services->has_room(services->worker))
+		e = request_fail(req, ERR_BUSY, "CHAT_STREAMS_MAX is reached");
 	if (e == OK)
 		e = turn_begin(req, &ask, &rep->turn);
 	return e;

@@ -48,8 +48,8 @@ struct turn {
 	bool is_local;     /* natter-local: `prompt` holds its whole answer */
 
 	char model[128];   /* the model asked for */
-	struct buf prompt; /* the model request's JSON body; freed at the first
-			    * token, when no retry can follow */
+	struct buf prompt; /* the model request's JSON body (natter-local: the
+			    * answer); freed once an answer has begun */
 	int64_t prompt_estimate; /* tokens, estimated from the bytes sent */
 
 	/* Filled by the relay. */
@@ -65,6 +65,9 @@ struct turn {
 
 	/* Filled by turn_stored after the commit. */
 	struct buf stored; /* the stored message as the API shows it, JSON */
+	bool is_stored;    /* the commit is known to have happened */
+
+	void *owner; /* the relay's stream; nobody else looks at it */
 };
 
 /* What POST /conversations/{id}/messages asks for. Borrowed strings. */
