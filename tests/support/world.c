@@ -45,8 +45,10 @@ run_files(const char *url, const char *pattern)
 	glob_t found;
 	(void)snprintf(path, sizeof(path), "%s/migrations/%s",
 	    srcdir ? srcdir : ".", pattern);
-	if (glob(path, 0, NULL, &found) != 0)
-		return;
+	if (glob(path, 0, NULL, &found) != 0) {
+		fprintf(stderr, "world: there is no %s\n", path);
+		abort();
+	}
 	for (size_t i = 0; i < found.gl_pathc; i++) {
 		char *sql = read_file(found.gl_pathv[i]);
 		server_sql(url, sql);
@@ -114,6 +116,14 @@ make_user(struct world *w)
 	    w->user, w->user);
 }
 
+/* The relay takes every reply. */
+static bool
+has_room(void *worker)
+{
+	(void)worker;
+	return true;
+}
+
 void
 world_open(struct world *w, const char *user)
 {
@@ -153,6 +163,7 @@ world_open(struct world *w, const char *user)
 	    .config = &w->config,
 	    .pg = pg,
 	    .worker_id = w->worker,
+	    .has_room = has_room,
 	};
 	w->req.arena = arena_new(ARENA_MAX);
 	w->url = url;
