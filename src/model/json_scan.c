@@ -78,6 +78,32 @@ escape_length(const char *p, const char *end)
 	return 6;
 }
 
+/* Has any of the eight bytes the value `c`? (a zero byte after the xor) */
+static uint64_t
+has_byte(uint64_t eight, unsigned char c)
+{
+	const uint64_t ones = 0x0101010101010101u;
+
+	eight ^= ones * c;
+	return (eight - ones) & ~eight & (ones << 7);
+}
+
+/* The first quote or backslash from `p` on, or the end. */
+static const char *
+find_special(const char *p, const char *end)
+{
+	uint64_t eight;
+
+	for (; end - p >= 8; p += 8) {
+		memcpy(&eight, p, 8);
+		if ((has_byte(eight, '"') | has_byte(eight, '\\')) != 0)
+			break;
+	}
+	while (p < end && *p != '"' && *p != '\\')
+		p++;
+	return p;
+}
+
 static bool
 take_string(struct json_scan *s, struct json_span *out_inside)
 {
@@ -87,14 +113,17 @@ take_string(struct json_scan *s, struct json_span *out_inside)
 	if (!take(s, '"'))
 		return false;
 	begin = p = s->p;
-	while (p < s->end && *p != '"') {
-		n = *p == '\\' ? escape_length(p, s->end) : 1;
+	for (;;) {
+		p = find_special(p, s->end);
+		if (p == s->end)
+			return fail(s);
+		if (*p == '"')
+			break;
+		n = escape_length(p, s->end);
 		if (n == 0)
 			return fail(s);
 		p += n;
 	}
-	if (p == s->end)
-		return fail(s);
 	out_inside->p = begin;
 	out_inside->n = (size_t)(p - begin);
 	s->p = p + 1;
@@ -250,13 +279,6 @@ bool
 json_scan_end(struct json_scan *s)
 {
 	return json_scan_peek(s) == '\0' && s->p == s->end && !s->has_failed;
-}
-
-bool
-json_span_is(struct json_span span, const char *text)
-{
-	return span.p != NULL && strlen(text) == span.n &&
-	       memcmp(span.p, text, span.n) == 0;
 }
 
 static size_t

@@ -1,8 +1,9 @@
 /*
  * Walking over a JSON text without building it: for a model's chunks, of which
  * a worker reads thousands a second and wants three members each. Measured on
- * a chunk of OpenAI's (326 bytes): json-c with a reused tokener takes 5.2 us,
- * the walk 0.5 us, and it needs no memory.
+ * a chunk of OpenAI's (326 bytes, tests/bench): json-c with one tokener takes
+ * 3.1 us, the whole way from socket bytes to text with this 0.6 us, and it
+ * needs no memory per stream.
  *
  * It is lenient where text would be lost for nothing: any bytes may stand in a
  * string (control characters, invalid UTF-8), a number is any run of number
@@ -22,6 +23,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #define JSON_SCAN_DEPTH 60
 
@@ -64,8 +66,13 @@ int64_t json_scan_count(struct json_scan *s, int64_t max);
 /* Is the text at its end, without a fault? */
 bool json_scan_end(struct json_scan *s);
 
-/* Is the span this text? */
-bool json_span_is(struct json_span span, const char *text);
+/* Is the span this text? Inline: most calls end at the length. */
+static inline bool
+json_span_is(struct json_span span, const char *text)
+{
+	return span.n == strlen(text) && span.p != NULL &&
+	       memcmp(span.p, text, span.n) == 0;
+}
 
 /* Most bytes that one call of json_unescape writes. */
 #define JSON_UNESCAPE_MAX 8

@@ -10,6 +10,9 @@
 
 #include "model/model.h"
 
+/* Most keywords of one topic. */
+#define KEYWORDS_MAX 11
+
 /* What an answer is made of, in this order. */
 enum {
 	SAY_STORED = 1,  /* what the user has stored */
@@ -27,45 +30,40 @@ static const char connect_text[] =
  * in a keyword stands for whatever parts two words. The first row with a
  * keyword in the question answers; the last one has none and always does.
  */
-#define WORDS(...)                \
-	(const char *const[])     \
-	{                         \
-		__VA_ARGS__, NULL \
-	}
 static const struct topic {
-	const char *const *keywords;
+	const char *keywords[KEYWORDS_MAX + 1];
 	const char *opening;
 	unsigned says;
 } topics[] = {
-    {WORDS("how many", "how much", "count", "stored", "stats", "statistics",
-	 "since when", "my messages", "my conversations"),
+    {{"how many conversations", "how many messages", "how many chats",
+	 "how much have i", "have i stored", "you stored", "you know about me",
+	 "my messages", "my conversations", "my statistics", "my stats"},
 	"", SAY_STORED},
-    {WORDS("api key", "openai", "connect", "configure", "set up", "setup",
+    {{"api key", "openai", "connect", "configure", "set up", "setup",
 	 "base url", "openai_api_key", "openai_base_url", "real model",
-	 "another model"),
-	"No model is configured here yet, so natter-local, the built-in "
-	"answerer, is replying.",
+	 "another model"},
+	"This is natter-local, the built-in answerer that runs when no model "
+	"is configured.",
 	SAY_CONNECT},
-    {WORDS("what can you do", "what can i do", "what do you do", "help",
-	 "how do you work", "how does this work"),
+    {{"what can you do", "what can i do", "what do you do", "help",
+	 "how do you work", "how does this work"},
 	"Not much, honestly: I am natter-local, the built-in answerer that "
 	"runs when no model is configured. I can tell you what I am, what you "
 	"have stored here, and how to connect a real model.",
 	SAY_STORED | SAY_CONNECT},
-    {WORDS("who are you", "what are you", "your name", "natter-local",
-	 "which model", "what model", "are you an ai", "are you a bot",
-	 "are you human", "are you chatgpt"),
+    {{"who are you", "what are you", "your name", "natter-local", "which model",
+	 "what model", "are you an ai", "are you a bot", "are you human",
+	 "are you chatgpt"},
 	"I am natter-local, the built-in answerer of this Natter server. I run "
 	"when no model is configured; I am not a language model, and I "
 	"recognise only a few plain questions.",
 	SAY_STORED | SAY_CONNECT},
-    {WORDS("thanks", "thank you"), "You are welcome!", SAY_STORED},
-    {WORDS("hello", "hi", "hey", "good morning", "good afternoon",
-	 "good evening"),
+    {{"thanks", "thank you"}, "You are welcome!", SAY_STORED},
+    {{"hello", "hi", "hey", "good morning", "good afternoon", "good evening"},
 	"Hello! I am natter-local, the built-in answerer that runs when no "
 	"model is configured, so I cannot hold a real conversation.",
 	SAY_STORED | SAY_CONNECT},
-    {WORDS(""),
+    {{""},
 	"I cannot answer that: I am natter-local, the built-in answerer that "
 	"runs when no model is configured, and not a language model. Your "
 	"message is stored in this conversation all the same.",
