@@ -54,12 +54,11 @@ struct pg_call {
 /* How to connect. The strings are borrowed and must outlive the connection. */
 struct pg_options {
 	const char *url;
-	const char
-	    *application; /* application_name, seen in pg_stat_activity */
-	long timeout_ms;  /* one pipeline's deadline */
-	bool prepare;     /* named prepared statements */
-	bool demand_unprivileged; /* refuse a role that row level security
-				     does not bind; the daemon sets it */
+	const char *application; /* as seen in pg_stat_activity */
+	long timeout_ms;         /* one pipeline's deadline */
+	bool prepare;            /* named prepared statements */
+	/* Refuse a role that row level security does not bind (a daemon). */
+	bool demand_unprivileged;
 	const struct pg_domain *domains;
 	size_t n_domains;
 };

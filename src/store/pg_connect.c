@@ -307,25 +307,32 @@ take_privileges(struct pg_trip *t)
 	return e;
 }
 
+static enum err
+send_settings(struct pg_trip *t)
+{
+	char timeout[PG_TIMEOUT_TEXT];
+	const char *const params[] = {timeout};
+
+	pg_statement_timeout(t->pg, timeout);
+	return pg_trip_send_text(t, &session_settings, params);
+}
+
 /* Settings, privileges and all statements, in one pipeline. */
 static enum err
 set_up(struct pg *pg, uint64_t deadline_ms)
 {
 	struct pg_trip t = {.pg = pg, .deadline_ms = deadline_ms};
+	bool is_ours = pg->options.prepare; /* else a pooler's session */
 	bool is_checked = pg->options.demand_unprivileged;
-	char timeout[PG_TIMEOUT_TEXT];
-	const char *const params[] = {timeout};
-	enum err e;
+	enum err e = is_ours ? send_settings(&t) : OK;
 
-	pg_statement_timeout(pg, timeout);
-	e = pg_trip_send_text(&t, &session_settings, params);
 	if (e == OK && is_checked)
 		e = pg_trip_send_text(&t, &privileges, NULL);
 	if (e == OK)
 		e = prepare_all(&t);
 	if (e == OK)
 		e = pg_trip_sync(&t);
-	if (e == OK)
+	if (e == OK && is_ours)
 		e = take_nothing(&t, session_settings.name);
 	if (e == OK && is_checked)
 		e = take_privileges(&t);
