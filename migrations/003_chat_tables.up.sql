@@ -233,7 +233,7 @@ COMMENT ON COLUMN chat.workers.pid IS 'Process id on that host, for people';
 COMMENT ON COLUMN chat.workers.started_at IS 'When the worker first wrote here';
 COMMENT ON COLUMN chat.workers.seen_at IS 'Last sign of life; too old means dead';
 GRANT SELECT, INSERT, UPDATE, DELETE ON chat.workers TO natter_app;
-GRANT SELECT, DELETE ON chat.workers TO natter_auth;
+GRANT SELECT, UPDATE (seen_at), DELETE ON chat.workers TO natter_auth;
 
 CREATE TABLE IF NOT EXISTS chat.usage_tracking (
 	user_id uuid NOT NULL CONSTRAINT usage_tracking_user_id_fkey

@@ -2,39 +2,19 @@
  * Runs the session functions of schema auth and turns their rows into tokens
  * and identities. Owns no state. Must not know HTTP beyond struct request.
  */
-#include <arpa/inet.h>
-#include <assert.h>
 #include <sodium.h>
 #include <string.h>
 
 #include "auth/access_token.h"
+#include "auth/client.h"
 #include "auth/queries.h"
 #include "auth/refresh.h"
 #include "auth/session.h"
 #include "auth/session_cache.h"
+#include "auth/session_tokens.h"
 #include "base/arena.h"
-#include "base/buf.h"
 #include "base/config.h"
-#include "base/text.h"
 #include "http/request.h"
-
-#define AGENT_MAX     512 /* bytes of the User-Agent that are kept */
-#define CONTEXT_BYTES crypto_hash_sha256_BYTES
-
-/* Tokens to make: whose, of which session, and what Postgres gave for them. */
-struct grant {
-	const char *user_id;
-	const char *session_id;
-	const char *jti;
-	uint32_t generation;
-	const char *mac; /* macB in hex */
-	int64_t epoch;
-	int64_t issued_s;
-	int64_t age_s; /* since issued_s, database clock */
-	const char *username;
-	const char *role;
-	const char *user_created_at;
-};
 
 /* Bytes as Postgres reads a bytea; NULL beyond the arena's cap. */
 static const char *
@@ -48,127 +28,12 @@ bytea(struct arena *a, const unsigned char *p, size_t n)
 	return text;
 }
 
-/*
- * Which device asks, as the refresh compares it: the device's own id where it
- * sends one, else its User-Agent. Hashed, so that the row tells nothing.
- */
 static const char *
-device_context(struct request *req)
+device_text(struct request *req)
 {
-	unsigned char hash[CONTEXT_BYTES];
-	crypto_hash_sha256_state state;
-	bool has_id = req->device && *req->device;
-	const char *kind = has_id ? "device:" : "agent:";
-	const char *value = has_id ? req->device : req->user_agent;
-	(void)crypto_hash_sha256_init(&state);
-	(void)crypto_hash_sha256_update(
-	    &state, (const unsigned char *)kind, strlen(kind));
-	(void)crypto_hash_sha256_update(
-	    &state, (const unsigned char *)value, strlen(value));
-	(void)crypto_hash_sha256_final(&state, hash);
+	unsigned char hash[CLIENT_DEVICE];
+	client_device(req, hash);
 	return bytea(req->arena, hash, sizeof hash);
-}
-
-/* The client's address for an inet; NULL when it is not one (a socket). */
-static const char *
-client_address(const struct request *req)
-{
-	struct in6_addr six;
-	const char *ip = req->remote_addr;
-	if (strncmp(ip, "::ffff:", 7) == 0 && inet_pton(AF_INET, ip + 7, &six))
-		return ip + 7;
-	if (inet_pton(AF_INET, ip, &six) == 1 ||
-	    inet_pton(AF_INET6, ip, &six) == 1)
-		return ip;
-	return NULL;
-}
-
-/* The User-Agent as text that Postgres takes; NULL when there is none. */
-static const char *
-client_agent(struct request *req)
-{
-	struct buf clean = {.cap = AGENT_MAX * 4};
-	size_t n = strlen(req->user_agent);
-	if (n == 0)
-		return NULL;
-	text_append_clean(
-	    &clean, req->user_agent, n < AGENT_MAX ? n : AGENT_MAX);
-	const char *agent = clean.failed
-				? NULL
-				: arena_strndup(req->arena, clean.p,
-				      text_prefix(clean.p, clean.n, AGENT_MAX));
-	buf_free(&clean);
-	return agent;
-}
-
-/* When to refresh: 70 to 90 % of the life, the same for the same token. */
-static long
-refresh_after(const char *jti, long ttl_s)
-{
-	unsigned char hash[crypto_hash_sha256_BYTES];
-	(void)crypto_hash_sha256(hash, (const unsigned char *)jti, strlen(jti));
-	return ttl_s * (700 + 200 * hash[0] / 255) / 1000;
-}
-
-static long
-at_least_zero(int64_t n)
-{
-	return n > 0 ? (long)n : 0;
-}
-
-static const char *
-make_refresh(struct request *req, const struct grant *g)
-{
-	struct refresh_token t = {.generation = g->generation};
-	char text[REFRESH_TEXT];
-	size_t n = 0;
-	memcpy(t.session_id, g->session_id, ID_TEXT);
-	int rc = sodium_hex2bin(
-	    t.mac, sizeof t.mac, g->mac, strlen(g->mac), NULL, &n, NULL);
-	assert(rc == 0 && n == sizeof t.mac);
-	refresh_make(req->services->keys, &t, text);
-	const char *token = arena_strdup(req->arena, text);
-	sodium_memzero(text, sizeof text);
-	return token;
-}
-
-/* Makes both tokens of a grant. */
-static enum err
-make_tokens(
-    struct request *req, const struct grant *g, struct session_tokens *out)
-{
-	const struct config *config = req->services->config;
-	const struct access_rules rules = {
-	    req->services->keys, config->jwt_issuer, config->jwt_audience};
-	struct access_claims claims = {
-	    .issued_s = g->issued_s,
-	    .expires_s = g->issued_s + config->access_ttl_s,
-	    .epoch = g->epoch,
-	};
-	memcpy(claims.user_id, g->user_id, ID_TEXT);
-	memcpy(claims.session_id, g->session_id, ID_TEXT);
-	memcpy(claims.jti, g->jti, ID_TEXT);
-	const char *access = NULL;
-	enum err e = access_token_make(&rules, &claims, req->arena, &access);
-	if (e)
-		return request_fail(req, e, "cannot make an access token");
-	struct session_tokens tokens = {
-	    .access_token = access,
-	    .refresh_token = make_refresh(req, g),
-	    .session_id = arena_strdup(req->arena, g->session_id),
-	    .expires_in = at_least_zero(config->access_ttl_s - g->age_s),
-	    .refresh_in = at_least_zero(
-		refresh_after(g->jti, config->access_ttl_s) - g->age_s),
-	    .user_id = arena_strdup(req->arena, g->user_id),
-	    .username = arena_strdup(req->arena, g->username),
-	    .role = arena_strdup(req->arena, g->role),
-	    .user_created_at = arena_strdup(req->arena, g->user_created_at),
-	};
-	if (!tokens.refresh_token || !tokens.session_id || !tokens.user_id ||
-	    !tokens.username || !tokens.role || !tokens.user_created_at)
-		return ERR_TOO_LARGE;
-	*out = tokens;
-	return OK;
 }
 
 /*
@@ -200,7 +65,7 @@ run(struct request *req, const char *user_id, struct pg_call *calls, size_t n)
 
 /* Reads the row of SESSION_OPEN; `g` has the ids already. */
 static enum err
-opened(struct request *req, const PGresult *r, struct grant *g,
+opened(struct request *req, const PGresult *r, struct session_grant *g,
     struct session_tokens *out)
 {
 	if (pg_rows(r) == 0)
@@ -213,7 +78,7 @@ opened(struct request *req, const PGresult *r, struct grant *g,
 	g->role = pg_text(r, 0, 4);
 	g->user_created_at = pg_text(r, 0, 5);
 	bury(req, g->user_id, r, 6);
-	return make_tokens(req, g, out);
+	return session_tokens_make(req, g, out);
 }
 
 enum err
@@ -227,9 +92,9 @@ session_open(struct request *req, const struct session_ask *ask,
 	id_make(jti);
 	refresh_key(req->services->keys, session_id, REFRESH_FIRST, key);
 	const char *key_text = bytea(req->arena, key, sizeof key);
-	const char *context = device_context(req);
+	const char *device = device_text(req);
 	sodium_memzero(key, sizeof key);
-	if (!key_text || !context)
+	if (!key_text || !device)
 		return ERR_TOO_LARGE;
 
 	size_t n = 0;
@@ -238,13 +103,13 @@ session_open(struct request *req, const struct session_ask *ask,
 		calls[n++] = *ask->before;
 	calls[n++] = (struct pg_call){
 	    .query = &auth_queries[AUTH_SESSION_OPEN],
-	    .params = {ask->user_id, session_id, jti, key_text, context,
+	    .params = {ask->user_id, session_id, jti, key_text, device,
 		ask->is_remembered ? "t" : "f", ask->device_name,
 		client_agent(req), client_address(req)},
 	};
 	enum err e = run(req, ask->user_id, calls, n);
 	if (!e) {
-		struct grant g = {.user_id = ask->user_id,
+		struct session_grant g = {.user_id = ask->user_id,
 		    .session_id = session_id,
 		    .jti = jti,
 		    .generation = REFRESH_FIRST};
@@ -296,7 +161,7 @@ refreshed(struct request *req, const PGresult *r,
 		bury(req, pg_text(r, 0, 1), r, 10);
 	if (e)
 		return e;
-	const struct grant g = {
+	const struct session_grant g = {
 	    .user_id = pg_text(r, 0, 1),
 	    .session_id = token->session_id,
 	    .generation = token->generation + 1,
@@ -309,7 +174,7 @@ refreshed(struct request *req, const PGresult *r,
 	    .role = pg_text(r, 0, 8),
 	    .user_created_at = pg_text(r, 0, 9),
 	};
-	return make_tokens(req, &g, out);
+	return session_tokens_make(req, &g, out);
 }
 
 /* The parameters of SESSION_REFRESH; false beyond the arena's cap. */
@@ -330,7 +195,7 @@ refresh_call(
 		bytea(a, token->mac, sizeof token->mac),
 		bytea(a, token->key, sizeof token->key),
 		bytea(a, next, sizeof next), arena_strdup(a, jti),
-		device_context(req), client_address(req)},
+		device_text(req), client_address(req)},
 	};
 	sodium_memzero(next, sizeof next);
 	for (size_t i = 0; i < 7; i++) {
