@@ -214,7 +214,7 @@ start_standin(struct stack *s)
 		give_up("the stand-in model did not start");
 	fclose(f);
 	line[strcspn(line, "\n")] = '\0';
-	snprintf(s->model, sizeof(s->model), "http://%s", line + 10);
+	snprintf(s->model, sizeof(s->model), "http://%.48s", line + 10);
 }
 
 static void
