@@ -79,41 +79,34 @@ add_block(struct arena *a, size_t n)
 }
 
 /*
- * Tries to take `n` bytes at `align` from a block; the padding is charged to
- * the cap too, or a million one-byte objects would weigh sixteen.
+ * `n` bytes at `align`. The padding is charged to the cap too, or a million
+ * one-byte objects would weigh sixteen.
  */
 static void *
-take(struct arena *a, unsigned char *bytes, size_t room, size_t *used, size_t n,
-    size_t align)
+take(struct arena *a, size_t n, size_t align)
 {
+	struct block *b = a->newest;
+	unsigned char *bytes = b ? b->bytes : a->first;
+	size_t room = b ? b->room : FIRST_BLOCK;
+	size_t *used = b ? &b->used : &a->first_used;
 	size_t pad = -*used & (align - 1);
 	size_t need;
-	if (__builtin_add_overflow(n, pad, &need) || need > room - *used ||
-	    need > a->cap - a->used)
+	if (__builtin_add_overflow(n, pad, &need) || need > a->cap - a->used)
 		return NULL;
+	if (need > room - *used) {
+		b = add_block(a, n);
+		if (!b)
+			return NULL;
+		bytes = b->bytes;
+		used = &b->used;
+		pad = 0;
+		need = n;
+	}
 	void *p = bytes + *used + pad;
 	*used += need;
 	a->used += need;
 	ASAN_UNPOISON_MEMORY_REGION(p, n);
 	return p;
-}
-
-static void *
-take_anywhere(struct arena *a, size_t n, size_t align)
-{
-	void *p;
-	if (n > a->cap - a->used)
-		return NULL;
-	if (!a->newest) {
-		p = take(a, a->first, FIRST_BLOCK, &a->first_used, n, align);
-	} else {
-		struct block *b = a->newest;
-		p = take(a, b->bytes, b->room, &b->used, n, align);
-	}
-	if (p)
-		return p;
-	struct block *b = add_block(a, n);
-	return b ? take(a, b->bytes, b->room, &b->used, n, align) : NULL;
 }
 
 struct arena *
@@ -151,7 +144,7 @@ arena_reset(struct arena *a, size_t cap)
 void *
 arena_alloc(struct arena *a, size_t n)
 {
-	void *p = take_anywhere(a, n, ALIGNMENT);
+	void *p = take(a, n, ALIGNMENT);
 	return p ? memset(p, 0, n) : NULL;
 }
 
@@ -170,7 +163,7 @@ arena_strndup(struct arena *a, const char *p, size_t n)
 	size_t size;
 	if (__builtin_add_overflow(n, 1, &size))
 		return NULL;
-	char *copy = take_anywhere(a, size, 1);
+	char *copy = take(a, size, 1);
 	if (!copy)
 		return NULL;
 	if (n)
@@ -194,7 +187,7 @@ arena_printf(struct arena *a, const char *fmt, ...)
 	int n = vsnprintf(NULL, 0, fmt, ap);
 	va_end(ap);
 	assert(n >= 0);
-	char *s = take_anywhere(a, (size_t)n + 1, 1);
+	char *s = take(a, (size_t)n + 1, 1);
 	if (s)
 		(void)vsnprintf(s, (size_t)n + 1, fmt, again);
 	va_end(again);

@@ -92,14 +92,15 @@ scan_string(const char *p, const char *end)
 }
 
 /*
- * json-c 0.16, strict, still takes NaN, Infinity, 1., -01, raw controls in
- * strings and overlong UTF-8, clamps an integer that is too big, and cuts a
- * key at \u0000. Each would come back changed, or be refused by Postgres long
- * after the caller was told that the body is fine.
+ * json-c 0.16, strict, still takes NaN, Infinity, 1., -01, 'keys', raw
+ * controls in strings and overlong UTF-8, clamps an integer that is too big,
+ * and cuts a key at \u0000. Each would come back changed, or be refused by
+ * Postgres long after the caller was told that the body is fine.
  */
 static bool
 scan(const char *p, size_t n)
 {
+	static const char outside[] = "{}[]:, \t\r\ntruefalsn";
 	const char *end = p + n;
 	if (!text_is_clean(p, n))
 		return false;
@@ -109,10 +110,8 @@ scan(const char *p, size_t n)
 			p = scan_string(p + 1, end);
 		else if (c == '-' || (c >= '0' && c <= '9'))
 			p = scan_number(p, end);
-		else if (c == 'N' || c == 'I')
-			return false;
 		else
-			p++;
+			p = strchr(outside, c) ? p + 1 : NULL;
 	}
 	return p != NULL;
 }
