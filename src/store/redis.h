@@ -76,6 +76,9 @@ enum err redis_script_run(struct redis *r, struct redis_script *script,
 /* Is the breaker open: would a call fail at once? */
 bool redis_is_away(const struct redis *r);
 
+/* Commands sent since redis_new: tests hold each route to its number. */
+uint64_t redis_round_trips(const struct redis *r);
+
 /* What went wrong last, for the log. */
 const char *redis_why(const struct redis *r);
 
