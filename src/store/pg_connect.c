@@ -68,14 +68,16 @@ static const struct pg_query privileges = {"privileges", "",
     " AND c.relkind IN ('r', 'p')"
     " AND pg_catalog.pg_has_role(c.relowner, 'MEMBER')"
     " UNION ALL "
-    "SELECT 3, format('%s has a user_id but no forced row level security',"
-    " c.oid::regclass)"
+    "SELECT 3, format('%s holds what belongs to users, but row level security"
+    " is not forced', c.oid::regclass)"
     " FROM pg_catalog.pg_class c"
-    " JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid"
     " WHERE c.relnamespace::regnamespace::text IN ('auth', 'chat')"
-    " AND c.relkind IN ('r', 'p') AND NOT a.attisdropped"
-    " AND a.attname = 'user_id'"
+    " AND c.relkind IN ('r', 'p')"
     " AND NOT (c.relrowsecurity AND c.relforcerowsecurity)"
+    " AND (c.relnamespace::regnamespace::text = 'auth'"
+    " AND c.relname = 'users' OR EXISTS (SELECT"
+    " FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid"
+    " AND a.attname = 'user_id' AND NOT a.attisdropped))"
     ") AS findings ORDER BY nr, why LIMIT 1"};
 
 /* What the URL says that is needed here: comma lists, of one as a rule. */
