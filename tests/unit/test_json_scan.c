@@ -46,7 +46,7 @@ Test(json_scan, refuses_what_is_not_one_value)
 		cr_expect_not(is_value(bad[i]), "taken: %s", bad[i]);
 }
 
-Test(json_scan, refuses_a_nul_between_tokens)
+Test(json_scan, refuses_a_nul_outside_strings)
 {
 	struct json_scan s;
 	struct json_span span;
@@ -56,6 +56,8 @@ Test(json_scan, refuses_a_nul_between_tokens)
 	json_scan_init(&s, "1\0", 2);
 	cr_expect(json_scan_value(&s, &span));
 	cr_expect_not(json_scan_end(&s));
+	json_scan_init(&s, "\"\\\0\"", 4);
+	cr_expect_not(json_scan_value(&s, &span));
 }
 
 Test(json_scan, is_bounded_in_depth)
