@@ -57,8 +57,13 @@ struct services {
 	struct pg *pg;
 	struct redis *redis;
 	struct keyring *keys;
-	bool (*is_draining)(void);
 	const char *worker_id; /* UUID of this worker, for running replies */
+
+	/* The worker around them; `worker` is passed back. */
+	void *worker;
+	bool (*is_draining)(void *worker); /* it will end soon */
+	bool (*refuses_new)(void *worker); /* and nobody else takes requests */
+	bool (*has_room)(void *worker); /* may one more reply begin? */
 };
 
 struct request {
@@ -82,6 +87,7 @@ struct request {
 	const char *origin;
 	const char *sec_fetch_site;
 	const char *natter_client; /* X-Natter-Client: the anti-CSRF header */
+	const char *device; /* X-Natter-Device: the client's id of its device */
 	const char *idempotency_key;
 	const char *last_event_id;
 
