@@ -12,7 +12,7 @@
 static void
 fail(const char *what, const char *why)
 {
-	fprintf(stderr, "server_sql: %s: %s\n", what, why);
+	fprintf(stderr, "database: %s: %s\n", what, why);
 	abort();
 }
 
