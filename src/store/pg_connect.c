@@ -24,6 +24,7 @@
 #define RETRY_MS        1000 /* between attempts while Postgres is away */
 #define HOST_MAX        256  /* a host's name, address or socket folder */
 #define PORT_MAX        8
+#define PORT_DEFAULT    "5432"
 
 /*
  * Session settings, as functions and in the first pipeline, because PgBouncer
@@ -201,6 +202,8 @@ start(struct pg *pg, const struct hosts *h, size_t i)
 	    !list_item(h->port, i, port, sizeof(port)))
 		return pg_fail(pg, ERR_INTERNAL,
 		    "the database URL has a host or port that is too long");
+	if (h->n > 1 && port[0] == '\0') /* else the URL's list would hold */
+		memcpy(port, PORT_DEFAULT, sizeof(PORT_DEFAULT));
 	pg->conn = PQconnectStartParams(keywords, values, 1);
 	if (pg->conn == NULL)
 		return pg_fail(pg, ERR_UNAVAILABLE, "out of memory");
