@@ -35,7 +35,7 @@ $$;
 
 -- Roles are shared by the whole cluster: bootstraps of two databases at once
 -- wait for one another here (advisory locks are per database).
-LOCK TABLE pg_catalog.pg_authid IN SHARE ROW EXCLUSIVE MODE;
+DO $$ BEGIN LOCK TABLE pg_catalog.pg_authid IN SHARE ROW EXCLUSIVE MODE; END $$;
 
 DO $$
 DECLARE
