@@ -141,6 +141,12 @@ arena_reset(struct arena *a, size_t cap)
 	ASAN_POISON_MEMORY_REGION(a->first, FIRST_BLOCK);
 }
 
+void
+arena_set_cap(struct arena *a, size_t cap)
+{
+	a->cap = cap;
+}
+
 void *
 arena_alloc(struct arena *a, size_t n)
 {

@@ -194,6 +194,15 @@ queue_close(struct queue *q)
 	pthread_mutex_unlock(&q->lock);
 }
 
+bool
+queue_is_closed(struct queue *q)
+{
+	pthread_mutex_lock(&q->lock);
+	bool is_closed = q->is_closed;
+	pthread_mutex_unlock(&q->lock);
+	return is_closed;
+}
+
 size_t
 queue_length(struct queue *q)
 {

@@ -353,8 +353,6 @@ json_unescape(const char **p, uint16_t *high, char *out)
 	}
 	if (c >= 0xdc00 && c <= 0xdfff)
 		c = REPLACEMENT;
-	if (c == 0)
-		return n;
 	return n + put_utf8(c, out + n);
 }
 
@@ -371,9 +369,7 @@ json_span_decode(struct json_span span, char *out, size_t room)
 			continue;
 		}
 		n += json_unescape_flush(&high, out + n);
-		if (*p != '\0')
-			out[n++] = *p;
-		p++;
+		out[n++] = *p++;
 	}
 	return n + (high != 0 ? json_unescape_flush(&high, out + n) : 0);
 }

@@ -29,6 +29,7 @@ stream_say_start(struct stream *s)
 	struct reply head = {
 	    .status = 200,
 	    .content_type = "text/event-stream",
+	    .turn = s->turn, /* no Content-Length */
 	};
 
 	s->status = 200;

@@ -58,30 +58,31 @@ Test(turn, begin_stores_the_question_and_an_empty_reply_in_one_round_trip)
 	cr_expect_not(t->is_local);
 	cr_expect(holds(&t->prompt, "Hello there"));
 	cr_expect(holds(&t->prompt, "Be brief."));
-	cr_expect_eq(world_number(
-	                 "SELECT count(*) FROM chat.messages WHERE id = '%s'"
-	                 " AND role = 'user' AND content = 'Hello there'"
-	                 " AND status = 'complete' AND position = 1"
-	                 " AND parent_id IS NULL AND token_count = 3",
-	                 t->user_message_id),
+	cr_expect_eq(
+	    world_number("SELECT count(*) FROM chat.messages WHERE id = '%s'"
+			 " AND role = 'user' AND content = 'Hello there'"
+			 " AND status = 'complete' AND position = 1"
+			 " AND parent_id IS NULL AND token_count = 3",
+		t->user_message_id),
 	    1);
-	cr_expect_eq(world_number(
-	                 "SELECT count(*) FROM chat.messages WHERE id = '%s'"
-	                 " AND role = 'assistant' AND content = ''"
-	                 " AND status = 'streaming' AND position = 2"
-	                 " AND parent_id = '%s' AND completed_at IS NULL",
-	                 t->message_id, t->user_message_id),
+	cr_expect_eq(
+	    world_number("SELECT count(*) FROM chat.messages WHERE id = '%s'"
+			 " AND role = 'assistant' AND content = ''"
+			 " AND status = 'streaming' AND position = 2"
+			 " AND parent_id = '%s' AND completed_at IS NULL",
+		t->message_id, t->user_message_id),
 	    1);
-	cr_expect_eq(world_number("SELECT count(*) FROM chat.running_replies"
-	                          " WHERE message_id = '%s' AND worker_id = '%s'"
-	                          " AND parent_id IS NULL",
-	                 t->message_id, w.worker),
+	cr_expect_eq(
+	    world_number("SELECT count(*) FROM chat.running_replies"
+			 " WHERE message_id = '%s' AND worker_id = '%s'"
+			 " AND parent_id IS NULL",
+		t->message_id, w.worker),
 	    1);
 	cr_expect_eq(world_number("SELECT count(*) FROM chat.conversations"
-	                          " WHERE id = '%s' AND next_position = 3"
-	                          " AND message_count = 2 AND leaf_id = '%s'"
-	                          " AND title = 'Hello there'",
-	                 c, t->message_id),
+				  " WHERE id = '%s' AND next_position = 3"
+				  " AND message_count = 2 AND leaf_id = '%s'"
+				  " AND title = 'Hello there'",
+			 c, t->message_id),
 	    1);
 	turn_free(t);
 }
@@ -104,17 +105,16 @@ Test(turn, finish_stores_the_reply_and_its_usage_and_frees_the_branch)
 	    "\"usage\":{\"prompt_tokens\":11,\"completion_tokens\":7,"
 	    "\"total_tokens\":18,\"estimated\":false}"));
 	cr_expect_eq(world_number("SELECT count(*) FROM chat.usage_tracking"
-	                          " WHERE message_id = '%s' AND user_id = '%s'"
-	                          " AND conversation_id = '%s'"
-	                          " AND prompt_tokens = 11"
-	                          " AND completion_tokens = 7"
-	                          " AND cached_tokens = 4 AND NOT is_estimated",
-	                 t->message_id, w.user, c),
+				  " WHERE message_id = '%s' AND user_id = '%s'"
+				  " AND conversation_id = '%s'"
+				  " AND prompt_tokens = 11"
+				  " AND completion_tokens = 7"
+				  " AND cached_tokens = 4 AND NOT is_estimated",
+			 t->message_id, w.user, c),
 	    1);
-	cr_expect_eq(
-	    world_number("SELECT count(*) FROM chat.running_replies"
-	                 " WHERE user_id = '%s'",
-	        w.user),
+	cr_expect_eq(world_number("SELECT count(*) FROM chat.running_replies"
+				  " WHERE user_id = '%s'",
+			 w.user),
 	    0);
 	turn_free(t);
 }
@@ -163,14 +163,14 @@ Test(turn, finish_twice_changes_nothing_and_gives_the_same)
 	cr_assert_eq(first.n, t->stored.n);
 	cr_expect_arr_eq(first.p, t->stored.p, first.n);
 	cr_expect_eq(world_number("SELECT count(*) FROM chat.usage_tracking"
-	                          " WHERE message_id = '%s'",
-	                 t->message_id),
+				  " WHERE message_id = '%s'",
+			 t->message_id),
 	    1);
 	/* With other words it is not this turn's doing. */
 	cr_expect_eq(world_finish(&w, t, "Twice."), ERR_NOT_FOUND);
 	cr_expect_eq(world_number("SELECT count(*) FROM chat.messages"
-	                          " WHERE id = '%s' AND content = 'Once.'",
-	                 t->message_id),
+				  " WHERE id = '%s' AND content = 'Once.'",
+			 t->message_id),
 	    1);
 	buf_free(&first);
 	turn_free(t);
@@ -184,13 +184,15 @@ Test(turn, every_way_to_end_keeps_the_text)
 		const char *text;
 		const char *shown;
 	} rows[] = {
-	    {TURN_COMPLETE, OK, "abc", "\"content\":\"abc\",\"status\":\"complete\""},
-	    {TURN_CANCELLED, OK, "ab", "\"content\":\"ab\",\"status\":\"cancelled\""},
+	    {TURN_COMPLETE, OK, "abc",
+		"\"content\":\"abc\",\"status\":\"complete\""},
+	    {TURN_CANCELLED, OK, "ab",
+		"\"content\":\"ab\",\"status\":\"cancelled\""},
 	    {TURN_INTERRUPTED, ERR_DRAINING, "a",
-	        "\"content\":\"a\",\"status\":\"interrupted\""},
+		"\"content\":\"a\",\"status\":\"interrupted\""},
 	    {TURN_FAILED, ERR_MODEL_CUT, "a", "\"error_code\":\"model_cut\""},
 	    {TURN_FAILED, ERR_MODEL_TIMEOUT, "",
-	        "\"content\":\"\",\"status\":\"failed\""},
+		"\"content\":\"\",\"status\":\"failed\""},
 	};
 	char c[ID_TEXT];
 	world_conversation(&w, c);
@@ -211,8 +213,8 @@ Test(turn, every_way_to_end_keeps_the_text)
 		turn_free(t);
 	}
 	cr_expect_eq(world_number("SELECT count(*) FROM chat.usage_tracking"
-	                          " WHERE user_id = '%s' AND prompt_tokens = 0",
-	                 w.user),
+				  " WHERE user_id = '%s' AND prompt_tokens = 0",
+			 w.user),
 	    1, "a model that failed without a word charges nothing");
 }
 
@@ -228,17 +230,16 @@ Test(turn, a_second_send_is_refused_with_the_running_reply)
 	    world_begin(&w, c, NULL, "Second", &other), ERR_REPLY_IN_PROGRESS);
 	cr_expect_eq(pg_round_trips(w.services.pg) - before, 2);
 	cr_expect_str_eq(w.req.running_message, t->message_id);
-	cr_expect_eq(
-	    world_begin(&w, c, t->message_id, "Third", &other),
+	cr_expect_eq(world_begin(&w, c, t->message_id, "Third", &other),
 	    ERR_REPLY_IN_PROGRESS);
 	cr_expect_str_eq(w.req.running_message, t->message_id);
 	cr_expect_eq(world_number("SELECT count(*) FROM chat.messages"
-	                          " WHERE user_id = '%s'",
-	                 w.user),
+				  " WHERE user_id = '%s'",
+			 w.user),
 	    2);
 	cr_expect_eq(world_number("SELECT next_position + message_count"
-	                          " FROM chat.conversations WHERE id = '%s'",
-	                 c),
+				  " FROM chat.conversations WHERE id = '%s'",
+			 c),
 	    5);
 	cr_assert_eq(world_finish(&w, t, "Done."), OK);
 	turn_free(t);
@@ -265,8 +266,8 @@ Test(turn, other_branches_run_at_the_same_time)
 	cr_expect_eq(world_finish(&w, a, "A."), OK);
 	cr_expect_eq(world_finish(&w, b, "B."), OK);
 	cr_expect_eq(world_number("SELECT count(DISTINCT position)"
-	                          " FROM chat.messages WHERE user_id = '%s'",
-	                 w.user),
+				  " FROM chat.messages WHERE user_id = '%s'",
+			 w.user),
 	    8);
 	turn_free(a);
 	turn_free(b);
@@ -285,18 +286,17 @@ Test(turn, a_parent_must_be_an_answer_of_the_same_conversation)
 	world_turn(&w, elsewhere, NULL, "One", other_reply);
 	AUTO_JSON struct json_object *o = NULL;
 	cr_assert_eq(message_get(world_request(&w), reply, &o), OK);
-	const char *question = json_object_get_string(
-	    json_object_object_get(o, "parent_id"));
+	const char *question =
+	    json_object_get_string(json_object_object_get(o, "parent_id"));
 	const char *const parents[] = {other_reply, question, w.user, "x"};
 	for (size_t i = 0; i < sizeof(parents) / sizeof(*parents); i++) {
-		cr_expect_eq(
-		    world_begin(&w, c, parents[i], "Two", &t),
+		cr_expect_eq(world_begin(&w, c, parents[i], "Two", &t),
 		    ERR_INVALID_FIELD, "parent %zu", i);
 		cr_expect_str_eq(w.req.bad_field, "parent_id");
 	}
 	cr_expect_eq(world_number("SELECT message_count"
-	                          " FROM chat.conversations WHERE id = '%s'",
-	                 c),
+				  " FROM chat.conversations WHERE id = '%s'",
+			 c),
 	    2);
 }
 
@@ -330,14 +330,12 @@ Test(turn, somebody_elses_conversation_is_not_there)
 	struct turn *t = NULL;
 	world_conversation(&w, c);
 	world_open(&other, NULL);
-	cr_expect_eq(
-	    world_begin(&other, c, NULL, "Hello", &t), ERR_NOT_FOUND);
-	cr_expect_eq(
-	    world_begin(&other, "no-such-id", NULL, "Hello", &t),
+	cr_expect_eq(world_begin(&other, c, NULL, "Hello", &t), ERR_NOT_FOUND);
+	cr_expect_eq(world_begin(&other, "no-such-id", NULL, "Hello", &t),
 	    ERR_NOT_FOUND);
 	cr_expect_eq(world_number("SELECT message_count"
-	                          " FROM chat.conversations WHERE id = '%s'",
-	                 c),
+				  " FROM chat.conversations WHERE id = '%s'",
+			 c),
 	    0);
 	world_close(&other);
 }
@@ -349,8 +347,8 @@ Test(turn, a_short_id_names_the_conversation_too)
 	world_conversation(&w, c);
 	AUTO_JSON struct json_object *o = NULL;
 	cr_assert_eq(conversation_get(world_request(&w), c, &o), OK);
-	const char *short_id = json_object_get_string(
-	    json_object_object_get(o, "short_id"));
+	const char *short_id =
+	    json_object_get_string(json_object_object_get(o, "short_id"));
 	uint64_t before = pg_round_trips(w.services.pg);
 	cr_assert_eq(world_begin(&w, short_id, NULL, "Hello", &t), OK);
 	cr_expect_eq(pg_round_trips(w.services.pg) - before, 1);
@@ -381,8 +379,8 @@ Test(turn, the_model_is_the_asked_then_the_conversations_then_the_servers)
 		    conversation_create(world_request(&w), &change, &o), OK);
 		w.config.openai_base_url = (char *)rows[i].url;
 		struct turn_ask ask = {
-		    .conversation_id = json_object_get_string(
-		        json_object_object_get(o, "id")),
+		    .conversation_id =
+			json_object_get_string(json_object_object_get(o, "id")),
 		    .content = "What are you?",
 		    .model = rows[i].asked,
 		};
@@ -410,7 +408,7 @@ prompt_contents(const struct turn *t)
 		struct json_object *m = json_object_array_get_idx(list, i);
 		strcat(out, i ? "|" : "");
 		strcat(out, json_object_get_string(
-		                json_object_object_get(m, "content")));
+				json_object_object_get(m, "content")));
 	}
 	return out;
 }
@@ -428,14 +426,14 @@ Test(turn, the_context_is_the_way_up_the_branch)
 	world_turn(&w, c, one, "Q2b", edited);
 
 	cr_assert_eq(world_begin(&w, c, two, "Q3", &t), OK);
-	cr_expect_str_eq(prompt_contents(t),
-	    "Be brief.|Q1|An answer.|Q2|An answer.|Q3");
+	cr_expect_str_eq(
+	    prompt_contents(t), "Be brief.|Q1|An answer.|Q2|An answer.|Q3");
 	cr_assert_eq(world_finish(&w, t, "An answer."), OK);
 	turn_free(t);
 
 	cr_assert_eq(world_begin(&w, c, edited, "Q3b", &t), OK);
-	cr_expect_str_eq(prompt_contents(t),
-	    "Be brief.|Q1|An answer.|Q2b|An answer.|Q3b");
+	cr_expect_str_eq(
+	    prompt_contents(t), "Be brief.|Q1|An answer.|Q2b|An answer.|Q3b");
 	turn_free(t);
 }
 
@@ -463,8 +461,7 @@ Test(turn, the_context_keeps_the_newest_within_its_bounds)
 	world_turn(&w, c, NULL, "Q1", reply);
 	world_turn(&w, c, NULL, "Q2", reply);
 	cr_assert_eq(world_begin(&w, c, NULL, "Q3", &t), OK);
-	cr_expect_str_eq(
-	    prompt_contents(t), "An answer.|Q2|An answer.|Q3");
+	cr_expect_str_eq(prompt_contents(t), "An answer.|Q2|An answer.|Q3");
 	turn_free(t);
 }
 
@@ -499,12 +496,12 @@ Test(turn, deleting_a_conversation_ends_its_running_reply)
 	cr_expect_eq(world_finish(&w, t, "Too late."), ERR_NOT_FOUND);
 	cr_expect_eq(
 	    world_number("SELECT (SELECT count(*) FROM chat.messages"
-	                 " WHERE user_id = '%s')"
-	                 " + (SELECT count(*) FROM chat.running_replies"
-	                 " WHERE user_id = '%s')"
-	                 " + (SELECT count(*) FROM chat.usage_tracking"
-	                 " WHERE user_id = '%s')",
-	        w.user, w.user, w.user),
+			 " WHERE user_id = '%s')"
+			 " + (SELECT count(*) FROM chat.running_replies"
+			 " WHERE user_id = '%s')"
+			 " + (SELECT count(*) FROM chat.usage_tracking"
+			 " WHERE user_id = '%s')",
+		w.user, w.user, w.user),
 	    0);
 	turn_free(t);
 }
@@ -517,11 +514,11 @@ Test(turn, a_worker_that_was_not_seen_loses_its_replies)
 	world_conversation(&w, c);
 	cr_assert_eq(world_begin(&w, c, NULL, "Hello", &t), OK);
 	world_sql("UPDATE chat.running_replies SET started_at = now()"
-	          " - interval '1 minute' WHERE message_id = '%s'",
+		  " - interval '1 minute' WHERE message_id = '%s'",
 	    t->message_id);
 	world_sql("INSERT INTO chat.workers (id, host, pid, seen_at)"
-	          " VALUES ('%s', 'h', 1, now() - interval '1 minute')"
-	          " ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at",
+		  " VALUES ('%s', 'h', 1, now() - interval '1 minute')"
+		  " ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at",
 	    w.worker);
 	char other[ID_TEXT];
 	id_make(other);
@@ -531,14 +528,14 @@ Test(turn, a_worker_that_was_not_seen_loses_its_replies)
 	    pg_why(w.services.pg));
 	pg_calls_clear(calls, n);
 	cr_expect_eq(world_number("SELECT count(*) FROM chat.messages"
-	                          " WHERE id = '%s' AND status = 'interrupted'",
-	                 t->message_id),
+				  " WHERE id = '%s' AND status = 'interrupted'",
+			 t->message_id),
 	    1);
 	/* Its own worker comes back too late. */
 	cr_expect_eq(world_finish(&w, t, "Late."), ERR_NOT_FOUND);
 	cr_expect_eq(world_number("SELECT count(*) FROM chat.workers"
-	                          " WHERE id = '%s' AND pid > 1",
-	                 other),
+				  " WHERE id = '%s' AND pid > 1",
+			 other),
 	    1);
 	turn_free(t);
 }
@@ -589,8 +586,8 @@ send_many(void *arg)
 	pthread_barrier_wait(s->start);
 	while (s->stored < s->turns && s->other == 0) {
 		struct turn *t = NULL;
-		enum err e = world_begin(
-		    &s->world, s->conversation, NULL, "Hello", &t);
+		enum err e =
+		    world_begin(&s->world, s->conversation, NULL, "Hello", &t);
 		if (e == OK && world_finish(&s->world, t, "Hi.") == OK)
 			s->stored++;
 		else if (e == ERR_REPLY_IN_PROGRESS)
@@ -653,9 +650,9 @@ Test(turn, of_two_first_sends_one_wins)
 		world_conversation(&w, c);
 		expect_one_winner(c, "", 2);
 		cr_expect_eq(world_number("SELECT message_count"
-		                          " FROM chat.conversations"
-		                          " WHERE id = '%s'",
-		                 c),
+					  " FROM chat.conversations"
+					  " WHERE id = '%s'",
+				 c),
 		    2);
 	}
 }
@@ -670,8 +667,8 @@ Test(turn, of_twenty_sends_on_one_branch_one_wins)
 	world_turn(&w, c, NULL, "Two", second);
 	expect_one_winner(c, first, 20);
 	cr_expect_eq(world_number("SELECT count(*) FROM chat.messages"
-	                          " WHERE user_id = '%s'",
-	                 w.user),
+				  " WHERE user_id = '%s'",
+			 w.user),
 	    6);
 }
 
@@ -689,8 +686,8 @@ Test(turn, sends_on_different_branches_all_run)
 	for (int i = 0; i < BRANCHES; i++)
 		cr_expect_eq(senders[i].stored, 1, "branch %d", i);
 	cr_expect_eq(world_number("SELECT count(*) FROM chat.running_replies"
-	                          " WHERE user_id = '%s'",
-	                 w.user),
+				  " WHERE user_id = '%s'",
+			 w.user),
 	    BRANCHES);
 }
 
@@ -708,30 +705,28 @@ Test(turn, counts_and_positions_are_exact_under_eight_connections)
 	for (int i = 0; i < SENDERS; i++)
 		cr_expect_eq(senders[i].other, 0, "sender %d", i);
 	cr_expect_eq(world_number("SELECT message_count"
-	                          " FROM chat.conversations WHERE id = '%s'"
-	                          " AND next_position = message_count + 1",
-	                 c),
+				  " FROM chat.conversations WHERE id = '%s'"
+				  " AND next_position = message_count + 1",
+			 c),
 	    ALL);
-	cr_expect_eq(
-	    world_number("SELECT count(*) FROM chat.messages"
-	                 " WHERE conversation_id = '%s'",
-	        c),
+	cr_expect_eq(world_number("SELECT count(*) FROM chat.messages"
+				  " WHERE conversation_id = '%s'",
+			 c),
 	    ALL);
 	cr_expect_eq(world_number("SELECT count(DISTINCT position)"
-	                          " FROM chat.messages"
-	                          " WHERE conversation_id = '%s'"
-	                          " AND position BETWEEN 1 AND %d",
-	                 c, ALL),
+				  " FROM chat.messages"
+				  " WHERE conversation_id = '%s'"
+				  " AND position BETWEEN 1 AND %d",
+			 c, ALL),
 	    ALL);
 	/* One chain: nobody's question hangs on a reply that still ran. */
 	cr_expect_eq(world_number("SELECT count(DISTINCT parent_id)"
-	                          " FROM chat.messages"
-	                          " WHERE conversation_id = '%s'",
-	                 c),
+				  " FROM chat.messages"
+				  " WHERE conversation_id = '%s'",
+			 c),
 	    ALL - 1);
-	cr_expect_eq(
-	    world_number("SELECT count(*) FROM chat.usage_tracking"
-	                 " WHERE conversation_id = '%s'",
-	        c),
+	cr_expect_eq(world_number("SELECT count(*) FROM chat.usage_tracking"
+				  " WHERE conversation_id = '%s'",
+			 c),
 	    ALL / 2);
 }

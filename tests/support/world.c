@@ -9,12 +9,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/arena.h"
 #include "base/json.h"
+#include "base/keyring.h"
 #include "chat/conversation.h"
 #include "chat/queries.h"
 #include "chat/turn.h"
+#include "http/reply.h"
 #include "store/pg.h"
 #include "support/servers.h"
 #include "support/world.h"
@@ -45,8 +48,10 @@ run_files(const char *url, const char *pattern)
 	glob_t found;
 	(void)snprintf(path, sizeof(path), "%s/migrations/%s",
 	    srcdir ? srcdir : ".", pattern);
-	if (glob(path, 0, NULL, &found) != 0)
-		return;
+	if (glob(path, 0, NULL, &found) != 0) {
+		fprintf(stderr, "world: there is no %s\n", path);
+		abort();
+	}
 	for (size_t i = 0; i < found.gl_pathc; i++) {
 		char *sql = read_file(found.gl_pathv[i]);
 		server_sql(url, sql);
@@ -114,19 +119,48 @@ make_user(struct world *w)
 	    w->user, w->user);
 }
 
+/* A key ring in a file of a moment: cursors are sealed with it. */
+static struct keyring *
+make_keys(void)
+{
+	char path[] = "/tmp/natter-world-keys-XXXXXX";
+	char why[KEYRING_WHY] = "";
+	struct keyring *ring = NULL;
+	int fd = mkstemp(path);
+	close(fd);
+	unlink(path);
+	enum err e = keyring_create(path, why);
+	if (e == OK)
+		e = keyring_load(path, &ring, why);
+	unlink(path);
+	if (e != OK) {
+		fprintf(stderr, "world: %s\n", why);
+		abort();
+	}
+	return ring;
+}
+
+/* The relay takes every reply. */
+static bool
+has_room(void *worker)
+{
+	(void)worker;
+	return true;
+}
+
 void
 world_open(struct world *w, const char *user)
 {
 	static const struct pg_domain *const domains = &chat_domain;
 	*w = (struct world){
 	    .config =
-	        {
-	            .message_max_bytes = 65536,
-	            .context_messages = 40,
-	            .model = (char *)"test-model",
-	            .system_prompt = (char *)"Be brief.",
-	            .openai_base_url = (char *)"http://127.0.0.1:1/v1",
-	        },
+		{
+		    .message_max_bytes = 65536,
+		    .context_messages = 40,
+		    .model = (char *)"test-model",
+		    .system_prompt = (char *)"Be brief.",
+		    .openai_base_url = (char *)"http://127.0.0.1:1/v1",
+		},
 	};
 	char *url =
 	    server_url_with(getenv("TEST_WORLD_URL"), "user", "natter_app");
@@ -153,7 +187,9 @@ world_open(struct world *w, const char *user)
 	    .config = &w->config,
 	    .pg = pg,
 	    .worker_id = w->worker,
+	    .has_room = has_room,
 	};
+	w->services.keys = make_keys();
 	w->req.arena = arena_new(ARENA_MAX);
 	w->url = url;
 }
@@ -161,6 +197,8 @@ world_open(struct world *w, const char *user)
 void
 world_close(struct world *w)
 {
+	json_object_put(w->answer);
+	keyring_free(w->services.keys);
 	arena_free(w->req.arena);
 	pg_free(w->services.pg);
 	free(w->url);
@@ -181,6 +219,31 @@ world_request(struct world *w)
 	    .who = {.user_id = w->user, .session_id = w->user},
 	};
 	return &w->req;
+}
+
+enum err
+world_call(struct world *w, world_handler_fn handler, const char *id,
+    const char *query, const char *body)
+{
+	struct request *req = world_request(w);
+	struct reply rep = {0};
+	req->ids[0] = id;
+	req->query = query;
+	req->body = body;
+	req->body_len = strlen(body);
+	json_object_put(w->answer);
+	w->answer = NULL;
+	enum err e = handler(req, &rep);
+	w->status = e == OK ? rep.status : err_status(e);
+	if (e == OK && rep.body_len > 0)
+		e = json_parse_object(rep.body, rep.body_len, &w->answer);
+	return e;
+}
+
+const char *
+world_text(const struct world *w, const char *name)
+{
+	return json_object_get_string(json_object_object_get(w->answer, name));
 }
 
 void

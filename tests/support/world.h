@@ -15,7 +15,8 @@
 #include "base/id.h"
 #include "http/request.h"
 
-struct pg;
+struct json_object;
+struct reply;
 struct turn;
 
 struct world {
@@ -24,7 +25,9 @@ struct world {
 	struct request req;
 	char user[ID_TEXT];
 	char worker[ID_TEXT];
-	char *url; /* natter_app's */
+	char *url;                  /* natter_app's */
+	struct json_object *answer; /* the last reply's body */
+	int status;                 /* and its status */
 };
 
 /*
@@ -46,6 +49,19 @@ int64_t world_number(const char *fmt, ...)
 
 /* A fresh request of the world's user; what the last one gave is gone. */
 struct request *world_request(struct world *w);
+
+/* What world_call calls. */
+typedef enum err (*world_handler_fn)(struct request *req, struct reply *rep);
+
+/*
+ * Calls a handler with the path's id, a query and a body ("" for none); its
+ * answer is in w->answer and w->status until the next call.
+ */
+enum err world_call(struct world *w, world_handler_fn handler, const char *id,
+    const char *query, const char *body);
+
+/* A member of the answer as text; NULL for null and what is not there. */
+const char *world_text(const struct world *w, const char *name);
 
 /* Makes a conversation. */
 void world_conversation(struct world *w, char out_id[static ID_TEXT]);

@@ -99,6 +99,8 @@ Test(openai, finds_the_message_of_an_error)
 		"Slow down"},
 	    {"{\"error\":\"model not found\"}", "model not found"},
 	    {"{\"object\":\"error\",\"message\":\"too long\"}", "too long"},
+	    {"{\"error\":\"the first\",\"message\":\"the second\"}",
+		"the first"},
 	    {"{\"detail\":\"Not Found\"}", "Not Found"},
 	    {"[{\"error\":{\"message\":\"in a list\"}}]", "in a list"},
 	    {"{\"error\":{\"message\":\"a\\nb\\tc\\u0000\\u00e9\"}}",
