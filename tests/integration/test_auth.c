@@ -17,6 +17,7 @@
 #include "../support/auth_world.h"
 #include "../support/servers.h"
 #include "api/api.h"
+#include "auth/access_token.h"
 #include "base/clock.h"
 #include "store/pg.h"
 
@@ -516,6 +517,35 @@ Test(auth, logging_out_takes_no_other_scope)
 	expect_revoked(s.access);
 }
 
+Test(auth, a_moved_epoch_alone_ends_every_session)
+{
+	caller_register(&c, &s);
+	auth_sql("UPDATE auth.users SET session_epoch = 5 WHERE id = '%s'",
+	    s.user_id);
+	expect_revoked(s.access);
+	cr_expect_eq(caller_refresh(&c, s.refresh, &s), 401);
+	cr_expect_str_eq(caller_code(&c), "session_revoked");
+}
+
+Test(auth, a_token_of_another_epoch_than_its_session_is_refused)
+{
+	caller_register(&c, &s);
+	const struct access_rules rules = {
+	    c.services.keys, "natter", "chat-api"};
+	struct access_claims claims;
+	cr_assert_eq(access_token_verify(&rules, s.access,
+			 (int64_t)(clock_wall_ms() / 1000), &claims),
+	    OK);
+	cr_assert_eq(caller_verify(&c, s.access), 204, "and is remembered");
+	const char *token = NULL;
+	claims.epoch++;
+	cr_assert_eq(
+	    access_token_make(&rules, &claims, c.req.arena, &token), OK);
+	char copy[2049];
+	snprintf(copy, sizeof copy, "%s", token);
+	expect_revoked(copy);
+}
+
 Test(auth, a_disabled_users_tokens_die)
 {
 	caller_register(&c, &s);
@@ -588,7 +618,9 @@ Test(auth, n23_evicting_either_tombstone_lets_nobody_in)
 		    i ? c.req.who.jti : s.session_id);
 		cr_assert_eq(logout(s.access, NULL), 204);
 		cr_assert_eq(redis(getenv("TEST_REDIS_URL"), command), 1);
+		uint64_t before = trips();
 		expect_revoked(s.access);
+		cr_expect_eq(trips(), before, "the other one is enough");
 	}
 }
 
