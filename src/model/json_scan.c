@@ -312,12 +312,12 @@ escaped_unit(const char **p)
 {
 	static const char letters[] = "bfnrt", units[] = "\b\f\n\r\t";
 	const char *at;
-	int unit = 0;
+	unsigned unit = 0;
 	char c = (*p)[1];
 
 	if (c == 'u') {
 		for (int i = 2; i < 6; i++)
-			unit = unit << 4 | hex_digit((*p)[i]);
+			unit = unit << 4 | ((unsigned)hex_digit((*p)[i]) & 0xf);
 		*p += 6;
 		return (uint16_t)unit;
 	}
