@@ -13,6 +13,9 @@
 
 #define CONTROL 4
 
+/* Most bytes of an input that are told in deltas: it takes a while. */
+#define TOLD_MAX 512
+
 static void
 on_text(void *arg, const char *text, size_t n)
 {
@@ -206,8 +209,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	run(&in, 0, &whole);
 	run(&in, seed | 1, &cut);
 	compare(&whole, &cut);
-	check_told(&in, seed | 1);
 	check_error_message(&in, 1 + data[1]);
+	in.n = in.n < TOLD_MAX ? in.n : TOLD_MAX;
+	check_told(&in, seed | 1);
 	buf_free(&whole.text);
 	buf_free(&cut.text);
 	return 0;

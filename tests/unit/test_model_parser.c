@@ -405,6 +405,18 @@ Test(model_parser, believes_the_first_byte_and_not_the_content_type)
 	cr_expect_eq(read_answer(&p, "application/json", SAY("a") DONE), OK);
 }
 
+Test(model_parser, keeps_the_answers_text_out_of_the_error)
+{
+	struct model_parser p;
+
+	cr_expect_eq(read_answer(&p, NULL,
+			 CHUNK("\"content\":\"secret\"",
+			     ",\"finish_reason\":\"error\"")),
+	    ERR_MODEL_FAILED);
+	cr_expect(p.has_text);
+	cr_expect_str_eq(p.error, "an error without a message");
+}
+
 Test(model_parser, names_the_content_type_of_what_is_no_answer)
 {
 	struct model_parser p;
