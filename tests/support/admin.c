@@ -10,7 +10,6 @@
 #include "admin.h"
 #include "servers.h"
 
-static char *owner_url, *app_url, *super_url;
 static char copy[64];
 
 static void
@@ -28,32 +27,20 @@ admin_natterctl(void)
 	return given != NULL ? given : "./natterctl";
 }
 
-static char *
-url_of(const char *database, const char *role)
-{
-	char *at =
-	    server_url_with(getenv("TEST_DATABASE_URL"), "dbname", database);
-	char *url = server_url_with(at, "user", role);
-
-	free(at);
-	return url;
-}
-
+/*
+ * Only the environment is kept: Criterion runs each test in a new process.
+ */
 void
 admin_database(const char *name)
 {
 	struct command_end end;
+	char *url =
+	    server_url_with(getenv("TEST_DATABASE_URL"), "dbname", name);
 
 	admin_drop(name);
-	free(owner_url);
-	free(app_url);
-	free(super_url);
-	owner_url = url_of(name, "natter_migrate");
-	app_url = url_of(name, "natter_app");
-	super_url =
-	    server_url_with(getenv("TEST_DATABASE_URL"), "dbname", name);
-	setenv("OWNER_DATABASE_URL", owner_url, 1);
-	setenv("SUPERUSER_DATABASE_URL", super_url, 1);
+	setenv("SUPERUSER_DATABASE_URL", url, 1);
+	setenv("OWNER_DATABASE_URL", admin_url("natter_migrate"), 1);
+	free(url);
 	end = RUN(admin_natterctl(), "bootstrap", "--database", name);
 	if (end.code != 0)
 		fail("bootstrap", end.err);
@@ -73,23 +60,23 @@ admin_drop(const char *name)
 const char *
 admin_url(const char *role)
 {
-	if (strcmp(role, "natter_migrate") == 0)
-		return owner_url;
-	if (strcmp(role, "natter_app") == 0)
-		return app_url;
-	return super_url;
+	static char *url;
+
+	free(url);
+	url = server_url_with(getenv("SUPERUSER_DATABASE_URL"), "user", role);
+	return url;
 }
 
 void
 admin_sql(const char *sql)
 {
-	server_sql(super_url, sql);
+	server_sql(getenv("SUPERUSER_DATABASE_URL"), sql);
 }
 
 char *
 admin_value(const char *sql)
 {
-	PGconn *conn = PQconnectdb(super_url);
+	PGconn *conn = PQconnectdb(getenv("SUPERUSER_DATABASE_URL"));
 	PGresult *r = PQexec(conn, sql);
 	char *value;
 
@@ -123,7 +110,8 @@ strip(char *dump)
 char *
 admin_dump(void)
 {
-	struct command_end end = RUN("pg_dump", "-s", "-d", super_url);
+	struct command_end end =
+	    RUN("pg_dump", "-s", "-d", getenv("SUPERUSER_DATABASE_URL"));
 
 	if (end.code != 0)
 		fail("pg_dump", end.err);

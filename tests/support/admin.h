@@ -21,7 +21,7 @@ void admin_database(const char *name);
 /* Removes the database again. */
 void admin_drop(const char *name);
 
-/* URLs of that database, by role; valid until the next admin_database. */
+/* That database's URL as `role`; valid until the next call. */
 const char *admin_url(const char *role);
 
 /* Runs SQL there as a superuser. */
