@@ -184,7 +184,7 @@ json_scan_peek(struct json_scan *s)
 {
 	while (s->p < s->end && is_space(*s->p))
 		s->p++;
-	return s->p < s->end ? *s->p : '\0';
+	return s->p < s->end ? *s->p : (char)0;
 }
 
 bool
@@ -312,12 +312,12 @@ escaped_unit(const char **p)
 {
 	static const char letters[] = "bfnrt", units[] = "\b\f\n\r\t";
 	const char *at;
-	int unit = 0;
+	unsigned unit = 0;
 	char c = (*p)[1];
 
 	if (c == 'u') {
 		for (int i = 2; i < 6; i++)
-			unit = unit << 4 | hex_digit((*p)[i]);
+			unit = unit << 4 | (unsigned)hex_digit((*p)[i]);
 		*p += 6;
 		return (uint16_t)unit;
 	}
