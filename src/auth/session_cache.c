@@ -12,7 +12,7 @@
 
 #define ALLOW_TTL_S  60 /* a look-up is believed this long */
 #define BURY_SLACK_S 30 /* our clocks against Redis's */
-#define BURY_KEYS    64 /* per script call */
+#define BURY_KEYS    (REDIS_SCRIPT_ARGS_MAX - 1) /* and the TTL */
 #define TOMBSTONE    "-"
 
 static const char bury_text[] =

@@ -478,6 +478,21 @@ Test(auth, n21_logging_out_reaches_the_next_request_of_this_session_alone)
 	cr_expect_eq(caller_refresh(&c, other.refresh, &other), 200);
 }
 
+Test(auth, a_session_with_many_live_tokens_ends_whole)
+{
+	static struct signed_in all[70];
+	caller_register(&c, &all[0]);
+	for (int i = 0; i < 69; i++)
+		cr_assert_eq(
+		    caller_refresh(&c, all[i].refresh, &all[i + 1]), 200);
+	cr_assert_eq(caller_verify(&c, all[0].access), 204);
+	cr_assert_eq(logout(all[69].access, NULL), 204);
+	uint64_t before = trips();
+	for (int i = 0; i < 70; i++)
+		expect_revoked(all[i].access);
+	cr_expect_eq(trips(), before);
+}
+
 Test(auth, n21_logging_out_the_others_keeps_this_session)
 {
 	struct signed_in other;
