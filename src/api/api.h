@@ -19,8 +19,8 @@ struct request;
  * Finds the route and checks method, content type and length (`content_length`
  * as declared). On refusal the reply is filled and the error returned.
  */
-enum err api_route(struct request *req, struct reply *rep,
-    size_t content_length) MUST_CHECK;
+enum err api_route(
+    struct request *req, struct reply *rep, size_t content_length) MUST_CHECK;
 
 /* Authenticates as the route demands, runs the handler, turns errors into
  * problems. The reply is always filled. */
@@ -29,7 +29,7 @@ void api_handle(struct request *req, struct reply *rep);
 /* The whole table, for tests and documentation. */
 extern const struct route_table api_routes;
 
-#define ROUTE(method, pattern, handler, access, thread, body_max, arena_max)   \
+#define ROUTE(method, pattern, handler, access, thread, body_max, arena_max) \
 	enum err handler(struct request *req, struct reply *rep);
 #include "api/routes.def"
 #undef ROUTE

@@ -27,6 +27,9 @@ void arena_free(struct arena *a);
 /* Takes everything back and sets a new cap; keeps the first block. */
 void arena_reset(struct arena *a, size_t cap);
 
+/* Sets a new cap without taking anything back. */
+void arena_set_cap(struct arena *a, size_t cap);
+
 /* `n` bytes, zeroed, aligned for any type; NULL beyond the cap. */
 void *arena_alloc(struct arena *a, size_t n);
 

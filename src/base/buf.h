@@ -25,7 +25,7 @@ struct buf {
 /* Frees the bytes and leaves an empty buffer with the same cap. */
 void buf_free(struct buf *b);
 
-/* Forgets the bytes, keeps the room. */
+/* Forgets the bytes and a failure, keeps the room. */
 void buf_clear(struct buf *b);
 
 /* Makes room for `n` more bytes; false when it cannot. */

@@ -19,11 +19,11 @@
 
 struct config {
 #define CONFIG_GROUP(title)
-#define CONFIG_TEXT(key, field, def, help)              char *field;
-#define CONFIG_SECRET(key, field, help)                 char *field;
-#define CONFIG_NUMBER(key, field, def, min, max, help)  long field;
-#define CONFIG_SWITCH(key, field, def, help)            bool field;
-#define CONFIG_CHOICE(key, field, def, choices, help)   char *field;
+#define CONFIG_TEXT(key, field, def, help)             char *field;
+#define CONFIG_SECRET(key, field, help)                char *field;
+#define CONFIG_NUMBER(key, field, def, min, max, help) long field;
+#define CONFIG_SWITCH(key, field, def, help)           bool field;
+#define CONFIG_CHOICE(key, field, def, choices, help)  char *field;
 #include "base/config.def"
 #undef CONFIG_GROUP
 #undef CONFIG_TEXT
@@ -47,7 +47,8 @@ enum err config_load(const char *file, struct config **out_config,
 /* Wipes secrets and frees. NULL is fine. */
 void config_free(struct config *c);
 
-/* Prints KEY=VALUE and where each came from; secrets as "(set)" or "(empty)". */
+/* Prints KEY=VALUE and where each came from; secrets as "(set)" or "(empty)".
+ */
 void config_print(const struct config *c, FILE *out);
 
 /* Prints the table of all settings as Markdown, mdoc or an example file. */

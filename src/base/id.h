@@ -29,10 +29,11 @@ void id_make_random(char out[static ID_TEXT]);
 /* Writes a new short id. */
 void id_make_short(char out[static ID_SHORT_TEXT]);
 
-/* Is `s` a UUID in the canonical lower-case form, of any version? */
+/* Is `s` a UUID in the canonical lower-case form, of any version? NULL is not.
+ */
 bool id_is_uuid(const char *s);
 
-/* Is `s` a short id as id_make_short writes them? */
+/* Is `s` a short id as id_make_short writes them? NULL is not. */
 bool id_is_short(const char *s);
 
 #endif

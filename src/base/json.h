@@ -1,7 +1,9 @@
 /*
  * json-c with the project's limits. Parsing is strict: one value, depth at
- * most 32, valid UTF-8, no NUL in any string. Objects do not leave the
- * function that parsed or built them.
+ * most 32, valid UTF-8, no NUL in any string or key, every number one that is
+ * kept exactly. What was parsed can therefore always be stored as JSONB.
+ * Objects do not leave the function that parsed or built them. Without memory
+ * the process ends: a reply with a member missing would be a lie.
  *
  * Thread: any.
  */
@@ -9,11 +11,12 @@
 #define BASE_JSON_H
 
 #include <json-c/json.h>
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/errors.h"
 
-struct arena;
 struct buf;
 
 /* Releases a json-c object when its block ends. */
@@ -21,8 +24,8 @@ struct buf;
 void json_cleanup(struct json_object **o);
 
 /* Parses `n` bytes as one object (`{…}`); ERR_BAD_JSON otherwise. */
-enum err json_parse_object(const char *p, size_t n,
-    struct json_object **out_object) MUST_CHECK;
+enum err json_parse_object(
+    const char *p, size_t n, struct json_object **out_object) MUST_CHECK;
 
 /* As json_parse_object with a depth limit and without the object demand. */
 enum err json_parse_any(const char *p, size_t n, int depth,
@@ -40,7 +43,7 @@ void json_put_text(struct json_object *o, const char *key, const char *text);
 /* Adds a member that is a number. */
 void json_put_number(struct json_object *o, const char *key, int64_t number);
 
-/* Adds a member that is true or false: `text` is Postgres's "t" or "f". */
+/* Adds a member that is true or false. */
 void json_put_flag(struct json_object *o, const char *key, bool flag);
 
 /*

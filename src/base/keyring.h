@@ -59,8 +59,9 @@ int keyring_find(const struct keyring *ring, const char *kid);
 void keyring_derive(const struct keyring *ring, size_t i,
     enum key_purpose purpose, unsigned char out[static KEYRING_BYTES]);
 
-/* Writes a new ring file with one current key, mode 0400; refuses to replace. */
-enum err keyring_create(const char *path, char why[static KEYRING_WHY])
-    MUST_CHECK;
+/* Writes a new ring file with one current key, mode 0400; refuses to replace.
+ */
+enum err
+keyring_create(const char *path, char why[static KEYRING_WHY]) MUST_CHECK;
 
 #endif

@@ -21,7 +21,14 @@ struct log_field {
 	int64_t number;
 };
 
-#define LOG_TEXT(k, t)   ((struct log_field){(k), (t) ? (t) : "", 0})
+/* A field of text; NULL becomes "". */
+static inline struct log_field
+log_field_text(const char *key, const char *text)
+{
+	return (struct log_field){key, text ? text : "", 0};
+}
+
+#define LOG_TEXT(k, t)   log_field_text((k), (t))
 #define LOG_NUMBER(k, v) ((struct log_field){(k), NULL, (int64_t)(v)})
 
 /* Lines below `min` are dropped. Call before threads are made. */
@@ -34,10 +41,10 @@ int log_level_named(const char *name);
 void log_line(enum log_level level, const char *msg, int n_fields,
     const struct log_field *fields);
 
-#define log_with(level, msg, ...)                                              \
-	log_line((level), (msg),                                               \
-	    (int)(sizeof((struct log_field[]){__VA_ARGS__}) /                  \
-		  sizeof(struct log_field)),                                   \
+#define log_with(level, msg, ...)                             \
+	log_line((level), (msg),                              \
+	    (int)(sizeof((struct log_field[]){__VA_ARGS__}) / \
+		  sizeof(struct log_field)),                  \
 	    (struct log_field[]){__VA_ARGS__})
 
 /* Writes one line whose message is formatted; no fields. */

@@ -34,6 +34,9 @@ void *queue_wait(struct queue *q, int timeout_ms);
 /* No more pushes; a waiting popper wakes. */
 void queue_close(struct queue *q);
 
+/* Was queue_close called? Items may still wait. */
+bool queue_is_closed(struct queue *q);
+
 /* How many wait now. */
 size_t queue_length(struct queue *q);
 

@@ -33,7 +33,8 @@ void text_append_clean(struct buf *out, const char *p, size_t n);
  */
 size_t text_prefix(const char *p, size_t n, size_t max);
 
-/* Bytes at the end of `p` that begin a UTF-8 sequence not yet complete (0-3). */
+/* Bytes at the end of `p` that begin a UTF-8 sequence not yet complete (0-3).
+ */
 size_t text_incomplete_tail(const char *p, size_t n);
 
 /*
@@ -42,8 +43,8 @@ size_t text_incomplete_tail(const char *p, size_t n);
  * empty, longer than 64 characters, or holds a control, format, surrogate,
  * private or unassigned character or a space. The result lives in `a`.
  */
-enum err text_username(struct arena *a, const char *s, const char **out_name)
-    MUST_CHECK;
+enum err
+text_username(struct arena *a, const char *s, const char **out_name) MUST_CHECK;
 
 /* Encodes as base64url without padding; NULL beyond the arena's cap. */
 char *text_base64url(struct arena *a, const unsigned char *p, size_t n);
@@ -52,8 +53,8 @@ char *text_base64url(struct arena *a, const unsigned char *p, size_t n);
  * Decodes canonical base64url without padding into `out`; false unless it
  * gives exactly `n` bytes.
  */
-bool text_from_base64url(const char *s, size_t len, unsigned char *out,
-    size_t n);
+bool
+text_from_base64url(const char *s, size_t len, unsigned char *out, size_t n);
 
 /* 0 when equal; the time does not depend on where they differ. */
 int text_compare_secret(const char *a, const char *b);

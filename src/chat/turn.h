@@ -48,14 +48,14 @@ struct turn {
 	bool is_local;     /* natter-local: `prompt` holds its whole answer */
 
 	char model[128];   /* the model asked for */
-	struct buf prompt; /* the model request's JSON body; freed at the first
-			    * token, when no retry can follow */
+	struct buf prompt; /* the model request's JSON body (natter-local: the
+			    * answer); freed once an answer has begun */
 	int64_t prompt_estimate; /* tokens, estimated from the bytes sent */
 
 	/* Filled by the relay. */
 	struct buf text; /* the reply so far, clean UTF-8 */
 	enum turn_status status;
-	enum err error;  /* why it failed; OK otherwise */
+	enum err error; /* why it failed; OK otherwise */
 	enum model_finish finish;
 	struct model_usage usage;
 	char answered_by[64]; /* the model's own name for itself; "" unknown */
@@ -65,23 +65,29 @@ struct turn {
 
 	/* Filled by turn_stored after the commit. */
 	struct buf stored; /* the stored message as the API shows it, JSON */
+	bool is_stored;    /* the commit is known to have happened */
+
+	void *owner; /* the relay's stream; nobody else looks at it */
 };
 
 /* What POST /conversations/{id}/messages asks for. Borrowed strings. */
 struct turn_ask {
-	const char *conversation_id; /* UUID */
+	const char *conversation_id; /* UUID or short id */
 	const char *content;
-	const char *parent_id; /* UUID, or NULL: the conversation's newest leaf */
-	const char *model;     /* or NULL: the conversation's, then CHAT_MODEL */
-	const char *metadata;  /* JSON object, or NULL */
+	const char
+	    *parent_id;    /* UUID, or NULL: the conversation's newest leaf */
+	const char *model; /* or NULL: the conversation's, then CHAT_MODEL */
+	const char *metadata; /* JSON object, or NULL */
 	bool wants_stream;
 };
 
 /*
  * Stores the user's message and the empty reply, reads the context, builds
- * the model's request. ERR_NOT_FOUND: no such conversation (or parent) of this
- * user; ERR_REPLY_IN_PROGRESS: the branch has a running reply
- * (req->running_message names it) and nothing was stored. Thread: front.
+ * the model's request. ERR_NOT_FOUND: no such conversation of this user;
+ * ERR_INVALID_FIELD: content, model, or a parent_id that is no answer in this
+ * conversation; ERR_REPLY_IN_PROGRESS: the branch has a running reply
+ * (req->running_message names it, NULL when it kept changing). Nothing was
+ * stored then. Thread: front.
  */
 enum err turn_begin(struct request *req, const struct turn_ask *ask,
     struct turn **out_turn) MUST_CHECK;
@@ -90,20 +96,28 @@ enum err turn_begin(struct request *req, const struct turn_ask *ask,
 #define TURN_FINISH_CALLS 6
 
 /*
- * Fills the calls that store the reply's end; returns how many. Strings are
- * borrowed from the turn and from `a`. Idempotent in the database: a turn
- * that is no longer `streaming` there is left alone. Thread: ledger.
+ * Fills the calls (room for TURN_FINISH_CALLS) that store the reply's end;
+ * returns how many. Strings are borrowed from the turn and from `a`.
+ * Idempotent in the database: a turn that is no longer `streaming` there is
+ * left alone. The turn must have ended: any status but TURN_STREAMING.
+ * Thread: ledger.
  */
-size_t turn_finish(struct turn *t, struct arena *a,
-    struct pg_call calls[static TURN_FINISH_CALLS]);
+size_t turn_finish(struct turn *t, struct arena *a, struct pg_call *calls);
 
 /*
  * Reads the results of those calls, after the commit, into t->stored.
  * ERR_NOT_FOUND: the message was deleted meanwhile (its conversation or user
  * went away), or another worker's sweep finished it first. Thread: ledger.
  */
-enum err turn_stored(struct turn *t, const struct pg_call *calls, size_t n)
-    MUST_CHECK;
+enum err
+turn_stored(struct turn *t, const struct pg_call *calls, size_t n) MUST_CHECK;
+
+/*
+ * Ends, as failed with `e`, a turn that was begun and that nobody will answer;
+ * the turn stays the caller's. One round trip; where that fails too, the
+ * reply stays `streaming` until a sweep. Thread: front.
+ */
+void turn_abandon(struct request *req, struct turn *t, enum err e);
 
 /* The data of the `start` event: ids as JSON. */
 void turn_start_json(const struct turn *t, struct buf *out);
@@ -117,10 +131,11 @@ void turn_free(struct turn *t);
 #define TURN_WORKER_CALLS 2
 
 /*
- * Fills the calls that say this worker lives and that end, as `interrupted`,
- * the replies of workers not seen for 10 s. Run under no identity.
+ * Fills the calls (room for TURN_WORKER_CALLS) that say this worker lives and
+ * that end, as `interrupted`, the replies of workers not seen for 10 s. Run
+ * under no identity, once before the first turn and then every few seconds.
  */
-size_t turn_worker_calls(const char *worker_id, struct arena *a,
-    struct pg_call calls[static TURN_WORKER_CALLS]);
+size_t turn_worker_calls(
+    const char *worker_id, struct arena *a, struct pg_call *calls);
 
 #endif

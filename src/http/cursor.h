@@ -1,7 +1,8 @@
 /*
- * Opaque cursors of keyset-paged lists: base64url of a version, the list's
- * filter digest and the last row's keys, with a 16-byte MAC, so that a client
- * can neither make one up nor use it on another list or as another user.
+ * Opaque cursors of keyset-paged lists: base64url of a version, a key's name
+ * and the last row's keys, with a 16-byte MAC over these, the list's name and
+ * filters and the user, so that a client can neither make one up nor use it
+ * on another list or as another user.
  *
  * Thread: any.
  */
@@ -16,10 +17,11 @@ struct request;
 
 /*
  * Makes a cursor for `list` (its name and filters, any text) after a row with
- * these keys (NULL-ended array, at most CURSOR_KEYS_MAX). NULL beyond the cap.
+ * these keys (NULL-ended array, at most CURSOR_KEYS_MAX, each at most
+ * 255 bytes). NULL beyond the cap or these.
  */
-const char *cursor_make(struct request *req, const char *list,
-    const char *const *keys);
+const char *
+cursor_make(struct request *req, const char *list, const char *const *keys);
 
 /*
  * Reads the query parameter `cursor`: keys[0] is NULL when there is none.

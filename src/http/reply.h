@@ -31,10 +31,14 @@ struct reply {
 		const char *value;
 	} headers[REPLY_HEADERS_MAX];
 	size_t n_headers;
-	struct turn *turn; /* set: the relay answers; owned by who holds reply */
+	struct turn
+	    *turn; /* set: the relay answers; owned by who holds reply */
 };
 
-/* Answers `status` with the object, which is put (freed) here. */
+/*
+ * Answers `status` with the object, which is put (freed) here. ERR_INTERNAL
+ * when its text does not fit the arena.
+ */
 enum err reply_json(struct request *req, struct reply *rep, int status,
     struct json_object *o) MUST_CHECK;
 
@@ -47,20 +51,24 @@ void reply_header(struct reply *rep, const char *name, const char *value);
 /*
  * Turns `e` into a problem document: type, title, status, code, detail,
  * request_id, and `field` or `message_id` where they are known; adds
- * Retry-After to every 429 and 503, WWW-Authenticate to every 401.
+ * Retry-After to every 429 and 503, WWW-Authenticate to every 401 that is
+ * about an access token. Headers that are there already stay (Allow, a cookie
+ * to be dropped). When the arena is full the document has no request_id.
  */
 void reply_error(struct request *req, struct reply *rep, enum err e);
 
 /* The same document as text, for an `error` event of a stream. */
-void reply_problem(struct buf *out, enum err e, const char *detail,
-    const char *request_id);
+void reply_problem(
+    struct buf *out, enum err e, const char *detail, const char *request_id);
 
 /*
- * Appends the CGI head of the reply (Status, Content-Type, Content-Length,
- * headers, X-Request-Id, Cache-Control: no-store unless set, blank line).
+ * Appends the CGI head of the reply (Status, Content-Type, Content-Length
+ * unless it is 204, 304 or a turn's, headers, X-Request-Id; Cache-Control:
+ * no-store and X-Content-Type-Options: nosniff unless set; blank line).
+ * Control characters are left out of header values.
  */
-void reply_head(struct buf *out, const struct reply *rep,
-    const char *request_id);
+void
+reply_head(struct buf *out, const struct reply *rep, const char *request_id);
 
 /* The reason phrase of a status: "OK", "Not Found". */
 const char *reply_reason(int status);

@@ -57,8 +57,13 @@ struct services {
 	struct pg *pg;
 	struct redis *redis;
 	struct keyring *keys;
-	bool (*is_draining)(void);
 	const char *worker_id; /* UUID of this worker, for running replies */
+
+	/* The worker around them; `worker` is passed back. */
+	void *worker;
+	bool (*is_draining)(void *worker); /* it will end soon */
+	bool (*refuses_new)(void *worker); /* and nobody else takes requests */
+	bool (*has_room)(void *worker);    /* may one more reply begin? */
 };
 
 struct request {
@@ -72,9 +77,9 @@ struct request {
 	const char *body;  /* NUL-terminated copy of the body; "" without one */
 	size_t body_len;
 
-	const char *request_id;   /* nginx's $request_id, or made here */
-	const char *remote_addr;  /* as nginx knows it (realip) */
-	const char *user_agent;   /* "" when absent, as all below */
+	const char *request_id;  /* nginx's $request_id, or made here */
+	const char *remote_addr; /* as nginx knows it (realip) */
+	const char *user_agent;  /* "" when absent, as all below */
 	const char *authorization;
 	const char *content_type;
 	const char *accept;
@@ -82,6 +87,7 @@ struct request {
 	const char *origin;
 	const char *sec_fetch_site;
 	const char *natter_client; /* X-Natter-Client: the anti-CSRF header */
+	const char *device; /* X-Natter-Device: the client's id of its device */
 	const char *idempotency_key;
 	const char *last_event_id;
 
@@ -91,15 +97,15 @@ struct request {
 	struct phases phases;
 
 	const char *bad_field; /* what ERR_INVALID_FIELD is about */
-	const char *detail;    /* a sentence added to the problem; may be NULL */
+	const char *detail; /* a sentence added to the problem; may be NULL */
 	const char *running_message; /* of ERR_REPLY_IN_PROGRESS */
-	const char *why;       /* for the log only */
-	int retry_after_s;     /* of 429 and 503; 0 = the default */
+	const char *why;             /* for the log only */
+	int retry_after_s;           /* of 429 and 503; 0 = the default */
 };
 
 /* Records that `field` is wrong and returns ERR_INVALID_FIELD. */
-enum err request_refuse(struct request *req, const char *field,
-    const char *detail);
+enum err
+request_refuse(struct request *req, const char *field, const char *detail);
 
 /* Records `why` for the log (copied into the arena) and returns `e`. */
 enum err request_fail(struct request *req, enum err e, const char *why);
@@ -108,20 +114,20 @@ enum err request_fail(struct request *req, enum err e, const char *why);
  * The decoded value of a query parameter, NULL when absent, "" when empty;
  * ERR_INVALID_FIELD for bad percent-encoding, invalid UTF-8 or a repeat.
  */
-enum err request_query(struct request *req, const char *name,
-    const char **out_value) MUST_CHECK;
+enum err request_query(
+    struct request *req, const char *name, const char **out_value) MUST_CHECK;
 
 /* A whole number from the query within [min, max]; `def` when absent. */
 enum err request_query_number(struct request *req, const char *name, long def,
     long min, long max, long *out_number) MUST_CHECK;
 
 /* One of the words true/false/1/0 from the query; -1 when absent. */
-enum err request_query_flag(struct request *req, const char *name,
-    int *out_flag) MUST_CHECK;
+enum err request_query_flag(
+    struct request *req, const char *name, int *out_flag) MUST_CHECK;
 
 /* The body as a JSON object; the caller puts it (AUTO_JSON). */
-enum err request_json(struct request *req, struct json_object **out_body)
-    MUST_CHECK;
+enum err
+request_json(struct request *req, struct json_object **out_body) MUST_CHECK;
 
 /* How a member of a JSON body must look. */
 struct field_rule {
@@ -148,7 +154,8 @@ enum err request_field_flag(struct request *req, struct json_object *body,
 enum err request_field_object(struct request *req, struct json_object *body,
     const char *name, size_t max, const char **out_json) MUST_CHECK;
 
-/* Refuses the first member of `body` that `known` (NULL-ended) does not name. */
+/* Refuses the first member of `body` that `known` (NULL-ended) does not name.
+ */
 enum err request_known_fields(struct request *req, struct json_object *body,
     const char *const *known) MUST_CHECK;
 

@@ -47,8 +47,10 @@ struct route_table {
 };
 
 /*
- * Finds the route. ERR_NO_ROUTE: no pattern fits the path;
- * ERR_METHOD_NOT_ALLOWED: some do, `allow` then lists their methods
+ * Finds the route: the first row whose pattern and method fit, so a literal
+ * segment must stand before a `{name}` in its place. ERR_NO_ROUTE: no pattern
+ * fits the path; ERR_METHOD_NOT_ALLOWED: some do, `allow` then lists their
+ * methods
  * ("GET, POST"). The ids are copied into the arena. HEAD is GET.
  */
 enum err route_find(const struct route_table *table, struct request *req,
@@ -62,7 +64,7 @@ enum http_method route_method(const char *name);
  * ERR_BAD_REQUEST for bad encoding, NUL, an encoded slash, invalid UTF-8, or
  * a path that does not begin with '/'.
  */
-enum err route_decode_path(struct arena *a, const char *uri,
-    const char **out_path) MUST_CHECK;
+enum err route_decode_path(
+    struct arena *a, const char *uri, const char **out_path) MUST_CHECK;
 
 #endif

@@ -27,7 +27,7 @@ struct model_request {
 	const char *model;
 	const struct model_message *messages;
 	size_t n_messages;
-	long max_tokens; /* 0 = not sent */
+	long max_tokens;  /* 0 = not sent */
 	const char *user; /* opaque end-user id (OpenAI's `user`), or NULL */
 };
 
@@ -62,34 +62,43 @@ struct model_parser {
 	/* What is known so far. */
 	enum model_finish finish;
 	struct model_usage usage;
-	bool has_text;    /* some text was handed on */
-	bool has_done;    /* [DONE] or a whole plain answer was seen */
-	bool has_failed;  /* the server reported an error inside the answer */
-	unsigned long bad_lines; /* data lines that were not what they should be */
-	char model[64];   /* the model's name as the server gave it */
-	char error[256];  /* the server's error message, cleaned, for the log */
+	bool has_text;   /* some text was handed on */
+	bool has_done;   /* [DONE] or a whole plain answer was seen */
+	bool has_failed; /* the server reported an error inside the answer */
+	/* Events that were not understood; those too long are added at the
+	 * end. */
+	unsigned long bad_lines;
+	char model[64];  /* the model's name as the server gave it */
+	char error[256]; /* the server's error message, cleaned, for the log */
 
 	/* Private. */
 	enum { MODEL_BODY_UNKNOWN, MODEL_BODY_SSE, MODEL_BODY_JSON } body;
 	struct sse_parser sse;
 	struct buf plain; /* a plain JSON answer while it comes in */
+	char type[64];    /* the answer's Content-Type */
 	char carry[4];    /* an incomplete UTF-8 tail between two deltas */
 	size_t n_carry;
+	uint16_t high;  /* half a surrogate pair between two deltas */
+	bool has_chunk; /* an object with choices was seen */
 };
 
 /* `max_bytes` bounds one line, one event and a plain answer. */
 void model_parser_init(struct model_parser *p,
-    void (*on_text)(void *, const char *, size_t), void *arg,
-    size_t max_bytes);
+    void (*on_text)(void *, const char *, size_t), void *arg, size_t max_bytes);
 
-/* The Content-Type of the answer, before its bytes; NULL when unknown. */
+/*
+ * The Content-Type of the answer, before its bytes; NULL when unknown. It only
+ * explains a failure (a web page where the API was meant): what the answer is,
+ * its first byte tells, because servers mislabel both kinds.
+ */
 void model_parser_content_type(struct model_parser *p, const char *type);
 void model_parser_feed(struct model_parser *p, const char *bytes, size_t n);
 
 /*
- * The transfer ended well. OK: a whole answer. ERR_MODEL_CUT: it stopped
- * without a finish_reason and without [DONE]. ERR_MODEL_FAILED: an error
- * inside, garbage, or nothing at all.
+ * The transfer ended well; the last text may be handed on here. OK: a whole
+ * answer. ERR_MODEL_CUT: it stopped without a finish_reason and without
+ * [DONE]. ERR_MODEL_FAILED: an error inside, garbage, or nothing at all;
+ * `error` then says what.
  */
 enum err model_parser_end(struct model_parser *p) MUST_CHECK;
 void model_parser_free(struct model_parser *p);

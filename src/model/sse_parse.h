@@ -15,21 +15,21 @@
 #include "base/buf.h"
 
 /* Called for each event with data; `event` is "" unless named. */
-typedef void (*sse_event_fn)(void *arg, const char *event, const char *data,
-    size_t n);
+typedef void (*sse_event_fn)(
+    void *arg, const char *event, const char *data, size_t n);
 
 struct sse_parser {
 	sse_event_fn on_event;
 	void *arg;
-	size_t line_max;     /* longest line taken, in bytes */
-	size_t event_max;    /* longest event taken, in bytes */
-	struct buf line;     /* the unfinished line */
-	struct buf data;     /* data lines so far, joined with LF */
-	char event[64];      /* name of the event being read */
-	bool has_data;       /* a data line was seen since the last dispatch */
-	bool after_cr;       /* the last byte was CR: swallow an LF */
-	bool is_skipping;    /* inside an over-long line or event */
-	bool has_begun;      /* the BOM was looked for */
+	size_t line_max;  /* longest line taken, in bytes */
+	size_t event_max; /* longest event taken, in bytes */
+	struct buf line;  /* the unfinished line */
+	struct buf data;  /* data lines so far, joined with LF */
+	char event[64];   /* name of the event being read */
+	bool has_data;    /* a data line was seen since the last dispatch */
+	bool after_cr;    /* the last byte was CR: swallow an LF */
+	bool is_skipping; /* inside an over-long line or event */
+	bool has_begun;   /* the BOM was looked for */
 	unsigned long skipped; /* over-long lines and events dropped */
 };
 

@@ -54,9 +54,11 @@ struct pg_call {
 /* How to connect. The strings are borrowed and must outlive the connection. */
 struct pg_options {
 	const char *url;
-	const char *application; /* application_name, seen in pg_stat_activity */
+	const char *application; /* as seen in pg_stat_activity */
 	long timeout_ms;         /* one pipeline's deadline */
 	bool prepare;            /* named prepared statements */
+	/* Refuse a role that row level security does not bind (a daemon). */
+	bool demand_unprivileged;
 	const struct pg_domain *domains;
 	size_t n_domains;
 };
@@ -68,19 +70,24 @@ struct pg *pg_new(const struct pg_options *options);
 void pg_free(struct pg *pg);
 
 /*
- * Connects and prepares everything now. ERR_UNAVAILABLE when Postgres is away;
- * ERR_INTERNAL when a statement cannot be prepared (an old schema, a typo).
- * pg_why says what happened.
+ * Connects and prepares everything now; OK at once when that is done already.
+ * ERR_UNAVAILABLE when Postgres is away or refuses the login; ERR_INTERNAL
+ * when the URL is not one, a statement cannot be prepared (an old schema, a
+ * typo) or the role is refused (demand_unprivileged). pg_why says what
+ * happened. Without named statements everything is still parsed here. The
+ * second between attempts is not waited for.
  */
 enum err pg_connect(struct pg *pg) MUST_CHECK;
 
 /*
- * Runs `n` calls as one transaction under the identity `user_id` (NULL: no
- * identity, row level security shows nothing). All results are set, or none.
- * ERR_UNAVAILABLE: away, timed out, or a transient SQLSTATE (serialization,
- * deadlock, lock time-out, shutdown, read-only); ERR_CONFLICT: a unique or
- * exclusion constraint; ERR_INVALID_FIELD: a CHECK or a malformed value;
- * ERR_INTERNAL: anything else.
+ * Runs `n` calls (at most PG_CALLS_MAX) as one transaction under the identity
+ * `user_id` (NULL: no identity, row level security shows nothing). All results
+ * are set, or none: what the calls held before is overwritten, so clear it
+ * first. ERR_UNAVAILABLE: away, timed out, or a transient SQLSTATE
+ * (serialization, deadlock, lock time-out, shutdown, read-only); ERR_CONFLICT:
+ * a unique or exclusion constraint; ERR_INVALID_FIELD: a CHECK or a malformed
+ * value; ERR_INTERNAL: anything else. After every one of these, except when
+ * Postgres went away in mid-pipeline, nothing was stored.
  */
 enum err pg_run(struct pg *pg, const char *user_id, struct pg_call *calls,
     size_t n) MUST_CHECK;

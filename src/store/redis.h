@@ -1,9 +1,10 @@
 /*
  * One blocking Redis connection with a breaker. Every command has a deadline
- * (CHAT_REDIS_TIMEOUT); after any error the connection is freed and made anew,
- * never reused (a late reply would answer somebody else's question) and never
- * redisReconnect'ed (hiredis 0.14 loses the time-out then). Three failures in
- * a row open the breaker: for one second calls fail at once, then one may try.
+ * (CHAT_REDIS_TIMEOUT), connecting included; after any error the connection is
+ * closed and made anew, never reused: a late reply would answer somebody
+ * else's question. Three failures in a row open the breaker: for one second
+ * calls fail at once, then one may try. A connection found closed while idle
+ * is made anew before the command, so that a restart of Redis is not seen.
  *
  * Redis is a cache: callers decide what its absence means. Thread: one.
  */
@@ -19,18 +20,26 @@
 
 struct redis;
 
-/* A script with its SHA-1, loaded on first use and again after NOSCRIPT. */
+#define REDIS_SHA             41 /* a SHA-1 in hex with its NUL */
+#define REDIS_SCRIPT_ARGS_MAX 64 /* keys and arguments of one call */
+
+/*
+ * A script with its SHA-1, loaded on first use and again after NOSCRIPT. May
+ * be static and shared by threads, each with its own connection. The Redis
+ * user needs the commands eval, evalsha and script|load.
+ */
 struct redis_script {
 	const char *text;
-	char sha[41]; /* filled by the first call; "" before */
+	char sha[REDIS_SHA]; /* filled by the first call; "" before */
 };
 
 #define AUTO_REPLY __attribute__((cleanup(redis_reply_cleanup)))
 void redis_reply_cleanup(redisReply **r);
 
 /*
- * Where Redis is, parsed from redis://[user:password@]host[:port][/db] or
- * unix:///path[?db=N]. All strings belong to the struct.
+ * Where Redis is, parsed from redis://[[user:]password@]host[:port][/db] or
+ * unix://[[user:]password@]/path[?db=N]; the parts may be percent-encoded.
+ * All strings belong to the struct.
  */
 struct redis_address {
 	char *path; /* Unix socket, or NULL */
@@ -42,8 +51,8 @@ struct redis_address {
 };
 
 /* Parses a URL; ERR_INVALID_FIELD when it is not one. */
-enum err redis_address_parse(const char *url, struct redis_address *out)
-    MUST_CHECK;
+enum err
+redis_address_parse(const char *url, struct redis_address *out) MUST_CHECK;
 void redis_address_clear(struct redis_address *a);
 
 /* Makes the object; does not connect yet. NULL: bad URL or no memory. */
@@ -53,17 +62,23 @@ void redis_free(struct redis *r);
 /*
  * Runs a command given as words (binary-safe where `lens` is not NULL).
  * ERR_UNAVAILABLE: away, timed out, breaker open, or an error reply such as
- * LOADING, READONLY or OOM. *out_reply is freed by the caller (AUTO_REPLY).
+ * LOADING, READONLY or OOM. ERR_INTERNAL: any other error reply, which is a
+ * mistake of ours (WRONGTYPE, a script's error); redis_why has its text.
+ * *out_reply is never an error reply; the caller frees it (AUTO_REPLY).
  */
 enum err redis_command(struct redis *r, int argc, const char **argv,
     const size_t *lens, redisReply **out_reply) MUST_CHECK;
 
-/* Runs a script by EVALSHA, by EVAL after NOSCRIPT: one round trip as a rule. */
+/* Runs a script by EVALSHA, by EVAL after NOSCRIPT: one round trip as a rule.
+ */
 enum err redis_script_run(struct redis *r, struct redis_script *script,
     int n_keys, int argc, const char **argv, redisReply **out_reply) MUST_CHECK;
 
 /* Is the breaker open: would a call fail at once? */
 bool redis_is_away(const struct redis *r);
+
+/* Commands sent since redis_new: tests hold each route to its number. */
+uint64_t redis_round_trips(const struct redis *r);
 
 /* What went wrong last, for the log. */
 const char *redis_why(const struct redis *r);

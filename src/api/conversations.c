@@ -1,0 +1,257 @@
+/*
+ * /conversations: reads the request, calls chat/conversation.c, writes the
+ * reply. The fields' limits are the domain's; how a refusal reads is decided
+ * here. Knows no SQL.
+ */
+#include <assert.h>
+#include <string.h>
+
+#include "api/api.h"
+#include "api/page.h"
+#include "base/arena.h"
+#include "base/json.h"
+#include "base/text.h"
+#include "chat/conversation.h"
+#include "http/cursor.h"
+#include "http/reply.h"
+#include "http/request.h"
+
+#define LIMIT_DEFAULT 20
+
+/* Most bytes that one character takes. */
+#define UTF8_MAX 4
+
+static const char *const fields_of_new[] = {
+    "title",
+    "metadata",
+    "tags",
+    "model",
+    "system_prompt",
+    NULL,
+};
+
+static const char *const fields_of_change[] = {
+    "title",
+    "metadata",
+    "tags",
+    "model",
+    "system_prompt",
+    "is_archived",
+    "is_active",
+    NULL,
+};
+
+static enum err
+read_title(struct request *req, struct json_object *body, const char **out)
+{
+	static const struct field_rule rule = {
+	    .name = "title",
+	    .max = CONVERSATION_TITLE_MAX * UTF8_MAX,
+	};
+	enum err e = request_field(req, body, &rule, out);
+	if (e != OK || !*out)
+		return e;
+	if (text_length(*out, strlen(*out)) > CONVERSATION_TITLE_MAX)
+		return request_refuse(
+		    req, "title", "It takes at most 200 characters.");
+	return OK;
+}
+
+static enum err
+check_tag(struct request *req, struct json_object *tag)
+{
+	if (json_object_is_type(tag, json_type_string)) {
+		size_t bytes = (size_t)json_object_get_string_len(tag);
+		size_t n = text_length(json_object_get_string(tag), bytes);
+		if (n >= 1 && n <= CONVERSATION_TAG_MAX)
+			return OK;
+	}
+	return request_refuse(
+	    req, "tags", "Each must be a string of 1 to 64 characters.");
+}
+
+/* The tags as JSON text. */
+static enum err
+read_tags(struct request *req, struct json_object *body, const char **out)
+{
+	struct json_object *tags;
+	if (!json_object_object_get_ex(body, "tags", &tags))
+		return OK;
+	if (!json_object_is_type(tags, json_type_array) ||
+	    json_object_array_length(tags) > CONVERSATION_TAGS_MAX)
+		return request_refuse(
+		    req, "tags", "It must be an array of at most 20 strings.");
+	for (size_t i = 0; i < json_object_array_length(tags); i++) {
+		enum err e = check_tag(req, json_object_array_get_idx(tags, i));
+		if (e != OK)
+			return e;
+	}
+	*out = arena_strdup(req->arena, json_text(tags, NULL));
+	return *out ? OK : ERR_TOO_LARGE;
+}
+
+/* Reads the model and the system prompt: null clears them. */
+static enum err
+read_model(struct request *req, struct json_object *body,
+    struct conversation_change *c)
+{
+	static const struct field_rule model = {
+	    .name = "model",
+	    .min = 1,
+	    .max = MODEL_NAME_MAX,
+	    .nullable = true,
+	};
+	static const struct field_rule prompt = {
+	    .name = "system_prompt",
+	    .max = CONVERSATION_PROMPT_MAX,
+	    .nullable = true,
+	};
+	enum err e = request_field(req, body, &model, &c->model);
+	if (e == OK && c->model && !model_name_is_fit(c->model))
+		e = request_refuse(req, "model", "It must be a model's name.");
+	if (e == OK)
+		e = request_field(req, body, &prompt, &c->system_prompt);
+	c->has_model = json_object_object_get_ex(body, "model", NULL);
+	c->has_system_prompt =
+	    json_object_object_get_ex(body, "system_prompt", NULL);
+	return e;
+}
+
+static enum err
+read_flag(struct request *req, struct json_object *body, const char *name,
+    const char **out)
+{
+	bool flag = false;
+	if (!json_object_object_get_ex(body, name, NULL))
+		return OK;
+	enum err e = request_field_flag(req, body, name, &flag);
+	if (e == OK)
+		*out = flag ? "t" : "f";
+	return e;
+}
+
+/* Reads what a body sets, of the fields in `known`. */
+static enum err
+read_change(struct request *req, const char *const *known,
+    struct conversation_change *out)
+{
+	AUTO_JSON struct json_object *body = NULL;
+	struct conversation_change c = {0};
+	enum err e = request_json(req, &body);
+	if (e == OK)
+		e = request_known_fields(req, body, known);
+	if (e == OK)
+		e = read_title(req, body, &c.title);
+	if (e == OK)
+		e = request_field_object(req, body, "metadata",
+		    CONVERSATION_METADATA_MAX, &c.metadata);
+	if (e == OK)
+		e = read_tags(req, body, &c.tags);
+	if (e == OK)
+		e = read_model(req, body, &c);
+	if (e == OK)
+		e = read_flag(req, body, "is_archived", &c.is_archived);
+	if (e == OK)
+		e = read_flag(req, body, "is_active", &c.is_active);
+	if (e == OK)
+		*out = c;
+	return e;
+}
+
+enum err
+api_conversation_create(struct request *req, struct reply *rep)
+{
+	struct conversation_change c;
+	struct json_object *made;
+	enum err e = read_change(req, fields_of_new, &c);
+	if (e == OK)
+		e = conversation_create(req, &c, &made);
+	if (e != OK)
+		return e;
+	struct json_object *id = json_object_object_get(made, "id");
+	const char *location = arena_printf(
+	    req->arena, "/api/v1/conversations/%s", json_object_get_string(id));
+	if (location)
+		reply_header(rep, "Location", location);
+	return reply_json(req, rep, 201, made);
+}
+
+enum err
+api_conversation_get(struct request *req, struct reply *rep)
+{
+	struct json_object *found;
+	enum err e = conversation_get(req, req->ids[0], &found);
+	if (e != OK)
+		return e;
+	return reply_json(req, rep, 200, found);
+}
+
+enum err
+api_conversation_patch(struct request *req, struct reply *rep)
+{
+	struct conversation_change c;
+	struct json_object *changed;
+	enum err e = read_change(req, fields_of_change, &c);
+	if (e == OK)
+		e = conversation_update(req, req->ids[0], &c, &changed);
+	if (e != OK)
+		return e;
+	return reply_json(req, rep, 200, changed);
+}
+
+enum err
+api_conversation_delete(struct request *req, struct reply *rep)
+{
+	enum err e = conversation_delete(req, req->ids[0]);
+	if (e != OK)
+		return e;
+	return reply_empty(rep, 204);
+}
+
+/* Reads ?archived= and gives the name under which its cursors are made. */
+static enum err
+read_archived(
+    struct request *req, enum conversation_archived *out, const char **out_list)
+{
+	static const struct {
+		const char *word;
+		enum conversation_archived archived;
+		const char *list;
+	} words[] = {
+	    {"false", CONVERSATIONS_CURRENT, "conversations archived=false"},
+	    {"true", CONVERSATIONS_ARCHIVED, "conversations archived=true"},
+	    {"all", CONVERSATIONS_ALL, "conversations archived=all"},
+	};
+	const char *value;
+	enum err e = request_query(req, "archived", &value);
+	if (e != OK)
+		return e;
+	for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++) {
+		if (!strcmp(value ? value : "false", words[i].word)) {
+			*out = words[i].archived;
+			*out_list = words[i].list;
+			return OK;
+		}
+	}
+	return request_refuse(req, "archived", "It takes false, true or all.");
+}
+
+enum err
+api_conversations_list(struct request *req, struct reply *rep)
+{
+	struct conversations_ask ask = {0};
+	struct conversations_page page;
+	const char *list = NULL;
+	enum err e = read_archived(req, &ask.archived, &list);
+	if (e == OK)
+		e = request_query_number(req, "limit", LIMIT_DEFAULT, 1,
+		    CONVERSATION_LIMIT_MAX, &ask.limit);
+	if (e == OK)
+		e = cursor_read(req, list, ask.after);
+	if (e == OK)
+		e = conversations_list(req, &ask, &page);
+	if (e != OK)
+		return e;
+	const char *const keys[] = {page.next[0], page.next[1], NULL};
+	return page_reply(req, rep, page.data, list, keys);
+}

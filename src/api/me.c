@@ -1,0 +1,27 @@
+/*
+ * /api/v1/me: what the caller's own row says. Round trips: one to Postgres.
+ */
+#include <json-c/json.h>
+
+#include "api/api.h"
+#include "auth/user.h"
+#include "base/json.h"
+#include "http/reply.h"
+#include "http/request.h"
+
+enum err
+api_me_get(struct request *req, struct reply *rep)
+{
+	struct user user;
+	enum err e = user_read(req, &user);
+	if (e)
+		return e;
+	struct json_object *o = json_object_new_object();
+	json_put_text(o, "id", user.id);
+	json_put_text(o, "username", user.username);
+	json_put_text(o, "display_name", user.display_name);
+	json_put_text(o, "role", user.role);
+	json_put_text(o, "created_at", user.created_at);
+	json_put_text(o, "last_login_at", user.last_login_at);
+	return reply_json(req, rep, 200, o);
+}

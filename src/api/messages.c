@@ -1,0 +1,136 @@
+/*
+ * /conversations/{id}/messages and /messages/{id}: reads the request, calls
+ * chat/message.c and chat/turn.h, writes the reply. A post is answered by the
+ * relay: the reply carries the turn. Knows no SQL.
+ */
+#include <string.h>
+
+#include "api/api.h"
+#include "api/page.h"
+#include "base/arena.h"
+#include "base/config.h"
+#include "base/json.h"
+#include "chat/conversation.h"
+#include "chat/message.h"
+#include "chat/turn.h"
+#include "http/cursor.h"
+#include "http/reply.h"
+#include "http/request.h"
+
+#define LIMIT_DEFAULT 50
+#define METADATA_MAX  (16 * 1024)
+
+static const char *const fields_of_post[] = {
+    "content",
+    "stream",
+    "model",
+    "parent_id",
+    "metadata",
+    NULL,
+};
+
+/* Reads ?order=. */
+static enum err
+read_order(struct request *req, bool *out_is_descending)
+{
+	const char *order;
+	enum err e = request_query(req, "order", &order);
+	if (e != OK)
+		return e;
+	if (order && strcmp(order, "asc") != 0 && strcmp(order, "desc") != 0)
+		return request_refuse(req, "order", "It takes asc or desc.");
+	*out_is_descending = order && !strcmp(order, "desc");
+	return OK;
+}
+
+enum err
+api_messages_list(struct request *req, struct reply *rep)
+{
+	struct messages_ask ask = {.conversation_id = req->ids[0]};
+	struct messages_page page;
+	const char *after[CURSOR_KEYS_MAX] = {NULL};
+	const char *list = NULL;
+	enum err e = read_order(req, &ask.is_descending);
+	if (e == OK)
+		e = request_query_number(req, "limit", LIMIT_DEFAULT, 1,
+		    MESSAGES_LIMIT_MAX, &ask.limit);
+	if (e == OK) {
+		list = arena_printf(req->arena, "messages of %s %s",
+		    req->ids[0], ask.is_descending ? "desc" : "asc");
+		e = list ? cursor_read(req, list, after) : ERR_TOO_LARGE;
+	}
+	ask.after = after[0];
+	if (e == OK)
+		e = messages_list(req, &ask, &page);
+	if (e != OK)
+		return e;
+	const char *const keys[] = {page.next, NULL};
+	return page_reply(req, rep, page.data, list, keys);
+}
+
+enum err
+api_message_get(struct request *req, struct reply *rep)
+{
+	struct json_object *found;
+	enum err e = message_get(req, req->ids[0], &found);
+	if (e != OK)
+		return e;
+	return reply_json(req, rep, 200, found);
+}
+
+/* The texts of a post. */
+static enum err
+read_texts(struct request *req, struct json_object *body, struct turn_ask *ask)
+{
+	const struct field_rule content = {
+	    .name = "content",
+	    .min = 1,
+	    .max = (size_t)req->services->config->message_max_bytes,
+	    .required = true,
+	};
+	static const struct field_rule model = {
+	    .name = "model",
+	    .min = 1,
+	    .max = MODEL_NAME_MAX,
+	    .nullable = true,
+	};
+	static const struct field_rule parent = {
+	    .name = "parent_id",
+	    .min = 1,
+	    .max = 64,
+	    .nullable = true,
+	};
+	enum err e = request_field(req, body, &content, &ask->content);
+	if (e == OK)
+		e = request_field(req, body, &model, &ask->model);
+	if (e == OK)
+		e = request_field(req, body, &parent, &ask->parent_id);
+	if (e == OK)
+		e = request_field_object(
+		    req, body, "metadata", METADATA_MAX, &ask->metadata);
+	return e;
+}
+
+enum err
+api_message_post(struct request *req, struct reply *rep)
+{
+	AUTO_JSON struct json_object *body = NULL;
+	const struct services *services = req->services;
+	struct turn_ask ask = {
+	    .conversation_id = req->ids[0],
+	    .wants_stream =
+		strcasestr(req->accept, "text/event-stream") != NULL,
+	};
+	enum err e = request_json(req, &body);
+	if (e == OK)
+		e = request_known_fields(req, body, fields_of_post);
+	if (e == OK)
+		e = read_texts(req, body, &ask);
+	if (e == OK)
+		e = request_field_flag(req, body, "stream", &ask.wants_stream);
+	if (e == OK && !services->has_room(services->worker))
+		e = request_fail(req, ERR_BUSY, "CHAT_STREAMS_MAX is reached");
+	if (e == OK)
+		e = turn_begin(req, &ask, &rep->turn);
+	return e;
+}

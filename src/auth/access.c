@@ -1,0 +1,41 @@
+/*
+ * From an Authorization header to an identity: the token first, which costs
+ * no round trip, then its session. Owns no state.
+ */
+#include <string.h>
+#include <strings.h>
+
+#include "auth/access.h"
+#include "auth/access_token.h"
+#include "auth/session.h"
+#include "base/clock.h"
+#include "base/config.h"
+#include "http/request.h"
+
+/* The token of `Bearer <token>`, or NULL when the scheme is another. */
+static const char *
+bearer(const char *authorization)
+{
+	static const char scheme[] = "Bearer ";
+	size_t n = sizeof scheme - 1;
+	if (strncasecmp(authorization, scheme, n) != 0)
+		return NULL;
+	return authorization + n;
+}
+
+enum err
+access_authenticate(struct request *req)
+{
+	const struct config *config = req->services->config;
+	const struct access_rules rules = {
+	    req->services->keys, config->jwt_issuer, config->jwt_audience};
+	const char *token = bearer(req->authorization);
+	if (!token)
+		return ERR_TOKEN_MISSING;
+	struct access_claims claims;
+	enum err e = access_token_verify(
+	    &rules, token, (int64_t)(clock_wall_ms() / 1000), &claims);
+	if (e)
+		return e;
+	return session_check(req, &claims);
+}

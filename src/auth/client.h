@@ -1,0 +1,31 @@
+/*
+ * What a request says about the device that it comes from, in the form that
+ * the session's row keeps.
+ *
+ * Thread: any.
+ */
+#ifndef AUTH_CLIENT_H
+#define AUTH_CLIENT_H
+
+struct request;
+
+#define CLIENT_DEVICE 32
+
+/*
+ * Which device asks, as a refresh compares it (sessions.rt_ctx): SHA-256 of
+ * the device's own id where it sends one (X-Natter-Device), else of its
+ * User-Agent. An id that comes as a cookie belongs in front of the two.
+ */
+void client_device(
+    const struct request *req, unsigned char out_hash[static CLIENT_DEVICE]);
+
+/* The client's address, for an inet; NULL when it is not one (a socket). */
+const char *client_address(const struct request *req);
+
+/*
+ * The User-Agent, cut and cleaned, in the request's arena; NULL when there is
+ * none.
+ */
+const char *client_agent(struct request *req);
+
+#endif

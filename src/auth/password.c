@@ -1,0 +1,148 @@
+/*
+ * argon2id through libsodium, a few at a time on a host. Owns the lock files
+ * CHAT_RUN_DIR/hash-N.lock while a hash runs. Must not know users or rows.
+ *
+ * The slots are whole files under flock(2), not a semaphore: the kernel drops
+ * the lock of a process that is killed in mid-hash.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <sodium.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "auth/password.h"
+#include "base/clock.h"
+#include "base/config.h"
+
+#define PASSES        2
+#define SLOT_WAIT_MS  2000
+#define SLOT_RETRY_MS 10
+#define LOCK_PATH     4096
+
+/* Opens slot `i` and tries to lock it: an fd, -1 taken, -2 cannot be used. */
+static int
+try_slot(const char *dir, long i)
+{
+	char path[LOCK_PATH];
+	int n = snprintf(path, sizeof path, "%s/hash-%ld.lock", dir, i);
+	if (n < 0 || (size_t)n >= sizeof path)
+		return -2;
+	/* Read-only: natterctl's root and the daemon's user share the file. */
+	int fd = open(path, O_RDONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+	if (fd < 0)
+		return -2;
+	if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+		return fd;
+	int why = errno;
+	(void)close(fd);
+	return why == EWOULDBLOCK || why == EINTR ? -1 : -2;
+}
+
+/* Takes a slot; ERR_INTERNAL when CHAT_RUN_DIR cannot be used. */
+static enum err
+take_slot(const struct config *config, int *out_fd)
+{
+	uint64_t end_ms = clock_mono_ms() + SLOT_WAIT_MS;
+	do {
+		for (long i = 0; i < config->hash_slots; i++) {
+			int fd = try_slot(config->run_dir, i);
+			if (fd == -2)
+				return ERR_INTERNAL;
+			if (fd >= 0) {
+				*out_fd = fd;
+				return OK;
+			}
+		}
+		struct timespec nap = {.tv_nsec = SLOT_RETRY_MS * 1000000L};
+		(void)nanosleep(&nap, NULL);
+	} while (clock_mono_ms() < end_ms);
+	return ERR_BUSY;
+}
+
+static size_t
+memory(const struct config *config)
+{
+	return (size_t)config->hash_memory_kib * 1024;
+}
+
+/* What a failure of libsodium means: no memory is not a wrong password. */
+static enum err
+failure(enum err otherwise)
+{
+	return errno == ENOMEM ? ERR_BUSY : otherwise;
+}
+
+enum err
+password_hash(const struct config *config, const char *password,
+    char out_hash[static PASSWORD_HASH_TEXT])
+{
+	_Static_assert(PASSWORD_HASH_TEXT == crypto_pwhash_STRBYTES,
+	    "the header says how long a hash is");
+	size_t n = strlen(password);
+	if (n > PASSWORD_MAX)
+		return ERR_INVALID_FIELD;
+	int slot = -1;
+	enum err e = take_slot(config, &slot);
+	if (e)
+		return e;
+	char hash[PASSWORD_HASH_TEXT];
+	errno = 0;
+	if (crypto_pwhash_str_alg(hash, password, n, PASSES, memory(config),
+		crypto_pwhash_ALG_ARGON2ID13) != 0)
+		e = failure(ERR_INTERNAL);
+	(void)close(slot);
+	if (!e)
+		memcpy(out_hash, hash, sizeof hash);
+	return e;
+}
+
+/* The same work for nobody: the result is thrown away. */
+static enum err
+verify_nobody(const struct config *config, const char *password, size_t n)
+{
+	static const unsigned char salt[crypto_pwhash_SALTBYTES];
+	unsigned char out[32];
+	errno = 0;
+	if (crypto_pwhash(out, sizeof out, password, n, salt, PASSES,
+		memory(config), crypto_pwhash_ALG_ARGON2ID13) != 0)
+		return failure(ERR_INVALID_CREDENTIALS);
+	return ERR_INVALID_CREDENTIALS;
+}
+
+static enum err
+verify_hash(const char *hash, const char *password, size_t n)
+{
+	errno = 0;
+	if (crypto_pwhash_str_verify(hash, password, n) != 0)
+		return failure(ERR_INVALID_CREDENTIALS);
+	return OK;
+}
+
+enum err
+password_verify(const struct config *config, const char *password,
+    const char *hash, bool *out_needs_rehash)
+{
+	size_t n = strlen(password);
+	if (n > PASSWORD_MAX)
+		return ERR_INVALID_CREDENTIALS;
+	int slot = -1;
+	enum err e = take_slot(config, &slot);
+	if (e)
+		return e;
+	bool is_ours = hash &&
+		       strncmp(hash, crypto_pwhash_STRPREFIX,
+			   strlen(crypto_pwhash_STRPREFIX)) == 0 &&
+		       strlen(hash) < PASSWORD_HASH_TEXT;
+	e = is_ours ? verify_hash(hash, password, n)
+		    : verify_nobody(config, password, n);
+	(void)close(slot);
+	if (!e)
+		*out_needs_rehash = crypto_pwhash_str_needs_rehash(
+					hash, PASSES, memory(config)) != 0;
+	return e;
+}

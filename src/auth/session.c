@@ -1,0 +1,307 @@
+/*
+ * Runs the session functions of schema auth and turns their rows into tokens
+ * and identities. Owns no state. Must not know HTTP beyond struct request.
+ */
+#include <sodium.h>
+#include <string.h>
+
+#include "auth/access_token.h"
+#include "auth/client.h"
+#include "auth/queries.h"
+#include "auth/refresh.h"
+#include "auth/session.h"
+#include "auth/session_cache.h"
+#include "auth/session_tokens.h"
+#include "base/arena.h"
+#include "base/config.h"
+#include "http/request.h"
+
+/* Bytes as Postgres reads a bytea; NULL beyond the arena's cap. */
+static const char *
+bytea(struct arena *a, const unsigned char *p, size_t n)
+{
+	char *text = arena_alloc(a, 2 + 2 * n + 1);
+	if (!text)
+		return NULL;
+	text[0] = '\\';
+	text[1] = 'x';
+	(void)sodium_bin2hex(text + 2, 2 * n + 1, p, n);
+	return text;
+}
+
+static const char *
+device_text(struct request *req)
+{
+	unsigned char hash[CLIENT_DEVICE];
+	client_device(req, hash);
+	return bytea(req->arena, hash, sizeof hash);
+}
+
+/*
+ * Tells Redis what Postgres has ended. What it cannot be told is noted for
+ * the log and no failure: the commit stands, and an entry lasts 60 s.
+ */
+static void
+bury(struct request *req, const char *user_id, const PGresult *r, int column)
+{
+	const struct session_ended ended = {
+	    .user_id = user_id,
+	    .sessions = pg_text(r, 0, column),
+	    .tokens = pg_text(r, 0, column + 1),
+	    .access_ttl_s = req->services->config->access_ttl_s,
+	};
+	enum err e =
+	    session_cache_bury(req->services->redis, req->arena, &ended);
+	if (e)
+		(void)request_fail(
+		    req, e, "redis was not told that a session ended");
+}
+
+static enum err
+run(struct request *req, const char *user_id, struct pg_call *calls, size_t n)
+{
+	enum err e = pg_run(req->services->pg, user_id, calls, n);
+	return e ? request_fail(req, e, pg_why(req->services->pg)) : OK;
+}
+
+/* Reads the row of SESSION_OPEN; `g` has the ids already. */
+static enum err
+opened(struct request *req, const PGresult *r, struct session_grant *g,
+    struct session_tokens *out)
+{
+	if (pg_rows(r) == 0)
+		return request_fail(req, ERR_INVALID_CREDENTIALS,
+		    "the user is disabled or gone");
+	g->mac = pg_text(r, 0, 0);
+	g->epoch = pg_number(r, 0, 1);
+	g->issued_s = pg_number(r, 0, 2);
+	g->username = pg_text(r, 0, 3);
+	g->role = pg_text(r, 0, 4);
+	g->user_created_at = pg_text(r, 0, 5);
+	bury(req, g->user_id, r, 6);
+	return session_tokens_make(req, g, out);
+}
+
+enum err
+session_open(struct request *req, const struct session_ask *ask,
+    struct session_tokens *out_tokens)
+{
+	char session_id[ID_TEXT];
+	char jti[ID_TEXT];
+	unsigned char key[REFRESH_KEY];
+	id_make(session_id);
+	id_make(jti);
+	refresh_key(req->services->keys, session_id, REFRESH_FIRST, key);
+	const char *key_text = bytea(req->arena, key, sizeof key);
+	const char *device = device_text(req);
+	sodium_memzero(key, sizeof key);
+	if (!key_text || !device)
+		return ERR_TOO_LARGE;
+
+	size_t n = 0;
+	struct pg_call calls[2] = {0};
+	if (ask->before)
+		calls[n++] = *ask->before;
+	calls[n++] = (struct pg_call){
+	    .query = &auth_queries[AUTH_SESSION_OPEN],
+	    .params = {ask->user_id, session_id, jti, key_text, device,
+		ask->is_remembered ? "t" : "f", ask->device_name,
+		client_agent(req), client_address(req)},
+	};
+	enum err e = run(req, ask->user_id, calls, n);
+	if (!e) {
+		struct session_grant g = {.user_id = ask->user_id,
+		    .session_id = session_id,
+		    .jti = jti,
+		    .generation = REFRESH_FIRST};
+		e = opened(req, calls[n - 1].result, &g, out_tokens);
+	}
+	pg_calls_clear(calls, n);
+	return e;
+}
+
+/* What an outcome of auth.session_refresh means. */
+static const struct {
+	const char *outcome;
+	enum err error;
+	const char *why; /* for the log */
+} outcomes[] = {
+    {"rotated", OK, NULL},
+    {"grace", OK, NULL},
+    {"invalid", ERR_REFRESH_INVALID, "no such session, or not its token"},
+    {"ahead", ERR_REFRESH_INVALID,
+	"ALARM: a refresh token ahead of its session: restored backup, or "
+	"a leaked key"},
+    {"revoked", ERR_SESSION_REVOKED, "the session was ended before"},
+    {"expired", ERR_REFRESH_EXPIRED, "the session is over"},
+    {"reused", ERR_REFRESH_REUSED,
+	"ALARM: a refresh token was used twice; the session is ended"},
+};
+
+static enum err
+judge_outcome(struct request *req, const char *outcome)
+{
+	for (size_t i = 0; i < sizeof outcomes / sizeof *outcomes; i++) {
+		if (strcmp(outcome, outcomes[i].outcome) != 0)
+			continue;
+		if (outcomes[i].error)
+			return request_fail(
+			    req, outcomes[i].error, outcomes[i].why);
+		return OK;
+	}
+	return request_fail(req, ERR_INTERNAL, "unknown outcome of a refresh");
+}
+
+/* Reads the row of SESSION_REFRESH. */
+static enum err
+refreshed(struct request *req, const PGresult *r,
+    const struct refresh_token *token, struct session_tokens *out)
+{
+	enum err e = judge_outcome(req, pg_text(r, 0, 0));
+	if (e == ERR_REFRESH_REUSED)
+		bury(req, pg_text(r, 0, 1), r, 10);
+	if (e)
+		return e;
+	const struct session_grant g = {
+	    .user_id = pg_text(r, 0, 1),
+	    .session_id = token->session_id,
+	    .generation = token->generation + 1,
+	    .mac = pg_text(r, 0, 2),
+	    .epoch = pg_number(r, 0, 3),
+	    .jti = pg_text(r, 0, 4),
+	    .issued_s = pg_number(r, 0, 5),
+	    .age_s = pg_number(r, 0, 6),
+	    .username = pg_text(r, 0, 7),
+	    .role = pg_text(r, 0, 8),
+	    .user_created_at = pg_text(r, 0, 9),
+	};
+	return session_tokens_make(req, &g, out);
+}
+
+/* The parameters of SESSION_REFRESH; false beyond the arena's cap. */
+static bool
+refresh_call(
+    struct request *req, const struct refresh_token *token, struct pg_call *out)
+{
+	struct arena *a = req->arena;
+	unsigned char next[REFRESH_KEY];
+	char jti[ID_TEXT];
+	id_make(jti);
+	refresh_key(req->services->keys, token->session_id,
+	    token->generation + 1, next);
+	*out = (struct pg_call){
+	    .query = &auth_queries[AUTH_SESSION_REFRESH],
+	    .params = {token->session_id,
+		arena_printf(a, "%u", (unsigned)token->generation),
+		bytea(a, token->mac, sizeof token->mac),
+		bytea(a, token->key, sizeof token->key),
+		bytea(a, next, sizeof next), arena_strdup(a, jti),
+		device_text(req), client_address(req)},
+	};
+	sodium_memzero(next, sizeof next);
+	for (size_t i = 0; i < 7; i++) {
+		if (!out->params[i])
+			return false;
+	}
+	return true;
+}
+
+enum err
+session_refresh(struct request *req, const char *refresh_token,
+    struct session_tokens *out_tokens)
+{
+	struct refresh_token token;
+	enum err e = refresh_parse(req->services->keys, refresh_token, &token);
+	if (e)
+		return request_fail(req, e, "not a token of this key ring");
+	struct pg_call call;
+	if (!refresh_call(req, &token, &call))
+		return ERR_TOO_LARGE;
+	e = run(req, NULL, &call, 1);
+	if (!e)
+		e = refreshed(req, call.result, &token, out_tokens);
+	pg_calls_clear(&call, 1);
+	sodium_memzero(&token, sizeof token);
+	return e;
+}
+
+/* Asks Postgres whether the session lives. */
+static enum err
+look_up(struct request *req, const struct access_claims *claims,
+    struct session_live *out)
+{
+	struct pg_call call = {
+	    .query = &auth_queries[AUTH_SESSION_CHECK],
+	    .params = {claims->user_id, claims->session_id,
+		client_address(req)},
+	};
+	enum err e = run(req, NULL, &call, 1);
+	if (!e && (pg_rows(call.result) == 0 ||
+		      pg_number(call.result, 0, 0) != claims->epoch))
+		e = request_fail(
+		    req, ERR_SESSION_REVOKED, "the session does not live");
+	if (!e) {
+		struct session_live live = {
+		    arena_strdup(req->arena, pg_text(call.result, 0, 1)),
+		    arena_strdup(req->arena, pg_text(call.result, 0, 2))};
+		if (live.role && live.username)
+			*out = live;
+		else
+			e = ERR_TOO_LARGE;
+	}
+	pg_calls_clear(&call, 1);
+	return e;
+}
+
+static enum err
+identify(struct request *req, const struct access_claims *claims,
+    const struct session_live *live)
+{
+	struct identity who = {
+	    .user_id = arena_strdup(req->arena, claims->user_id),
+	    .session_id = arena_strdup(req->arena, claims->session_id),
+	    .role = live->role,
+	    .jti = arena_strdup(req->arena, claims->jti),
+	    .username = live->username,
+	};
+	if (!who.user_id || !who.session_id || !who.jti)
+		return ERR_TOO_LARGE;
+	req->who = who;
+	return OK;
+}
+
+enum err
+session_check(struct request *req, const struct access_claims *claims)
+{
+	struct redis *redis = req->services->redis;
+	struct session_live live;
+	enum session_memory memory =
+	    session_cache_look(redis, req->arena, claims, &live);
+	if (memory == SESSION_GONE)
+		return request_fail(
+		    req, ERR_SESSION_REVOKED, "the session was ended");
+	if (memory != SESSION_LIVE) {
+		enum err e = look_up(req, claims, &live);
+		if (e)
+			return e;
+	}
+	if (memory == SESSION_UNKNOWN)
+		session_cache_keep(redis, req->arena, claims, &live);
+	return identify(req, claims, &live);
+}
+
+enum err
+session_end(struct request *req, enum session_scope scope)
+{
+	static const char *const scopes[] = {"this", "others", "all"};
+	struct pg_call call = {
+	    .query = &auth_queries[AUTH_SESSION_REVOKE],
+	    .params = {req->who.user_id, req->who.session_id, scopes[scope],
+		"logout"},
+	};
+	enum err e = run(req, req->who.user_id, &call, 1);
+	if (!e && pg_rows(call.result) > 0)
+		bury(req, req->who.user_id, call.result, 0);
+	pg_calls_clear(&call, 1);
+	return e;
+}

@@ -1,0 +1,79 @@
+/*
+ * Sessions: what a sign-in opens, a refresh moves on, a request leans on and a
+ * logout ends. The rows are in Postgres and change only in its functions
+ * (migration 004); Redis remembers for a while (session_cache.h). An ending
+ * is committed first and told to Redis second.
+ *
+ * A session lives 30 days and 14 without a refresh when remembered, otherwise
+ * 24 and 12 hours; a user has at most 10. One id names an access token (jti)
+ * and the lineage row of the refresh token that came with it, so that an
+ * ending knows which access tokens are still about.
+ *
+ * All strings written out live in the request's arena. Thread: any, with its
+ * own services.
+ */
+#ifndef AUTH_SESSION_H
+#define AUTH_SESSION_H
+
+#include <stdbool.h>
+
+#include "base/errors.h"
+
+struct access_claims;
+struct pg_call;
+struct request;
+
+/* What signing in or refreshing gives. */
+struct session_tokens {
+	const char *access_token;
+	const char *refresh_token;
+	const char *session_id;
+	long expires_in; /* seconds that the access token still lives */
+	long refresh_in; /* seconds after which to refresh: spread, so that a
+			  * fleet of clients does not come at once */
+	const char *user_id;
+	const char *username;
+	const char *role;
+	const char *user_created_at;
+};
+
+/* What opening a session takes. Borrowed. */
+struct session_ask {
+	const char *user_id;
+	const char *device_name; /* NULL: not named */
+	bool is_remembered;
+	const struct pg_call *before; /* run first in the same transaction;
+				       * NULL: nothing */
+};
+
+/*
+ * Opens a session. ERR_INVALID_CREDENTIALS when the user is gone or disabled.
+ * One Postgres round trip; one to Redis when an older session had to go. After
+ * a failure, pg_constraint tells why `before` could not be done.
+ */
+enum err session_open(struct request *req, const struct session_ask *ask,
+    struct session_tokens *out_tokens) MUST_CHECK;
+
+/*
+ * Exchanges a refresh token. ERR_REFRESH_INVALID, ERR_REFRESH_EXPIRED,
+ * ERR_REFRESH_REUSED, ERR_SESSION_REVOKED. One Postgres round trip, none for
+ * a token that no key of the ring made; one to Redis when a reuse ended the
+ * session.
+ */
+enum err session_refresh(struct request *req, const char *refresh_token,
+    struct session_tokens *out_tokens) MUST_CHECK;
+
+/*
+ * Fills req->who when the session behind verified claims lives.
+ * ERR_SESSION_REVOKED; ERR_UNAVAILABLE when nobody can tell. One Redis round
+ * trip when warm; when cold, one to Postgres and a second one to Redis.
+ */
+enum err session_check(
+    struct request *req, const struct access_claims *claims) MUST_CHECK;
+
+enum session_scope { SESSION_THIS, SESSION_OTHERS, SESSION_ALL };
+
+/* Ends sessions of req->who. One round trip each to Postgres and Redis. */
+enum err session_end(struct request *req, enum session_scope scope) MUST_CHECK;
+
+#endif

@@ -1,0 +1,168 @@
+/*
+ * The keys and values of sessions in Redis. Owns no state. Must not know
+ * requests or Postgres.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "auth/access_token.h"
+#include "auth/session_cache.h"
+#include "base/arena.h"
+#include "store/redis.h"
+
+#define ALLOW_TTL_S  60 /* a look-up is believed this long */
+#define BURY_SLACK_S 30 /* our clocks against Redis's */
+#define BURY_KEYS    64 /* per script call */
+#define TOMBSTONE    "-"
+
+static const char bury_text[] =
+    "for _, key in ipairs(KEYS) do\n"
+    "  local r = redis.pcall('SET', key, '-', 'EX', ARGV[1])\n"
+    "  if type(r) == 'table' and r.err then redis.call('DEL', key) end\n"
+    "end\n"
+    "return #KEYS\n";
+
+static const char *
+token_key(struct arena *a, const char *user_id, const char *jti)
+{
+	return arena_printf(a, "sess:{%s}:%s", user_id, jti);
+}
+
+static const char *
+session_key(struct arena *a, const char *user_id, const char *session_id)
+{
+	return arena_printf(a, "gone:{%s}:%s", user_id, session_id);
+}
+
+/* Reads "<sid> <epoch> <role> <username>" that belongs to these claims. */
+static enum session_memory
+read_entry(struct arena *a, const redisReply *entry,
+    const struct access_claims *claims, struct session_live *out)
+{
+	char *rest = arena_strndup(a, entry->str, entry->len);
+	if (!rest)
+		return SESSION_UNKNOWN;
+	const char *session_id = strsep(&rest, " ");
+	const char *epoch = strsep(&rest, " ");
+	const char *role = strsep(&rest, " ");
+	if (!rest || !*rest || strcmp(session_id, claims->session_id) != 0 ||
+	    strtoll(epoch, NULL, 10) != claims->epoch)
+		return SESSION_UNKNOWN;
+	*out = (struct session_live){.role = role, .username = rest};
+	return SESSION_LIVE;
+}
+
+/* What the two values say together: a tombstone in either refuses. */
+static enum session_memory
+judge(struct arena *a, const redisReply *values,
+    const struct access_claims *claims, struct session_live *out)
+{
+	if (values->type != REDIS_REPLY_ARRAY || values->elements != 2)
+		return SESSION_UNKNOWN;
+	const redisReply *gone = values->element[0];
+	const redisReply *entry = values->element[1];
+	if (gone->type != REDIS_REPLY_NIL)
+		return SESSION_GONE;
+	if (entry->type != REDIS_REPLY_STRING)
+		return SESSION_UNKNOWN;
+	if (strcmp(entry->str, TOMBSTONE) == 0)
+		return SESSION_GONE;
+	return read_entry(a, entry, claims, out);
+}
+
+enum session_memory
+session_cache_look(struct redis *redis, struct arena *a,
+    const struct access_claims *claims, struct session_live *out_live)
+{
+	const char *argv[] = {"MGET",
+	    session_key(a, claims->user_id, claims->session_id),
+	    token_key(a, claims->user_id, claims->jti)};
+	AUTO_REPLY redisReply *values = NULL;
+	if (!argv[1] || !argv[2] ||
+	    redis_command(redis, 3, argv, NULL, &values) != OK)
+		return SESSION_AWAY;
+	return judge(a, values, claims, out_live);
+}
+
+void
+session_cache_keep(struct redis *redis, struct arena *a,
+    const struct access_claims *claims, const struct session_live *live)
+{
+	const char *argv[] = {"SET", token_key(a, claims->user_id, claims->jti),
+	    arena_printf(a, "%s %lld %s %s", claims->session_id,
+		(long long)claims->epoch, live->role, live->username),
+	    "EX", arena_printf(a, "%d", ALLOW_TTL_S), "NX"};
+	AUTO_REPLY redisReply *reply = NULL;
+	if (argv[1] && argv[2] && argv[4] &&
+	    redis_command(redis, 6, argv, NULL, &reply) != OK)
+		return; /* asked again next time */
+}
+
+/* The keys that an ending writes over, in chunks of one script call each. */
+struct burial {
+	struct redis *redis;
+	struct arena *arena;
+	const char *user_id;
+	const char *ttl;
+	const char *argv[BURY_KEYS + 1]; /* keys, then the TTL */
+	int n;
+};
+
+static enum err
+bury_chunk(struct burial *b)
+{
+	struct redis_script script = {.text = bury_text};
+	AUTO_REPLY redisReply *reply = NULL;
+	if (b->n == 0)
+		return OK;
+	b->argv[b->n] = b->ttl;
+	enum err e = redis_script_run(
+	    b->redis, &script, b->n, b->n + 1, b->argv, &reply);
+	b->n = 0;
+	return e;
+}
+
+/* Adds the keys of the ids in `list`. */
+static enum err
+bury_list(struct burial *b, const char *list,
+    const char *(*key)(struct arena *, const char *, const char *))
+{
+	char *rest = arena_strdup(b->arena, list ? list : "");
+	if (!rest)
+		return ERR_TOO_LARGE;
+	for (char *id; (id = strsep(&rest, " "));) {
+		if (!*id)
+			continue;
+		const char *k = key(b->arena, b->user_id, id);
+		if (!k)
+			return ERR_TOO_LARGE;
+		b->argv[b->n++] = k;
+		if (b->n == BURY_KEYS) {
+			enum err e = bury_chunk(b);
+			if (e)
+				return e;
+		}
+	}
+	return OK;
+}
+
+enum err
+session_cache_bury(
+    struct redis *redis, struct arena *a, const struct session_ended *ended)
+{
+	/* Longer than any entry that allows, and than any token of theirs. */
+	long ttl_s = ended->access_ttl_s > ALLOW_TTL_S ? ended->access_ttl_s
+						       : ALLOW_TTL_S;
+	struct burial b = {
+	    .redis = redis,
+	    .arena = a,
+	    .user_id = ended->user_id,
+	    .ttl = arena_printf(a, "%ld", ttl_s + BURY_SLACK_S),
+	};
+	if (!b.ttl)
+		return ERR_TOO_LARGE;
+	enum err e = bury_list(&b, ended->sessions, session_key);
+	if (!e)
+		e = bury_list(&b, ended->tokens, token_key);
+	return e ? e : bury_chunk(&b);
+}

@@ -1,0 +1,67 @@
+/*
+ * What Redis remembers of sessions, so that a warm request asks no database:
+ *
+ *     sess:{user}:<jti>  "<sid> <epoch> <role> <username>": this token's
+ *                        session lived at most 60 s ago
+ *     gone:{user}:<sid>  "-": this session was ended
+ *
+ * An allow-cache, not a list of the denied: what is not here is asked of
+ * Postgres, so that FLUSHALL or eviction let nobody in. Entries are written
+ * with SET NX after a look-up, so that a slow look-up cannot write over what
+ * an ending wrote. An ending (after its commit) writes "-" over the session's
+ * key and over the key of each of its tokens that can still be unexpired:
+ * whichever of the two is evicted, the other refuses. Where Redis has no
+ * memory left for that, the token's entry is deleted instead, which it can
+ * always do.
+ *
+ * `{user}` are real braces: all keys of a user are in one hash slot.
+ *
+ * Thread: any, with its own connection.
+ */
+#ifndef AUTH_SESSION_CACHE_H
+#define AUTH_SESSION_CACHE_H
+
+#include "base/errors.h"
+
+struct access_claims;
+struct arena;
+struct redis;
+
+/* What a live session says about its user. */
+struct session_live {
+	const char *role;
+	const char *username;
+};
+
+enum session_memory {
+	SESSION_AWAY,    /* Redis does not answer */
+	SESSION_UNKNOWN, /* ask Postgres, then remember */
+	SESSION_LIVE,
+	SESSION_GONE,
+};
+
+/* Asks, in one round trip; *out_live is written with SESSION_LIVE. */
+enum session_memory session_cache_look(struct redis *redis, struct arena *a,
+    const struct access_claims *claims, struct session_live *out_live);
+
+/* Remembers that the session lives. One round trip; failing is no harm. */
+void session_cache_keep(struct redis *redis, struct arena *a,
+    const struct access_claims *claims, const struct session_live *live);
+
+/* What ended, as the functions of schema auth tell it. */
+struct session_ended {
+	const char *user_id;
+	const char *sessions; /* ids with spaces between; NULL: none */
+	const char *tokens;   /* jtis likewise */
+	long access_ttl_s;    /* CHAT_ACCESS_TTL */
+};
+
+/*
+ * Writes the tombstones, after the commit; no round trip when nothing ended,
+ * as a rule one. On ERR_UNAVAILABLE an entry may still allow for up to 60 s
+ * once Redis is back: the caller logs it.
+ */
+enum err session_cache_bury(struct redis *redis, struct arena *a,
+    const struct session_ended *ended) MUST_CHECK;
+
+#endif

@@ -1,0 +1,412 @@
+/*
+ * The settings, read by the table of config.def: where a value comes from
+ * (environment, file, secret file, credential, default), whether it fits, and
+ * the sentence for the operator when it does not. Knows no setting by name.
+ */
+#include <errno.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/config.h"
+#include "base/config_table.h"
+#include "base/env_file.h"
+#include "base/text.h"
+
+/* One load in progress. */
+struct loader {
+	struct config *config;
+	struct env_file *file; /* NULL: none */
+	const char *path;      /* of `file` */
+	char *why;             /* CONFIG_WHY bytes */
+};
+
+/* A value and where it was found. */
+struct found {
+	const char *value; /* NULL: nowhere */
+	char *owned;       /* to be wiped and freed, when it came from a file */
+	enum setting_origin origin;
+	unsigned line;
+};
+
+extern char **environ;
+
+static enum err PRINTF_LIKE(2, 3)
+    refuse(const struct loader *l, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(l->why, CONFIG_WHY, fmt, ap);
+	va_end(ap);
+	return ERR_INVALID_FIELD;
+}
+
+static void
+wipe_free(char *secret)
+{
+	if (secret != NULL)
+		explicit_bzero(secret, strlen(secret));
+	free(secret);
+}
+
+/* `place` says where the key stands. */
+static enum err
+refuse_unknown(const struct loader *l, const char *place, const char *key)
+{
+	const char *name = setting_nearest(key);
+
+	if (name != NULL)
+		return refuse(l,
+		    "%.200s: %.64s is not a setting: did you mean %s?", place,
+		    key, name);
+	return refuse(l,
+	    "%.200s: %.64s is not a setting (natterctl config --markdown "
+	    "lists them all): remove it",
+	    place, key);
+}
+
+static enum err
+check_file_keys(const struct loader *l)
+{
+	for (size_t i = 0; l->file != NULL && i < l->file->n; i++) {
+		const struct env_line *line = &l->file->lines[i];
+		char place[256];
+
+		if (setting_is_known(line->key))
+			continue;
+		snprintf(place, sizeof(place), "%.200s: line %u", l->path,
+		    line->line);
+		return refuse_unknown(l, place, line->key);
+	}
+	return OK;
+}
+
+/* Only CHAT_* is ours alone: other programs have variables of their own. */
+static enum err
+check_environment_keys(const struct loader *l)
+{
+	for (char **e = environ; e != NULL && *e != NULL; e++) {
+		size_t n = strcspn(*e, "=");
+		char key[65];
+
+		if (strncmp(*e, "CHAT_", 5) != 0)
+			continue;
+		snprintf(key, sizeof(key), "%.*s", n < 65 ? (int)n : 64, *e);
+		if (n > 64 || !setting_is_known(key))
+			return refuse_unknown(l, "environment", key);
+	}
+	return OK;
+}
+
+/* Finding a value. */
+
+/* Where `f` was found, for a sentence. */
+static const char *
+place_of(const struct loader *l, const struct found *f, char place[static 256])
+{
+	switch (f->origin) {
+	case FROM_FILE:
+		snprintf(place, 256, "%.200s: line %u", l->path, f->line);
+		break;
+	case FROM_SECRET_FILE:
+		snprintf(place, 256, "secret file");
+		break;
+	case FROM_CREDENTIAL:
+		snprintf(place, 256, "credential");
+		break;
+	default:
+		snprintf(place, 256, "environment");
+		break;
+	}
+	return place;
+}
+
+/* A value by that name in the environment, else in the file. */
+static struct found
+find_plain(const struct loader *l, const char *key, enum setting_origin where)
+{
+	struct found f = {.origin = where};
+	const struct env_line *line;
+
+	if (where == FROM_ENVIRONMENT) {
+		f.value = getenv(key);
+		return f;
+	}
+	line = env_file_find(l->file, key);
+	if (line != NULL) {
+		f.value = line->value;
+		f.line = line->line;
+	}
+	return f;
+}
+
+/* KEY or the file that KEY_FILE names, in one of the two places. */
+static enum err
+find_secret_in(const struct loader *l, const struct setting *s,
+    enum setting_origin where, struct found *out)
+{
+	char key_file[80], place[256], why[ENV_FILE_WHY];
+	struct found plain = find_plain(l, s->key, where), named;
+	bool has_plain = plain.value != NULL && plain.value[0] != '\0';
+
+	snprintf(key_file, sizeof(key_file), "%s_FILE", s->key);
+	named = find_plain(l, key_file, where);
+	if (named.value == NULL || named.value[0] == '\0') {
+		if (has_plain)
+			*out = plain;
+		return OK;
+	}
+	place_of(l, &named, place);
+	if (has_plain)
+		return refuse(l, "%s: both %s and %s are set: keep one of them",
+		    place, s->key, key_file);
+	if (env_secret_read(named.value, &out->owned, why) != OK)
+		return refuse(l, "%s: %s names %.120s, which %.120s", place,
+		    key_file, named.value, why);
+	out->value = out->owned;
+	out->origin = FROM_SECRET_FILE;
+	return OK;
+}
+
+/* systemd's LoadCredential=KEY:… puts the secret into a file named KEY. */
+static enum err
+find_credential(
+    const struct loader *l, const struct setting *s, struct found *out)
+{
+	const char *folder = getenv("CREDENTIALS_DIRECTORY");
+	char path[PATH_MAX], why[ENV_FILE_WHY];
+	enum err e;
+
+	if (folder == NULL || folder[0] == '\0')
+		return OK;
+	if (snprintf(path, sizeof(path), "%s/%s", folder, s->key) >=
+	    (int)sizeof(path))
+		return refuse(l, "CREDENTIALS_DIRECTORY is too long a path");
+	e = env_secret_read(path, &out->owned, why);
+	if (e == ERR_NOT_FOUND)
+		return OK;
+	if (e != OK)
+		return refuse(l, "the credential %.200s %.120s", path, why);
+	out->value = out->owned;
+	out->origin = FROM_CREDENTIAL;
+	return OK;
+}
+
+static enum err
+find(const struct loader *l, const struct setting *s, struct found *out)
+{
+	static const enum setting_origin places[] = {
+	    FROM_ENVIRONMENT, FROM_FILE};
+
+	for (size_t i = 0; i < 2 && out->value == NULL; i++) {
+		enum err e;
+
+		if (s->kind != SETTING_SECRET) {
+			*out = find_plain(l, s->key, places[i]);
+			continue;
+		}
+		e = find_secret_in(l, s, places[i], out);
+		if (e != OK)
+			return e;
+	}
+	if (out->value == NULL && s->kind == SETTING_SECRET)
+		return find_credential(l, s, out);
+	return OK;
+}
+
+/* Storing a value. */
+
+static enum err
+store_text(const struct loader *l, const struct setting *s, const char *value)
+{
+	char *copy = strdup(value);
+
+	if (copy == NULL)
+		return refuse(l, "out of memory");
+	*setting_text(l->config, s) = copy;
+	return OK;
+}
+
+/* Decimal digits, perhaps after a minus, and nothing else. */
+static bool
+parse_number(const char *value, long *out_number)
+{
+	const char *digits = value + (value[0] == '-');
+	char *end;
+
+	if (digits[0] < '0' || digits[0] > '9')
+		return false;
+	errno = 0;
+	*out_number = strtol(value, &end, 10);
+	return errno == 0 && *end == '\0';
+}
+
+static enum err
+store_number(const struct loader *l, const struct setting *s, const char *place,
+    const char *value)
+{
+	long number;
+
+	if (!parse_number(value, &number) || number < s->min || number > s->max)
+		return refuse(l,
+		    "%s: %s is \"%.60s\": it takes a whole number from %ld to "
+		    "%ld",
+		    place, s->key, value, s->min, s->max);
+	*setting_number(l->config, s) = number;
+	return OK;
+}
+
+static enum err
+store_switch(const struct loader *l, const struct setting *s, const char *place,
+    const char *value)
+{
+	static const char *const words[] = {
+	    "off", "on", "false", "true", "no", "yes", "0", "1"};
+
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+		if (strcasecmp(value, words[i]) == 0) {
+			*setting_switch(l->config, s) = i % 2 == 1;
+			return OK;
+		}
+	return refuse(
+	    l, "%s: %s is \"%.60s\": it takes on or off", place, s->key, value);
+}
+
+/* Is `value` one of the space-separated `words`? */
+static bool
+is_choice(const char *words, const char *value)
+{
+	size_t n = strlen(value);
+
+	for (const char *w = words; *w != '\0'; w += strspn(w, " ")) {
+		size_t m = strcspn(w, " ");
+
+		if (m == n && memcmp(w, value, n) == 0)
+			return true;
+		w += m;
+	}
+	return false;
+}
+
+static enum err
+store_choice(const struct loader *l, const struct setting *s, const char *place,
+    const char *value)
+{
+	if (!is_choice(s->choices, value))
+		return refuse(l, "%s: %s is \"%.60s\": it takes one of: %s",
+		    place, s->key, value, s->choices);
+	return store_text(l, s, value);
+}
+
+static enum err
+store_default(const struct loader *l, const struct setting *s)
+{
+	if (s->kind == SETTING_NUMBER)
+		*setting_number(l->config, s) = s->number;
+	else if (s->kind == SETTING_SWITCH)
+		*setting_switch(l->config, s) = s->number != 0;
+	else
+		return store_text(l, s, s->text);
+	return OK;
+}
+
+static enum err
+store(const struct loader *l, const struct setting *s, const struct found *f)
+{
+	char place[256];
+
+	if (f->value == NULL)
+		return store_default(l, s);
+	place_of(l, f, place);
+	if (!text_is_clean(f->value, strlen(f->value)))
+		return refuse(l, "%s: %s is not valid UTF-8", place, s->key);
+	switch (s->kind) {
+	case SETTING_NUMBER:
+		return store_number(l, s, place, f->value);
+	case SETTING_SWITCH:
+		return store_switch(l, s, place, f->value);
+	case SETTING_CHOICE:
+		return store_choice(l, s, place, f->value);
+	default:
+		return store_text(l, s, f->value);
+	}
+}
+
+static enum err
+load_setting(const struct loader *l, size_t i)
+{
+	const struct setting *s = &setting_table[i];
+	struct found f = {NULL, NULL, FROM_DEFAULT, 0};
+	enum err e;
+
+	if (s->kind == SETTING_GROUP)
+		return OK;
+	e = find(l, s, &f);
+	if (e == OK)
+		e = store(l, s, &f);
+	if (f.value != NULL) {
+		l->config->sources->of[i].origin = f.origin;
+		l->config->sources->of[i].line = f.line;
+	}
+	wipe_free(f.owned);
+	return e;
+}
+
+static enum err
+load(struct loader *l)
+{
+	enum err e = check_file_keys(l);
+
+	if (e == OK)
+		e = check_environment_keys(l);
+	for (size_t i = 0; e == OK && i < setting_count; i++)
+		e = load_setting(l, i);
+	return e;
+}
+
+enum err
+config_load(
+    const char *file, struct config **out_config, char why[static CONFIG_WHY])
+{
+	struct loader l = {calloc(1, sizeof(*l.config)), NULL, file, why};
+	enum err e;
+
+	*out_config = NULL;
+	if (l.config != NULL)
+		l.config->sources = calloc(
+		    1, sizeof(struct config_sources) +
+			   setting_count * sizeof(l.config->sources->of[0]));
+	if (l.config == NULL || l.config->sources == NULL ||
+	    (file != NULL &&
+		(l.config->sources->file = strdup(file)) == NULL)) {
+		e = refuse(&l, "out of memory");
+		goto out;
+	}
+	e = file != NULL ? env_file_read(file, &l.file, why) : OK;
+	if (e == OK)
+		e = load(&l);
+out:
+	env_file_free(l.file);
+	if (e == OK)
+		*out_config = l.config;
+	else
+		config_free(l.config);
+	return e;
+}
+
+void
+config_free(struct config *c)
+{
+	if (c == NULL)
+		return;
+	for (size_t i = 0; i < setting_count; i++)
+		if (setting_is_string(&setting_table[i]))
+			wipe_free(*setting_text(c, &setting_table[i]));
+	if (c->sources != NULL)
+		free(c->sources->file);
+	free(c->sources);
+	free(c);
+}

@@ -1,0 +1,58 @@
+/*
+ * Builds what is sent to a model from the rows that the turn's pipeline read.
+ * Knows the order of TURN_HISTORY's columns; knows nothing of HTTP.
+ */
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "chat/context.h"
+#include "model/model.h"
+#include "store/pg.h"
+
+/* The columns of TURN_HISTORY. */
+enum column { ROLE, CONTENT };
+
+static void
+add(struct model_request *request, struct model_message *to, const char *role,
+    const char *content)
+{
+	to[request->n_messages++] = (struct model_message){role, content};
+}
+
+enum err
+context_request(struct arena *a, const struct context *c, struct buf *out,
+    int64_t *out_tokens)
+{
+	int n = c->history ? pg_rows(c->history) : 0;
+	struct model_message *messages =
+	    arena_array(a, (size_t)n + 2, sizeof(*messages));
+	if (!messages)
+		return ERR_TOO_LARGE;
+	struct model_request request = {
+	    .model = c->model,
+	    .messages = messages,
+	    .max_tokens = c->max_tokens,
+	};
+	if (c->system_prompt && *c->system_prompt)
+		add(&request, messages, "system", c->system_prompt);
+	for (int i = 0; i < n; i++)
+		add(&request, messages, pg_text(c->history, i, ROLE),
+		    pg_text(c->history, i, CONTENT));
+	add(&request, messages, "user", c->question);
+
+	size_t bytes = 0;
+	for (size_t i = 0; i < request.n_messages; i++)
+		bytes += strlen(messages[i].content);
+	openai_request_body(out, &request);
+	if (out->failed)
+		return ERR_TOO_LARGE;
+	*out_tokens = context_tokens(bytes);
+	return OK;
+}
+
+int64_t
+context_tokens(size_t bytes)
+{
+	return (int64_t)(bytes / 4 + (bytes % 4 != 0));
+}

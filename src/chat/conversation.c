@@ -1,0 +1,275 @@
+/*
+ * The rows of chat.conversations, apart from what a turn does to them. The
+ * only file that knows the order of a conversation row's columns and the names
+ * of its members.
+ */
+#include <assert.h>
+#include <string.h>
+#include <unictype.h>
+#include <unistr.h>
+
+#include "base/arena.h"
+#include "base/id.h"
+#include "base/json.h"
+#include "chat/conversation.h"
+#include "chat/queries.h"
+#include "http/request.h"
+
+/* The order of CONVERSATION_COLUMNS in queries.def. */
+enum column {
+	ID,
+	SHORT_ID,
+	TITLE,
+	METADATA,
+	TAGS,
+	MODEL,
+	SYSTEM_PROMPT,
+	IS_ACTIVE,
+	IS_ARCHIVED,
+	MESSAGE_COUNT,
+	LEAF_ID,
+	CREATED_AT,
+	UPDATED_AT,
+	LAST_MESSAGE_AT,
+};
+
+/* The keys before the first row of a list. */
+#define KEY_TIME_LAST "infinity"
+#define KEY_ID_LAST   "ffffffff-ffff-ffff-ffff-ffffffffffff"
+
+/* A short id is 50 random bits, unique per user: twice is already odd. */
+#define SHORT_ID_TRIES 3
+
+#define TITLE_CHARACTERS 60
+
+static struct json_object *
+row_json(const PGresult *r, int row)
+{
+	struct json_object *o = json_object_new_object();
+	assert(o);
+	json_put_text(o, "id", pg_text(r, row, ID));
+	json_put_text(o, "short_id", pg_text(r, row, SHORT_ID));
+	json_put_text(o, "title", pg_text(r, row, TITLE));
+	json_put_raw(o, "metadata", pg_text(r, row, METADATA));
+	json_put_raw(o, "tags", pg_text(r, row, TAGS));
+	json_put_text(o, "model", pg_text(r, row, MODEL));
+	json_put_text(o, "system_prompt", pg_text(r, row, SYSTEM_PROMPT));
+	json_put_flag(o, "is_active", pg_flag(r, row, IS_ACTIVE));
+	json_put_flag(o, "is_archived", pg_flag(r, row, IS_ARCHIVED));
+	json_put_number(o, "message_count", pg_number(r, row, MESSAGE_COUNT));
+	json_put_text(o, "leaf_id", pg_text(r, row, LEAF_ID));
+	json_put_text(o, "created_at", pg_text(r, row, CREATED_AT));
+	json_put_text(o, "updated_at", pg_text(r, row, UPDATED_AT));
+	json_put_text(o, "last_message_at", pg_text(r, row, LAST_MESSAGE_AT));
+	return o;
+}
+
+enum err
+conversation_key(const char *name, const char *out_key[static 2])
+{
+	bool is_uuid = id_is_uuid(name);
+	if (!is_uuid && !id_is_short(name))
+		return ERR_NOT_FOUND;
+	out_key[0] = is_uuid ? name : NULL;
+	out_key[1] = is_uuid ? NULL : name;
+	return OK;
+}
+
+/* Runs a call that gives one conversation or, without a row, none. */
+static enum err
+run_for_one(struct request *req, struct pg_call *call, struct json_object **out)
+{
+	enum err e = chat_run(req, call, 1);
+	if (e != OK)
+		return e;
+	if (pg_rows(call->result) == 0)
+		e = ERR_NOT_FOUND;
+	else
+		*out = row_json(call->result, 0);
+	pg_calls_clear(call, 1);
+	return e;
+}
+
+enum err
+conversation_create(struct request *req, const struct conversation_change *c,
+    struct json_object **out_conversation)
+{
+	enum err e = ERR_CONFLICT;
+	for (int i = 0; i < SHORT_ID_TRIES && e == ERR_CONFLICT; i++) {
+		char id[ID_TEXT];
+		char short_id[ID_SHORT_TEXT];
+		id_make(id);
+		id_make_short(short_id);
+		struct pg_call call = {
+		    .query = chat_query(CHAT_CONVERSATION_CREATE),
+		    .params = {req->who.user_id, id, short_id, c->title,
+			c->metadata, c->tags, c->model, c->system_prompt},
+		};
+		e = run_for_one(req, &call, out_conversation);
+	}
+	return e;
+}
+
+enum err
+conversation_get(struct request *req, const char *name,
+    struct json_object **out_conversation)
+{
+	const char *key[2];
+	enum err e = conversation_key(name, key);
+	if (e != OK)
+		return e;
+	struct pg_call call = {
+	    .query = chat_query(CHAT_CONVERSATION_GET),
+	    .params = {req->who.user_id, key[0], key[1]},
+	};
+	return run_for_one(req, &call, out_conversation);
+}
+
+static struct pg_call
+list_call(
+    struct request *req, const struct conversations_ask *ask, const char *limit)
+{
+	const char *time = ask->after[0] ? ask->after[0] : KEY_TIME_LAST;
+	const char *id = ask->after[0] ? ask->after[1] : KEY_ID_LAST;
+	if (ask->archived == CONVERSATIONS_ALL)
+		return (struct pg_call){
+		    .query = chat_query(CHAT_CONVERSATIONS_LIST_ALL),
+		    .params = {req->who.user_id, time, id, limit},
+		};
+	const char *flag = ask->archived == CONVERSATIONS_ARCHIVED ? "t" : "f";
+	return (struct pg_call){
+	    .query = chat_query(CHAT_CONVERSATIONS_LIST),
+	    .params = {req->who.user_id, flag, time, id, limit},
+	};
+}
+
+/* One row more than asked for says that more follow. */
+static enum err
+fill_page(struct request *req, const PGresult *r, int limit,
+    struct conversations_page *out_page)
+{
+	struct conversations_page page = {0};
+	int n = pg_rows(r);
+	if (n > limit) {
+		n = limit;
+		page.next[0] = arena_strdup(
+		    req->arena, pg_text(r, n - 1, LAST_MESSAGE_AT));
+		page.next[1] = arena_strdup(req->arena, pg_text(r, n - 1, ID));
+		if (!page.next[0] || !page.next[1])
+			return ERR_TOO_LARGE;
+	}
+	page.data = json_object_new_array();
+	assert(page.data);
+	for (int i = 0; i < n; i++)
+		json_object_array_add(page.data, row_json(r, i));
+	*out_page = page;
+	return OK;
+}
+
+enum err
+conversations_list(struct request *req, const struct conversations_ask *ask,
+    struct conversations_page *out_page)
+{
+	const char *limit = arena_printf(req->arena, "%ld", ask->limit + 1);
+	if (!limit)
+		return ERR_TOO_LARGE;
+	struct pg_call call = list_call(req, ask, limit);
+	enum err e = chat_run(req, &call, 1);
+	if (e != OK)
+		return e;
+	e = fill_page(req, call.result, (int)ask->limit, out_page);
+	pg_calls_clear(&call, 1);
+	return e;
+}
+
+enum err
+conversation_update(struct request *req, const char *name,
+    const struct conversation_change *c, struct json_object **out_conversation)
+{
+	const char *key[2];
+	enum err e = conversation_key(name, key);
+	if (e != OK)
+		return e;
+	struct pg_call call = {
+	    .query = chat_query(CHAT_CONVERSATION_PATCH),
+	    .params = {req->who.user_id, key[0], key[1], c->title, c->metadata,
+		c->tags, c->is_archived, c->model, c->has_model ? "t" : "f",
+		c->system_prompt, c->has_system_prompt ? "t" : "f",
+		c->is_active},
+	};
+	return run_for_one(req, &call, out_conversation);
+}
+
+enum err
+conversation_delete(struct request *req, const char *name)
+{
+	const char *key[2];
+	enum err e = conversation_key(name, key);
+	if (e != OK)
+		return e;
+	struct pg_call call = {
+	    .query = chat_query(CHAT_CONVERSATION_DELETE),
+	    .params = {req->who.user_id, key[0], key[1]},
+	};
+	e = chat_run(req, &call, 1);
+	if (e != OK)
+		return e;
+	if (pg_rows(call.result) == 0)
+		e = ERR_NOT_FOUND;
+	pg_calls_clear(&call, 1);
+	return e;
+}
+
+static bool
+is_gap(ucs4_t c)
+{
+	return uc_is_property_white_space(c) ||
+	       uc_is_general_category(c, UC_CATEGORY_Cc);
+}
+
+const char *
+conversation_title(struct arena *a, const char *content)
+{
+	char *title = arena_alloc(a, TITLE_CHARACTERS * 4 + 1);
+	if (!title)
+		return NULL;
+	const uint8_t *p = (const uint8_t *)content;
+	const uint8_t *next;
+	size_t n = 0;
+	int characters = 0;
+	bool is_after_gap = false;
+	ucs4_t c;
+	while (
+	    characters < TITLE_CHARACTERS && (next = u8_next(&c, p)) != NULL) {
+		if (is_gap(c)) {
+			is_after_gap = n > 0;
+		} else if (is_after_gap && characters + 1 == TITLE_CHARACTERS) {
+			break;
+		} else {
+			if (is_after_gap) {
+				title[n++] = ' ';
+				characters++;
+			}
+			is_after_gap = false;
+			memcpy(title + n, p, (size_t)(next - p));
+			n += (size_t)(next - p);
+			characters++;
+		}
+		p = next;
+	}
+	title[n] = '\0';
+	return title;
+}
+
+bool
+model_name_is_fit(const char *name)
+{
+	size_t n = strlen(name);
+	if (n < 1 || n > MODEL_NAME_MAX)
+		return false;
+	for (size_t i = 0; i < n; i++) {
+		if (name[i] <= ' ' || name[i] > '~')
+			return false;
+	}
+	return true;
+}

@@ -1,0 +1,95 @@
+/*
+ * Conversations: making, showing, listing, changing and deleting them. Each
+ * function is one round trip and sees the caller's own conversations only: a
+ * conversation of somebody else is ERR_NOT_FOUND.
+ *
+ * A conversation is named by its UUID or its short id. Its JSON belongs to
+ * the caller of the function that made it. Thread: front.
+ */
+#ifndef CHAT_CONVERSATION_H
+#define CHAT_CONVERSATION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/errors.h"
+
+struct arena;
+struct json_object;
+struct request;
+
+#define CONVERSATION_TITLE_MAX    200 /* characters */
+#define CONVERSATION_METADATA_MAX (16 * 1024)
+#define CONVERSATION_PROMPT_MAX   (32 * 1024) /* bytes */
+#define CONVERSATION_TAGS_MAX     20
+#define CONVERSATION_TAG_MAX      64  /* characters */
+#define CONVERSATION_LIMIT_MAX    100 /* rows of a page */
+#define MODEL_NAME_MAX            128 /* characters, printable ASCII */
+
+/* What to set; NULL leaves it (or, at creation, takes the default). */
+struct conversation_change {
+	const char *title;
+	const char *metadata;    /* a JSON object */
+	const char *tags;        /* a JSON array of strings */
+	const char *is_archived; /* "t" or "f" */
+	const char *is_active;
+	bool has_model; /* NULL counts: the server's default model */
+	const char *model;
+	bool has_system_prompt; /* NULL counts: the server's */
+	const char *system_prompt;
+};
+
+enum conversation_archived {
+	CONVERSATIONS_CURRENT,
+	CONVERSATIONS_ARCHIVED,
+	CONVERSATIONS_ALL,
+};
+
+struct conversations_ask {
+	enum conversation_archived archived;
+	long limit;           /* 1..CONVERSATION_LIMIT_MAX */
+	const char *after[2]; /* last_message_at and id of the row before */
+};
+
+struct conversations_page {
+	struct json_object *data; /* array */
+	const char *next[2];      /* the last row's keys where more follow */
+};
+
+/*
+ * The two parameters by which statements name a conversation: its UUID, its
+ * short id, one of them NULL. ERR_NOT_FOUND when `name` is neither.
+ */
+enum err
+conversation_key(const char *name, const char *out_key[static 2]) MUST_CHECK;
+
+/* Makes one; model and system_prompt are taken whatever the has_ flags say. */
+enum err conversation_create(struct request *req,
+    const struct conversation_change *c,
+    struct json_object **out_conversation) MUST_CHECK;
+
+enum err conversation_get(struct request *req, const char *name,
+    struct json_object **out_conversation) MUST_CHECK;
+
+/* The latest first; closed ones (is_active false) are not listed. */
+enum err conversations_list(struct request *req,
+    const struct conversations_ask *ask,
+    struct conversations_page *out_page) MUST_CHECK;
+
+enum err conversation_update(struct request *req, const char *name,
+    const struct conversation_change *c,
+    struct json_object **out_conversation) MUST_CHECK;
+
+/* Its messages and running replies go with it. */
+enum err conversation_delete(struct request *req, const char *name) MUST_CHECK;
+
+/*
+ * A title out of a message: its first 60 characters on one line, white space
+ * and control characters folded into single spaces. NULL beyond the arena.
+ */
+const char *conversation_title(struct arena *a, const char *content);
+
+/* May this be a model's name: printable ASCII without spaces, not too long? */
+bool model_name_is_fit(const char *name);
+
+#endif

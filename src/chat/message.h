@@ -1,0 +1,78 @@
+/*
+ * Stored messages: reading them, and the one JSON form that lists, single
+ * reads, the `done` event and the answer to a post without a stream share.
+ *
+ * Ownership: a struct message borrows from the result that it was read from;
+ * JSON objects belong to the caller. Thread: message_read and message_json
+ * any; the others the front's.
+ */
+#ifndef CHAT_MESSAGE_H
+#define CHAT_MESSAGE_H
+
+#include <libpq-fe.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/errors.h"
+
+struct json_object;
+struct request;
+
+/* A row of MESSAGE_COLUMNS and USAGE_COLUMNS. NULL is SQL's NULL. */
+struct message {
+	const char *id;
+	const char *conversation_id;
+	const char *parent_id;
+	int64_t position;
+	const char *role;
+	const char *content;
+	size_t content_len; /* bytes */
+	const char *status;
+	const char *model;
+	const char *finish_reason;
+	const char *error_code;
+	int64_t token_count;  /* -1 = not known */
+	const char *metadata; /* JSON */
+	const char *created_at;
+	const char *completed_at;
+	bool has_usage; /* a reply that has ended */
+	bool is_estimated;
+	int64_t prompt_tokens;
+	int64_t completion_tokens;
+};
+
+/* The columns that message_read takes; what a query adds comes after them. */
+#define MESSAGE_COLUMNS_N 17
+
+/* Reads a row; everything in it is borrowed from `r`. */
+void message_read(const PGresult *r, int row, struct message *out);
+
+/* The message as the API shows it. */
+struct json_object *message_json(const struct message *m);
+
+/* One message of the caller's. */
+enum err message_get(struct request *req, const char *id,
+    struct json_object **out_message) MUST_CHECK;
+
+/* The contents of one page end, at the latest, after this many bytes. */
+#define MESSAGES_PAGE_BYTES (4L * 1024 * 1024)
+#define MESSAGES_LIMIT_MAX  200
+
+struct messages_ask {
+	const char *conversation_id; /* UUID or short id */
+	bool is_descending;          /* newest first */
+	long limit;                  /* rows, 1..MESSAGES_LIMIT_MAX */
+	const char *after; /* position of the row before; NULL: none */
+};
+
+struct messages_page {
+	struct json_object *data; /* array */
+	const char *next; /* the last row's position where more follow; NULL */
+};
+
+/* A page of a conversation's messages by position; ERR_NOT_FOUND. */
+enum err messages_list(struct request *req, const struct messages_ask *ask,
+    struct messages_page *out_page) MUST_CHECK;
+
+#endif

@@ -1,0 +1,306 @@
+/*
+ * Beginning a turn. One pipeline locks the conversation, stores the question
+ * and the empty reply, and reads the context; when it was refused, a second
+ * round trip finds out why. Finishing is turn_finish.c's.
+ */
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unictype.h>
+#include <unistr.h>
+
+#include "base/arena.h"
+#include "base/config.h"
+#include "base/id.h"
+#include "base/text.h"
+#include "chat/context.h"
+#include "chat/conversation.h"
+#include "chat/queries.h"
+#include "chat/turn.h"
+#include "http/request.h"
+
+/*
+ * A refusal whose reason has gone by the time that it is looked for (the
+ * running reply ended in between) is tried again this often.
+ */
+#define BEGIN_TRIES 3
+
+enum { LOCK, BEGIN, HISTORY, FACTS, CALLS_MAX };
+
+/* What TURN_LOCK, TURN_BEGIN, TURN_FACTS and TURN_REFUSAL give. */
+enum { LOCK_ID, LOCK_SYSTEM_PROMPT };
+enum { BEGIN_ID, BEGIN_MODEL };
+enum { FACTS_USERNAME, FACTS_CONVERSATIONS, FACTS_MESSAGES, FACTS_FIRST_MS };
+enum { REFUSAL_RUNNING, REFUSAL_PARENT_FITS };
+
+/* One call of turn_begin. */
+struct beginning {
+	struct request *req;
+	const struct turn_ask *ask;
+	struct turn *turn;
+	const char *key[2];       /* the conversation, as queries name it */
+	const char *forced_model; /* NULL: the conversation's, the server's */
+	const char *title;
+	const char *tokens;
+	const char *limit;
+	const char *bytes;
+	struct pg_call calls[CALLS_MAX];
+	size_t n_calls;
+};
+
+static bool
+is_blank(const char *s)
+{
+	const uint8_t *p = (const uint8_t *)s;
+	ucs4_t c;
+	while ((p = u8_next(&c, p)) != NULL) {
+		if (!uc_is_property_white_space(c))
+			return false;
+	}
+	return true;
+}
+
+/* The rules of a question, whichever API it came by. */
+static enum err
+check_ask(struct request *req, const struct turn_ask *ask)
+{
+	size_t n = strlen(ask->content);
+	if (n > (size_t)req->services->config->message_max_bytes)
+		return request_refuse(req, "content",
+		    "It is longer than CHAT_MESSAGE_MAX_BYTES.");
+	if (!text_is_clean(ask->content, n))
+		return request_refuse(
+		    req, "content", "It must be valid UTF-8 without NUL.");
+	if (is_blank(ask->content))
+		return request_refuse(
+		    req, "content", "It must hold some text.");
+	if (ask->parent_id && !id_is_uuid(ask->parent_id))
+		return request_refuse(req, "parent_id", "It must be a UUID.");
+	if (ask->model && !model_name_is_fit(ask->model))
+		return request_refuse(
+		    req, "model", "It must be a model's name.");
+	return OK;
+}
+
+/* Without a model server every name means natter-local. */
+static const char *
+force_model(const struct config *config, const struct turn_ask *ask)
+{
+	bool has_server = (config->openai_api_key && *config->openai_api_key) ||
+			  (config->openai_base_url && *config->openai_base_url);
+	return has_server ? ask->model : LOCAL_MODEL;
+}
+
+static struct turn *
+make_turn(const struct request *req, const struct turn_ask *ask)
+{
+	struct turn *t = calloc(1, sizeof(*t));
+	if (!t)
+		return NULL;
+	(void)snprintf(t->user_id, sizeof(t->user_id), "%s", req->who.user_id);
+	(void)snprintf(t->session_id, sizeof(t->session_id), "%s",
+	    req->who.session_id ? req->who.session_id : "");
+	(void)snprintf(t->request_id, sizeof(t->request_id), "%s",
+	    req->request_id ? req->request_id : "");
+	id_make(t->user_message_id);
+	id_make(t->message_id);
+	t->wants_stream = ask->wants_stream;
+	t->began_us = req->phases.accepted_us;
+	t->usage = (struct model_usage){-1, -1, -1};
+	return t;
+}
+
+/* Everything that is sent with the pipeline, made once. */
+static enum err
+prepare(struct beginning *b)
+{
+	struct arena *a = b->req->arena;
+	const struct config *config = b->req->services->config;
+	enum err e = conversation_key(b->ask->conversation_id, b->key);
+	if (e != OK)
+		return e;
+	b->forced_model = force_model(config, b->ask);
+	b->title = conversation_title(a, b->ask->content);
+	b->tokens = arena_printf(
+	    a, "%" PRId64, context_tokens(strlen(b->ask->content)));
+	b->limit = arena_printf(a, "%ld", config->context_messages);
+	b->bytes = arena_printf(a, "%ld", CONTEXT_BYTES_MAX);
+	if (!b->title || !b->tokens || !b->limit || !b->bytes)
+		return ERR_TOO_LARGE;
+	return OK;
+}
+
+static void
+fill_calls(struct beginning *b)
+{
+	struct turn *t = b->turn;
+	const char *user = t->user_id;
+	const struct services *services = b->req->services;
+	b->calls[LOCK] = (struct pg_call){
+	    .query = chat_query(CHAT_TURN_LOCK),
+	    .params = {user, b->key[0], b->key[1]},
+	};
+	b->calls[BEGIN] = (struct pg_call){
+	    .query = chat_query(CHAT_TURN_BEGIN),
+	    .params = {user, b->key[0], b->key[1], b->ask->parent_id,
+		t->user_message_id, t->message_id, b->ask->content,
+		b->ask->metadata, b->tokens, b->forced_model,
+		services->config->model, b->title, services->worker_id},
+	};
+	b->calls[HISTORY] = (struct pg_call){
+	    .query = chat_query(CHAT_TURN_HISTORY),
+	    .params = {user, t->user_message_id, b->limit, b->bytes},
+	};
+	b->n_calls = FACTS;
+	/* The conversation's own model may be natter-local too. */
+	if (!b->forced_model || !strcmp(b->forced_model, LOCAL_MODEL)) {
+		b->calls[FACTS] = (struct pg_call){
+		    .query = chat_query(CHAT_TURN_FACTS),
+		    .params = {user, t->message_id, LOCAL_MODEL},
+		};
+		b->n_calls = CALLS_MAX;
+	}
+}
+
+/*
+ * Finds out why nothing was stored. OK: the reason has gone meanwhile, so
+ * that trying again is worth it.
+ */
+static enum err
+explain(struct beginning *b)
+{
+	struct request *req = b->req;
+	struct pg_call call = {
+	    .query = chat_query(CHAT_TURN_REFUSAL),
+	    .params = {b->turn->user_id, b->key[0], b->key[1],
+		b->ask->parent_id},
+	};
+	enum err e = chat_run(req, &call, 1);
+	if (e != OK)
+		return e;
+	const PGresult *r = call.result;
+	if (pg_rows(r) == 0) {
+		e = ERR_NOT_FOUND;
+	} else if (!pg_flag(r, 0, REFUSAL_PARENT_FITS)) {
+		e = request_refuse(req, "parent_id",
+		    "It must be an answer in this conversation.");
+	} else if (pg_text(r, 0, REFUSAL_RUNNING)) {
+		req->running_message =
+		    arena_strdup(req->arena, pg_text(r, 0, REFUSAL_RUNNING));
+		e = ERR_REPLY_IN_PROGRESS;
+	}
+	pg_calls_clear(&call, 1);
+	return e;
+}
+
+/*
+ * Stores both messages. ERR_CONFLICT never leaves here: the lock makes a
+ * clash on the branch's running reply impossible, and if one came all the
+ * same it would be explained like any refusal.
+ */
+static enum err
+store(struct beginning *b)
+{
+	enum err e = ERR_REPLY_IN_PROGRESS;
+	for (int i = 0; i < BEGIN_TRIES; i++) {
+		fill_calls(b);
+		e = chat_run(b->req, b->calls, b->n_calls);
+		if (e == OK && pg_rows(b->calls[BEGIN].result) > 0)
+			return OK;
+		if (e != OK && e != ERR_CONFLICT)
+			return e;
+		pg_calls_clear(b->calls, b->n_calls);
+		e = explain(b);
+		if (e != OK)
+			return e;
+	}
+	return ERR_REPLY_IN_PROGRESS;
+}
+
+static enum err
+answer_locally(struct beginning *b)
+{
+	struct turn *t = b->turn;
+	const PGresult *r = b->calls[FACTS].result;
+	struct local_facts facts = {
+	    .username = b->req->who.username,
+	    .question = b->ask->content,
+	};
+	if (pg_rows(r) > 0) {
+		facts.username = pg_text(r, 0, FACTS_USERNAME);
+		facts.conversations = pg_number(r, 0, FACTS_CONVERSATIONS);
+		facts.messages = pg_number(r, 0, FACTS_MESSAGES);
+		facts.first_ms = pg_number(r, 0, FACTS_FIRST_MS);
+	}
+	t->is_local = true;
+	local_answer(&t->prompt, &facts);
+	t->prompt_estimate = context_tokens(strlen(b->ask->content));
+	return t->prompt.failed ? ERR_TOO_LARGE : OK;
+}
+
+/* Takes what the pipeline gave and builds the model's request. */
+static enum err
+take(struct beginning *b)
+{
+	struct turn *t = b->turn;
+	const struct config *config = b->req->services->config;
+	const PGresult *lock = b->calls[LOCK].result;
+	const PGresult *begun = b->calls[BEGIN].result;
+	(void)snprintf(t->conversation_id, sizeof(t->conversation_id), "%s",
+	    pg_text(begun, 0, BEGIN_ID));
+	(void)snprintf(
+	    t->model, sizeof(t->model), "%s", pg_text(begun, 0, BEGIN_MODEL));
+	if (!strcmp(t->model, LOCAL_MODEL))
+		return answer_locally(b);
+	const char *own = pg_text(lock, 0, LOCK_SYSTEM_PROMPT);
+	struct context c = {
+	    .model = t->model,
+	    .system_prompt = own ? own : config->system_prompt,
+	    .history = b->calls[HISTORY].result,
+	    .question = b->ask->content,
+	    .max_tokens = config->reply_max_tokens,
+	};
+	return context_request(
+	    b->req->arena, &c, &t->prompt, &t->prompt_estimate);
+}
+
+enum err
+turn_begin(
+    struct request *req, const struct turn_ask *ask, struct turn **out_turn)
+{
+	struct beginning b = {.req = req, .ask = ask};
+	enum err e = check_ask(req, ask);
+	if (e == OK)
+		e = prepare(&b);
+	if (e != OK)
+		return e;
+	b.turn = make_turn(req, ask);
+	if (!b.turn)
+		return ERR_BUSY;
+	e = store(&b);
+	if (e == OK) {
+		e = take(&b);
+		pg_calls_clear(b.calls, b.n_calls);
+		if (e != OK)
+			turn_abandon(req, b.turn, e);
+	}
+	if (e != OK) {
+		turn_free(b.turn);
+		return e;
+	}
+	*out_turn = b.turn;
+	return OK;
+}
+
+void
+turn_free(struct turn *t)
+{
+	if (!t)
+		return;
+	buf_free(&t->prompt);
+	buf_free(&t->text);
+	buf_free(&t->stored);
+	free(t);
+}

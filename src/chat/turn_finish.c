@@ -1,0 +1,171 @@
+/*
+ * Ending turns: the one statement that stores a reply's end, what it gave as
+ * the JSON that the client gets, and the workers' life signs. What the ledger
+ * batches and when is the server's; this file only fills calls and reads them.
+ */
+#include <assert.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/arena.h"
+#include "base/json.h"
+#include "chat/context.h"
+#include "chat/message.h"
+#include "chat/queries.h"
+#include "chat/turn.h"
+#include "http/request.h"
+
+/* What TURN_FINISH gives after a message's columns: this call changed it. */
+enum { FINISH_IS_NEW = MESSAGE_COLUMNS_N };
+
+#define HOST_MAX 256
+
+static const char *const status_names[] = {
+    [TURN_STREAMING] = "streaming",
+    [TURN_COMPLETE] = "complete",
+    [TURN_INTERRUPTED] = "interrupted",
+    [TURN_CANCELLED] = "cancelled",
+    [TURN_FAILED] = "failed",
+};
+
+const char *
+turn_status_name(enum turn_status s)
+{
+	assert((size_t)s < sizeof(status_names) / sizeof(*status_names));
+	return status_names[s];
+}
+
+/*
+ * The text as a string, ended in place: a reply may be 16 MiB, and the buffer
+ * is the ledger's now. NULL without memory.
+ */
+static const char *
+end_text(struct buf *text, struct arena *a)
+{
+	if (text->n == 0)
+		return "";
+	if (text->n == text->room) {
+		/* Full to its cap, as a reply that was cut there is. */
+		text->failed = false;
+		text->cap = text->cap ? text->cap + 1 : 0;
+		if (!buf_reserve(text, 1))
+			return arena_strndup(a, text->p, text->n);
+	}
+	text->p[text->n] = '\0';
+	return text->p;
+}
+
+static const char *
+number(struct arena *a, int64_t n)
+{
+	if (n < 0)
+		n = 0;
+	return arena_printf(a, "%" PRId64, n > INT32_MAX ? INT32_MAX : n);
+}
+
+/* The model's numbers, or ours where it gave none. */
+static struct model_usage
+count_usage(const struct turn *t)
+{
+	struct model_usage u = t->usage;
+	/* A model that failed without a word has charged nothing. */
+	bool is_charged = t->status != TURN_FAILED || t->text.n > 0;
+	if (u.prompt_tokens < 0)
+		u.prompt_tokens = is_charged ? t->prompt_estimate : 0;
+	if (u.completion_tokens < 0)
+		u.completion_tokens = context_tokens(t->text.n);
+	return u;
+}
+
+size_t
+turn_finish(struct turn *t, struct arena *a, struct pg_call *calls)
+{
+	assert(t->status != TURN_STREAMING);
+	struct model_usage u = count_usage(t);
+	bool is_estimated =
+	    t->usage.prompt_tokens < 0 || t->usage.completion_tokens < 0;
+	const char *completion = number(a, u.completion_tokens);
+	calls[0] = (struct pg_call){
+	    .query = chat_query(CHAT_TURN_FINISH),
+	    .params = {t->user_id, t->message_id, end_text(&t->text, a),
+		turn_status_name(t->status),
+		*t->answered_by ? t->answered_by : t->model,
+		t->finish == MODEL_FINISH_NONE ? NULL
+					       : model_finish_name(t->finish),
+		t->error == OK ? NULL : err_code(t->error), completion,
+		number(a, u.prompt_tokens), completion,
+		number(a, u.cached_tokens), is_estimated ? "t" : "f"},
+	};
+	return 1;
+}
+
+/*
+ * Is what is stored what this turn would have stored? Then an earlier try of
+ * its transaction was committed, though its answer never came.
+ */
+static bool
+is_own_end(const struct turn *t, const struct message *m)
+{
+	return !strcmp(m->status, turn_status_name(t->status)) &&
+	       m->content_len == t->text.n &&
+	       (t->text.n == 0 || !memcmp(m->content, t->text.p, t->text.n));
+}
+
+enum err
+turn_stored(struct turn *t, const struct pg_call *calls, size_t n)
+{
+	assert(n == 1 && calls[0].result);
+	const PGresult *r = calls[0].result;
+	if (pg_rows(r) == 0)
+		return ERR_NOT_FOUND;
+	struct message m;
+	message_read(r, 0, &m);
+	if (pg_flag(r, 0, FINISH_IS_NEW))
+		m.content = calls[0].params[2];
+	else if (!is_own_end(t, &m))
+		return ERR_NOT_FOUND;
+	AUTO_JSON struct json_object *o = message_json(&m);
+	buf_clear(&t->stored);
+	json_append(&t->stored, o);
+	return t->stored.failed ? ERR_INTERNAL : OK;
+}
+
+void
+turn_abandon(struct request *req, struct turn *t, enum err e)
+{
+	struct pg_call calls[TURN_FINISH_CALLS];
+	const char *why = req->why;
+	t->status = TURN_FAILED;
+	t->error = e;
+	size_t n = turn_finish(t, req->arena, calls);
+	if (chat_run(req, calls, n) == OK)
+		pg_calls_clear(calls, n);
+	if (why)
+		req->why = why;
+}
+
+void
+turn_start_json(const struct turn *t, struct buf *out)
+{
+	buf_printf(out,
+	    "{\"message_id\":\"%s\",\"user_message_id\":\"%s\","
+	    "\"conversation_id\":\"%s\"}",
+	    t->message_id, t->user_message_id, t->conversation_id);
+}
+
+size_t
+turn_worker_calls(const char *worker_id, struct arena *a, struct pg_call *calls)
+{
+	char host[HOST_MAX] = "";
+	if (gethostname(host, sizeof(host) - 1) != 0)
+		host[0] = '\0';
+	calls[0] = (struct pg_call){
+	    .query = chat_query(CHAT_WORKER_SEEN),
+	    .params = {worker_id, arena_strdup(a, host),
+		arena_printf(a, "%ld", (long)getpid())},
+	};
+	calls[1] = (struct pg_call){.query = chat_query(CHAT_WORKER_SWEEP)};
+	return TURN_WORKER_CALLS;
+}

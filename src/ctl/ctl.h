@@ -1,0 +1,88 @@
+/*
+ * What natterctl's commands share: exit codes, options, secrets from the
+ * environment, the connection as the database's owner. Every refusal is one
+ * line on stderr that says what is wrong and what to do.
+ *
+ * Thread: there is one.
+ */
+#ifndef CTL_CTL_H
+#define CTL_CTL_H
+
+#include <libpq-fe.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/errors.h"
+
+enum ctl_exit {
+	CTL_OK = 0,
+	CTL_FAILED = 1, /* the command could not do its work */
+	CTL_USAGE = 2,  /* it was called wrongly */
+	CTL_CONFIG = 78 /* a setting is missing or wrong (EX_CONFIG) */
+};
+
+/* A row of commands.def. */
+struct command {
+	const char *name; /* one or two words: "seed", "migrate up" */
+	enum ctl_exit (*run)(const struct command *self, int argc, char **argv);
+	const char *synopsis; /* the arguments */
+	const char *summary;  /* a phrase for the list */
+	const char *help;     /* sentences for --help */
+};
+
+#define COMMAND(name, function, synopsis, summary, help) \
+	enum ctl_exit function(                          \
+	    const struct command *self, int argc, char **argv);
+#include "ctl/commands.def"
+#undef COMMAND
+
+/* Prints "natterctl: …" on stderr and returns `code`. */
+enum ctl_exit ctl_refuse(enum ctl_exit code, const char *fmt, ...)
+    PRINTF_LIKE(2, 3);
+
+/* Prints "natterctl: …" on stderr: news about what goes on. */
+void ctl_note(const char *fmt, ...) PRINTF_LIKE(1, 2);
+
+/* An option of a command: --name, or --name VALUE. */
+struct option_row {
+	const char *name;
+	enum { OPTION_FLAG, OPTION_TEXT, OPTION_NUMBER } kind;
+	void *to; /* bool *, const char ** or long *; left alone when absent */
+};
+
+/*
+ * Parses options and takes exactly `n_words` words into `words`. On false
+ * *out_code says how to exit: --help was answered, or usage was printed.
+ */
+bool ctl_options(const struct command *self, int argc, char **argv,
+    const struct option_row *rows, const char **words, size_t n_words,
+    enum ctl_exit *out_code) MUST_CHECK;
+
+/*
+ * The secret NAME: from the environment, the file that NAME_FILE names, or
+ * the systemd credential NAME. The caller frees it with ctl_wipe. ERR_NOT_FOUND
+ * when it is nowhere; other errors are printed.
+ */
+enum err ctl_secret(const char *name, char **out_secret) MUST_CHECK;
+
+/* Wipes and frees a string. NULL is fine. */
+void ctl_wipe(char *secret);
+
+/* What the server said, on one line. Valid until the next call. */
+const char *ctl_pg_message(PGconn *conn, const PGresult *r);
+
+/* Releases a PGresult when its block ends. */
+#define AUTO_PGRESULT __attribute__((cleanup(ctl_result_cleanup)))
+void ctl_result_cleanup(PGresult **r);
+
+/* Did the statement succeed? */
+bool ctl_is_ok(const PGresult *r);
+
+/* Connects to a URL; `dbname`, unless NULL, overrides the URL's database. */
+enum ctl_exit
+ctl_connect(const char *url, const char *dbname, PGconn **out_conn) MUST_CHECK;
+
+/* Connects as the role natter_migrate, by OWNER_DATABASE_URL. */
+enum ctl_exit ctl_connect_owner(PGconn **out_conn) MUST_CHECK;
+
+#endif

@@ -1,0 +1,118 @@
+/*
+ * natterctl: what an administrator does to Natter from a shell. This file
+ * finds the command and nothing else; commands.def lists them.
+ */
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <sodium.h>
+
+#include "ctl/ctl.h"
+
+static const struct command commands[] = {
+#define COMMAND(name, function, synopsis, summary, help) \
+	{name, function, synopsis, summary, help},
+#include "ctl/commands.def"
+#undef COMMAND
+};
+#define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))
+
+/* Lists the commands whose first word is `group`, or all for NULL. */
+static size_t
+list(FILE *out, const char *group)
+{
+	size_t found = 0;
+
+	for (size_t i = 0; i < N_COMMANDS; i++) {
+		const char *name = commands[i].name;
+		size_t n = group != NULL ? strlen(group) : 0;
+
+		if (group != NULL &&
+		    (strncmp(name, group, n) != 0 || name[n] != ' '))
+			continue;
+		fprintf(out, "  %-15s  %s\n", name, commands[i].summary);
+		found++;
+	}
+	return found;
+}
+
+static enum ctl_exit
+usage(FILE *out, enum ctl_exit code)
+{
+	fputs("usage: natterctl COMMAND [ARGUMENTS]\n\n", out);
+	(void)list(out, NULL);
+	fputs("\n`natterctl COMMAND --help` says more about one; `natterctl "
+	      "--version` which Natter this is.\n",
+	    out);
+	return code;
+}
+
+/* The command that argv[1], or argv[1] and argv[2], name. */
+static const struct command *
+find(int argc, char **argv, int *out_words)
+{
+	for (size_t i = 0; i < N_COMMANDS; i++) {
+		const char *name = commands[i].name;
+		size_t n = strlen(argv[1]);
+
+		if (strcmp(name, argv[1]) == 0) {
+			*out_words = 1;
+			return &commands[i];
+		}
+		if (argc > 2 && strncmp(name, argv[1], n) == 0 &&
+		    name[n] == ' ' && strcmp(name + n + 1, argv[2]) == 0) {
+			*out_words = 2;
+			return &commands[i];
+		}
+	}
+	return NULL;
+}
+
+static enum ctl_exit
+no_such_command(int argc, char **argv)
+{
+	bool asks = argc > 2 && strcmp(argv[2], "--help") == 0;
+	FILE *out = asks ? stdout : stderr;
+
+	if (argc > 2 && !asks)
+		ctl_note("there is no command \"%s %s\"", argv[1], argv[2]);
+	if (list(out, argv[1]) > 0)
+		return asks ? CTL_OK : CTL_USAGE;
+	return ctl_refuse(CTL_USAGE,
+	    "there is no command \"%s\": natterctl --help lists them", argv[1]);
+}
+
+/* A result that could not be written is no success. */
+static int
+finish(enum ctl_exit code)
+{
+	if (fflush(stdout) != 0 && code == CTL_OK)
+		return (int)ctl_refuse(
+		    CTL_FAILED, "cannot write to standard output");
+	return (int)code;
+}
+
+int
+main(int argc, char **argv)
+{
+	const struct command *command;
+	int words = 0;
+
+	/* A closed pipe is an error of the write, not a death. */
+	signal(SIGPIPE, SIG_IGN);
+	if (sodium_init() < 0)
+		return (int)ctl_refuse(CTL_FAILED, "libsodium does not start");
+	if (argc < 2)
+		return (int)usage(stderr, CTL_USAGE);
+	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0)
+		return (int)usage(stdout, CTL_OK);
+	if (strcmp(argv[1], "--version") == 0) {
+		puts("natterctl " PACKAGE_VERSION);
+		return CTL_OK;
+	}
+	command = find(argc, argv, &words);
+	if (command == NULL)
+		return (int)no_such_command(argc, argv);
+	return finish(command->run(command, argc - words, argv + words));
+}

@@ -1,0 +1,298 @@
+/*
+ * Stores the ends of replies, many in one transaction. Owns its queue, its
+ * connection and the turns it was given until they go back; must not know
+ * sockets or the model.
+ */
+#include <assert.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/arena.h"
+#include "base/clock.h"
+#include "base/config.h"
+#include "base/log.h"
+#include "base/queue.h"
+#include "chat/turn.h"
+#include "server/ledger.h"
+#include "server/shared.h"
+#include "store/pg.h"
+
+/* The most turns of one transaction. */
+#define BATCH_MAX 64
+
+/* The life sign, in ms; a worker counts as dead after 10 s without one. */
+#define LIFE_SIGN_MS 3000
+
+/* Sweep only when Postgres was there this long, in ms: right after an outage
+ * nobody has given a sign, and everybody would look dead. */
+#define STEADY_MS 5000
+
+/* What one batch's parameters may take; texts are borrowed, not copied. */
+#define ARENA_MAX ((size_t)64 << 20)
+
+/* Pauses while Postgres is away, in ms. */
+#define PAUSE_FIRST_MS 50
+#define PAUSE_MAX_MS   1000
+
+struct ledger {
+	const struct shared *shared;
+	struct pg *pg;
+	struct arena *arena;
+	struct queue *inbox;
+	struct queue *stored;
+	struct turn *batch[BATCH_MAX];
+	size_t n_batch;
+	struct pg_call calls[BATCH_MAX * TURN_FINISH_CALLS];
+	const char *users[BATCH_MAX * TURN_FINISH_CALLS];
+	uint64_t next_sign_ms;
+	uint64_t
+	    steady_since_ms; /* every sign since then went well; 0 = none */
+	int pause_ms;
+	bool was_away;
+	_Atomic bool is_known; /* the worker's row is there */
+	_Atomic bool gives_up;
+	_Atomic bool has_ended;
+};
+
+static void
+sleep_ms(int ms)
+{
+	struct timespec t = {
+	    .tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
+
+	nanosleep(&t, NULL);
+}
+
+/* Waits a little longer each time; logs the first failure only. */
+static void
+pause_while_away(struct ledger *l)
+{
+	if (!l->was_away)
+		log_with(LOG_ERROR, "the ledger waits for Postgres",
+		    LOG_TEXT("why", pg_why(l->pg)),
+		    LOG_NUMBER("turns", l->n_batch));
+	l->was_away = true;
+	sleep_ms(l->pause_ms);
+	l->pause_ms *= 2;
+	if (l->pause_ms > PAUSE_MAX_MS)
+		l->pause_ms = PAUSE_MAX_MS;
+}
+
+static void
+came_back(struct ledger *l)
+{
+	if (l->was_away)
+		log_with(LOG_NOTICE, "the ledger reaches Postgres again",
+		    LOG_NUMBER("turns", l->n_batch));
+	l->was_away = false;
+	l->pause_ms = PAUSE_FIRST_MS;
+}
+
+/* Runs the finishing statements of batch[from, to) as one transaction. */
+static enum err
+run(struct ledger *l, size_t from, size_t to)
+{
+	size_t first[BATCH_MAX + 1], n = 0;
+	enum err e;
+
+	arena_reset(l->arena, ARENA_MAX);
+	memset(l->calls, 0, sizeof(l->calls));
+	for (size_t i = from; i < to; i++) {
+		first[i] = n;
+		n += turn_finish(l->batch[i], l->arena, &l->calls[n]);
+		for (size_t k = first[i]; k < n; k++)
+			l->users[k] = l->batch[i]->user_id;
+	}
+	first[to] = n;
+	e = pg_run_many(l->pg, l->users, l->calls, n);
+	for (size_t i = from; i < to && e == OK; i++) {
+		struct turn *t = l->batch[i];
+
+		t->is_stored = turn_stored(t, &l->calls[first[i]],
+				   first[i + 1] - first[i]) == OK;
+	}
+	pg_calls_clear(l->calls, n);
+	return e;
+}
+
+/* As run, for as long as Postgres is away. */
+static enum err
+run_patiently(struct ledger *l, size_t from, size_t to)
+{
+	enum err e;
+
+	while ((e = run(l, from, to)) == ERR_UNAVAILABLE) {
+		if (atomic_load(&l->gives_up))
+			return e;
+		pause_while_away(l);
+	}
+	came_back(l);
+	return e;
+}
+
+static void
+log_lost(const struct ledger *l, const struct turn *t)
+{
+	log_with(LOG_ERROR, "a reply could not be stored",
+	    LOG_TEXT("request_id", t->request_id),
+	    LOG_TEXT("message_id", t->message_id),
+	    LOG_NUMBER("bytes", t->text.n), LOG_TEXT("why", pg_why(l->pg)));
+}
+
+static void
+store_batch(struct ledger *l)
+{
+	enum err e = run_patiently(l, 0, l->n_batch);
+
+	if (e != OK && e != ERR_UNAVAILABLE) {
+		for (size_t i = 0; i < l->n_batch; i++)
+			if (run_patiently(l, i, i + 1) != OK)
+				log_lost(l, l->batch[i]);
+	} else if (e != OK) {
+		for (size_t i = 0; i < l->n_batch; i++)
+			log_lost(l, l->batch[i]);
+	}
+	for (size_t i = 0; i < l->n_batch; i++) {
+		bool is_given = queue_push(l->stored, l->batch[i]);
+
+		assert(is_given);
+	}
+	l->n_batch = 0;
+}
+
+/* Takes everything that waits; waits for a first one up to `timeout_ms`. */
+static void
+collect(struct ledger *l, int timeout_ms)
+{
+	struct turn *t = queue_wait(l->inbox, timeout_ms);
+
+	while (t != NULL) {
+		l->batch[l->n_batch++] = t;
+		if (l->n_batch == BATCH_MAX)
+			return;
+		t = queue_pop(l->inbox);
+	}
+}
+
+static bool
+may_sweep(const struct ledger *l, uint64_t now)
+{
+	return l->steady_since_ms != 0 && now >= l->steady_since_ms + STEADY_MS;
+}
+
+static void
+give_life_sign(struct ledger *l)
+{
+	struct pg_call calls[TURN_WORKER_CALLS] = {0};
+	uint64_t now = clock_mono_ms();
+	size_t n;
+	enum err e;
+
+	arena_reset(l->arena, ARENA_MAX);
+	n = turn_worker_calls(l->shared->worker_id, l->arena, calls);
+	e = pg_run(l->pg, NULL, calls, may_sweep(l, now) ? n : 1);
+	if (e != OK && !l->was_away)
+		log_with(LOG_WARNING, "the worker's life sign failed",
+		    LOG_TEXT("why", pg_why(l->pg)));
+	pg_calls_clear(calls, n);
+	if (e != OK)
+		l->steady_since_ms = 0;
+	else if (l->steady_since_ms == 0)
+		l->steady_since_ms = now;
+	if (e == OK)
+		atomic_store(&l->is_known, true);
+	l->next_sign_ms = clock_mono_ms() + (e == OK ? LIFE_SIGN_MS : 500);
+}
+
+void *
+ledger_run(void *arg)
+{
+	struct ledger *l = arg;
+
+	for (;;) {
+		uint64_t now = clock_mono_ms();
+
+		if (now >= l->next_sign_ms) {
+			give_life_sign(l);
+			now = clock_mono_ms();
+		}
+		collect(l,
+		    l->next_sign_ms > now ? (int)(l->next_sign_ms - now) : 0);
+		if (l->n_batch > 0)
+			store_batch(l);
+		else if (queue_is_closed(l->inbox))
+			break;
+	}
+	atomic_store(&l->has_ended, true);
+	return NULL;
+}
+
+struct ledger *
+ledger_new(const struct shared *shared)
+{
+	struct ledger *l = calloc(1, sizeof(*l));
+
+	if (l == NULL)
+		return NULL;
+	l->shared = shared;
+	l->pause_ms = PAUSE_FIRST_MS;
+	l->pg = services_pg(shared, "natterd ledger");
+	l->arena = arena_new(ARENA_MAX);
+	l->inbox = queue_new((size_t)shared->config->streams_max + 1);
+	if (l->pg != NULL && l->arena != NULL && l->inbox != NULL)
+		return l;
+	ledger_free(l);
+	return NULL;
+}
+
+void
+ledger_returns_to(struct ledger *l, struct queue *stored)
+{
+	l->stored = stored;
+}
+
+void
+ledger_give(struct ledger *l, struct turn *t)
+{
+	/* The relay never has more replies than the queue has places. */
+	bool is_given = queue_push(l->inbox, t);
+
+	assert(is_given);
+}
+
+void
+ledger_close(struct ledger *l)
+{
+	queue_close(l->inbox);
+}
+
+void
+ledger_give_up(struct ledger *l)
+{
+	atomic_store(&l->gives_up, true);
+}
+
+bool
+ledger_is_known(const struct ledger *l)
+{
+	return atomic_load(&l->is_known);
+}
+
+bool
+ledger_has_ended(const struct ledger *l)
+{
+	return atomic_load(&l->has_ended);
+}
+
+void
+ledger_free(struct ledger *l)
+{
+	if (l == NULL)
+		return;
+	pg_free(l->pg);
+	arena_free(l->arena);
+	queue_free(l->inbox);
+	free(l);
+}

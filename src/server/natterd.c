@@ -1,0 +1,194 @@
+/*
+ * natterd's main: the command line, what must be right before anything is
+ * forked, and the loader that a reload calls again. The listening socket is
+ * descriptor 0, as FastCGI has it (spawn-fcgi -n, or a systemd socket unit
+ * with StandardInput=socket).
+ */
+#include <getopt.h>
+#include <libpq-fe.h>
+#include <signal.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/config.h"
+#include "base/keyring.h"
+#include "base/log.h"
+#include "server/master.h"
+#include "store/redis.h"
+
+static const char *config_file;
+
+static const char usage_text[] =
+    "usage: natterd [--config FILE] [--activated] [--check]\n"
+    "\n"
+    "The FastCGI listening socket is standard input:\n"
+    "  spawn-fcgi -n -s /run/natter/fcgi.sock -M 0660 -b 4096 -- \\\n"
+    "      /usr/sbin/natterd --config /etc/natter/natter.env\n"
+    "\n"
+    "  --config FILE  KEY=VALUE lines; the environment wins over them\n"
+    "  --activated    a systemd socket unit holds the socket\n"
+    "  --check        say whether the configuration can work, and exit\n"
+    "  --version      print the version\n"
+    "  --help         print this\n"
+    "\n"
+    "SIGTERM drains and ends, SIGHUP reloads. Exit status 78: a configuration\n"
+    "that cannot work. Settings: natterctl config, natterd(8).\n";
+
+/* Refuses settings that cannot work whatever the servers do. */
+static enum err
+check_settings(const struct config *c, char why[static MASTER_WHY])
+{
+	struct redis_address address = {0};
+	PQconninfoOption *options;
+	char *error = NULL;
+
+	if (c->database_url[0] == '\0' || c->redis_url[0] == '\0' ||
+	    c->jwt_keys_file[0] == '\0') {
+		snprintf(why, MASTER_WHY, "%s is not set",
+		    c->database_url[0] == '\0' ? "DATABASE_URL"
+		    : c->redis_url[0] == '\0'  ? "REDIS_URL"
+					       : "JWT_KEYS_FILE");
+		return ERR_INVALID_FIELD;
+	}
+	options = PQconninfoParse(c->database_url, &error);
+	if (options == NULL) {
+		snprintf(why, MASTER_WHY,
+		    "DATABASE_URL is not a Postgres URL or keyword string");
+		PQfreemem(error);
+		return ERR_INVALID_FIELD;
+	}
+	PQconninfoFree(options);
+	if (redis_address_parse(c->redis_url, &address) != OK) {
+		snprintf(why, MASTER_WHY,
+		    "REDIS_URL is not redis:// or "
+		    "unix:// followed by an address");
+		return ERR_INVALID_FIELD;
+	}
+	redis_address_clear(&address);
+	return OK;
+}
+
+/* master_options.load: the settings and the key ring, or why not. */
+static enum err
+load(struct config **out_config, struct keyring **out_keys,
+    char why[static MASTER_WHY])
+{
+	struct config *config = NULL;
+	enum err e = config_load(config_file, &config, why);
+
+	if (e == OK)
+		e = check_settings(config, why);
+	if (e == OK)
+		e = keyring_load(config->jwt_keys_file, out_keys, why);
+	if (e != OK) {
+		config_free(config);
+		return e;
+	}
+	*out_config = config;
+	return OK;
+}
+
+static bool
+is_listening(int fd)
+{
+	socklen_t n = sizeof(int);
+	int yes = 0;
+
+	return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &yes, &n) == 0 &&
+	       yes != 0;
+}
+
+/* Each reply takes two descriptors: as many as the system lets us have. */
+static void
+raise_limits(void)
+{
+	struct rlimit files, cores = {0, 0};
+
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+		files.rlim_cur = files.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &files);
+	}
+	setrlimit(RLIMIT_CORE, &cores);
+}
+
+static int
+check_only(void)
+{
+	struct config *config = NULL;
+	struct keyring *keys = NULL;
+	char why[MASTER_WHY] = "";
+
+	if (load(&config, &keys, why) != OK) {
+		fprintf(stderr, "natterd: %s\n", why);
+		return EXIT_CONFIGURATION;
+	}
+	config_free(config);
+	keyring_free(keys);
+	puts("The configuration is valid.");
+	return 0;
+}
+
+static int
+run(bool is_activated)
+{
+	struct master_options options = {
+	    .listen_fd = STDIN_FILENO,
+	    .is_activated = is_activated,
+	    .load = load,
+	};
+
+	if (!is_listening(STDIN_FILENO)) {
+		fprintf(stderr,
+		    "natterd: standard input is not a listening socket: start "
+		    "it with spawn-fcgi -n or a systemd socket unit\n");
+		return EXIT_CONFIGURATION;
+	}
+	raise_limits();
+	return master_run(&options);
+}
+
+int
+main(int argc, char **argv)
+{
+	static const struct option longs[] = {
+	    {"config", required_argument, NULL, 'c'},
+	    {"activated", no_argument, NULL, 'a'},
+	    {"check", no_argument, NULL, 'k'},
+	    {"version", no_argument, NULL, 'v'},
+	    {"help", no_argument, NULL, 'h'},
+	    {0},
+	};
+	bool is_activated = false, only_check = false;
+	int c;
+
+	signal(SIGPIPE, SIG_IGN);
+	log_init("master", LOG_INFO);
+	while ((c = getopt_long(argc, argv, "c:", longs, NULL)) != -1) {
+		if (c == 'c')
+			config_file = optarg;
+		else if (c == 'a')
+			is_activated = true;
+		else if (c == 'k')
+			only_check = true;
+		else if (c == 'v')
+			return puts("natterd " PACKAGE_VERSION) < 0;
+		else {
+			fputs(usage_text, c == 'h' ? stdout : stderr);
+			return c == 'h' ? 0 : 2;
+		}
+	}
+	if (optind < argc) {
+		fputs(usage_text, stderr);
+		return 2;
+	}
+	if (sodium_init() < 0) {
+		fputs("natterd: libsodium finds no random source\n", stderr);
+		return 1;
+	}
+	return only_check ? check_only() : run(is_activated);
+}

@@ -1,0 +1,285 @@
+/*
+ * The relay's thread: the loop, the two inboxes, the dirty list and draining.
+ * One reply's own story is in stream.c.
+ */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/config.h"
+#include "base/log.h"
+#include "base/queue.h"
+#include "chat/turn.h"
+#include "server/ledger.h"
+#include "server/relay_priv.h"
+
+/* The longest wait for coalesced text, in ms. */
+#define FLUSH_MS 25
+
+void
+relay_mark_dirty(struct stream *s)
+{
+	struct relay *r = s->relay;
+
+	if (s->is_dirty)
+		return;
+	s->is_dirty = true;
+	s->dirty_next = r->dirty;
+	r->dirty = s;
+}
+
+static void
+forget_dirty(struct stream *s)
+{
+	struct stream **at = &s->relay->dirty;
+
+	while (*at != NULL && *at != s)
+		at = &(*at)->dirty_next;
+	if (*at == s)
+		*at = s->dirty_next;
+}
+
+static void
+wake_for_flush(uv_timer_t *timer)
+{
+	(void)timer; /* the prepare handle does the work */
+}
+
+/* Runs before the loop waits: everything that is due goes out now. */
+static void
+service_dirty(uv_prepare_t *handle)
+{
+	struct relay *r = handle->data;
+	struct stream *s = r->dirty;
+	uint64_t now = uv_now(&r->loop);
+
+	r->dirty = NULL;
+	while (s != NULL) {
+		struct stream *next = s->dirty_next;
+
+		s->is_dirty = false;
+		stream_service(s, now);
+		s = next;
+	}
+	if (r->dirty != NULL && !uv_is_active((uv_handle_t *)&r->flush_timer))
+		uv_timer_start(&r->flush_timer, wake_for_flush, FLUSH_MS, 0);
+}
+
+static void
+close_handle(uv_handle_t *handle, void *arg)
+{
+	(void)arg;
+	if (!uv_is_closing(handle))
+		uv_close(handle, NULL);
+}
+
+/* Nothing is left to do: the loop ends when the handles are closed. */
+static void
+close_all(struct relay *r)
+{
+	if (r->is_closing)
+		return;
+	r->is_closing = true;
+	upstream_free(r->upstream);
+	r->upstream = NULL;
+	close_handle((uv_handle_t *)&r->inbox_poll, NULL);
+	close_handle((uv_handle_t *)&r->stored_poll, NULL);
+	close_handle((uv_handle_t *)&r->wake, NULL);
+	close_handle((uv_handle_t *)&r->prepare, NULL);
+	close_handle((uv_handle_t *)&r->flush_timer, NULL);
+	close_handle((uv_handle_t *)&r->drain_timer, NULL);
+}
+
+static void
+close_if_drained(struct relay *r)
+{
+	if (r->is_draining && r->n_streams == 0 && queue_length(r->inbox) == 0)
+		close_all(r);
+}
+
+void
+relay_forget(struct stream *s)
+{
+	struct relay *r = s->relay;
+
+	if (s->is_dirty)
+		forget_dirty(s);
+	if (s->prev != NULL)
+		s->prev->next = s->next;
+	else
+		r->streams = s->next;
+	if (s->next != NULL)
+		s->next->prev = s->prev;
+	r->n_streams--;
+	atomic_fetch_sub(&r->count, 1);
+	close_if_drained(r);
+}
+
+void
+relay_remember(struct stream *s)
+{
+	struct relay *r = s->relay;
+
+	s->next = r->streams;
+	if (r->streams != NULL)
+		r->streams->prev = s;
+	r->streams = s;
+	r->n_streams++;
+}
+
+static void
+inbox_ready(uv_poll_t *handle, int status, int events)
+{
+	struct relay *r = handle->data;
+	struct handoff *h;
+
+	(void)status;
+	(void)events;
+	while ((h = queue_pop(r->inbox)) != NULL) {
+		stream_begin(r, h);
+		free(h);
+	}
+}
+
+static void
+stored_ready(uv_poll_t *handle, int status, int events)
+{
+	struct relay *r = handle->data;
+	struct turn *t;
+
+	(void)status;
+	(void)events;
+	while ((t = queue_pop(r->stored)) != NULL)
+		stream_stored(t->owner);
+}
+
+/* The time is over: what still runs ends here. */
+static void
+drain_over(uv_timer_t *timer)
+{
+	struct relay *r = timer->data;
+	struct stream *s, *next;
+
+	for (s = r->streams; s != NULL; s = next) {
+		next = s->next;
+		stream_interrupt(s);
+	}
+	close_if_drained(r);
+}
+
+static void
+woken(uv_async_t *handle)
+{
+	struct relay *r = handle->data;
+
+	if (!atomic_load(&r->wants_drain) || r->is_draining)
+		return;
+	r->is_draining = true;
+	inbox_ready(&r->inbox_poll, 0, 0);
+	uv_timer_start(
+	    &r->drain_timer, drain_over, atomic_load(&r->drain_ms), 0);
+	close_if_drained(r);
+}
+
+static bool
+open_handles(struct relay *r)
+{
+	if (uv_loop_init(&r->loop) != 0)
+		return false;
+	if (uv_async_init(&r->loop, &r->wake, woken) != 0 ||
+	    uv_poll_init(&r->loop, &r->inbox_poll, queue_fd(r->inbox)) != 0 ||
+	    uv_poll_init(&r->loop, &r->stored_poll, queue_fd(r->stored)) != 0)
+		return false;
+	uv_prepare_init(&r->loop, &r->prepare);
+	uv_timer_init(&r->loop, &r->flush_timer);
+	uv_timer_init(&r->loop, &r->drain_timer);
+	r->wake.data = r->inbox_poll.data = r->stored_poll.data = r;
+	r->prepare.data = r->flush_timer.data = r->drain_timer.data = r;
+	uv_prepare_start(&r->prepare, service_dirty);
+	uv_poll_start(&r->inbox_poll, UV_READABLE, inbox_ready);
+	uv_poll_start(&r->stored_poll, UV_READABLE, stored_ready);
+	return true;
+}
+
+struct relay *
+relay_new(const struct config *config, struct ledger *ledger)
+{
+	struct relay *r = calloc(1, sizeof(*r));
+	size_t max = (size_t)config->streams_max;
+
+	if (r == NULL)
+		return NULL;
+	r->config = config;
+	r->ledger = ledger;
+	r->inbox = queue_new(max);
+	r->stored = queue_new(max + 1);
+	if (r->inbox == NULL || r->stored == NULL || !open_handles(r)) {
+		relay_free(r);
+		return NULL;
+	}
+	r->upstream = upstream_new(&r->loop, config);
+	if (r->upstream == NULL) {
+		relay_free(r);
+		return NULL;
+	}
+	ledger_returns_to(ledger, r->stored);
+	return r;
+}
+
+void *
+relay_run(void *arg)
+{
+	struct relay *r = arg;
+
+	uv_run(&r->loop, UV_RUN_DEFAULT);
+	atomic_store(&r->has_ended, true);
+	return NULL;
+}
+
+bool
+relay_give(struct relay *r, const struct handoff *handoff)
+{
+	struct handoff *h = malloc(sizeof(*h));
+
+	if (h == NULL)
+		return false;
+	*h = *handoff;
+	atomic_fetch_add(&r->count, 1);
+	if (queue_push(r->inbox, h))
+		return true;
+	atomic_fetch_sub(&r->count, 1);
+	free(h);
+	return false;
+}
+
+size_t
+relay_count(const struct relay *r)
+{
+	return atomic_load(&r->count);
+}
+
+void
+relay_drain(struct relay *r, uint64_t drain_ms)
+{
+	atomic_store(&r->drain_ms, drain_ms);
+	atomic_store(&r->wants_drain, true);
+	uv_async_send(&r->wake);
+}
+
+bool
+relay_has_ended(const struct relay *r)
+{
+	return atomic_load(&r->has_ended);
+}
+
+void
+relay_free(struct relay *r)
+{
+	if (r == NULL)
+		return;
+	uv_loop_close(&r->loop);
+	queue_free(r->inbox);
+	queue_free(r->stored);
+	free(r);
+}

@@ -1,0 +1,86 @@
+/*
+ * Opens the stores of one thread with every domain's statements. The only
+ * place that knows which domains there are.
+ */
+#include "auth/queries.h"
+#include "base/config.h"
+#include "base/keyring.h"
+#include "chat/queries.h"
+#include "server/ledger.h"
+#include "server/relay.h"
+#include "server/shared.h"
+#include "store/pg.h"
+#include "store/redis.h"
+
+static bool
+is_draining(void *worker)
+{
+	struct shared *shared = worker;
+
+	return atomic_load(&shared->drain) != DRAIN_NO;
+}
+
+static bool
+refuses_new(void *worker)
+{
+	struct shared *shared = worker;
+
+	return atomic_load(&shared->drain) == DRAIN_REFUSE;
+}
+
+static bool
+has_room(void *worker)
+{
+	struct shared *shared = worker;
+
+	return relay_count(shared->relay) < (size_t)shared->config->streams_max;
+}
+
+struct pg *
+services_pg(const struct shared *shared, const char *name)
+{
+	static struct pg_domain domains[2];
+	struct pg_options options = {
+	    .url = shared->config->database_url,
+	    .application = name,
+	    .timeout_ms = shared->config->pg_timeout_ms,
+	    .prepare = shared->config->pg_prepare,
+	    .demand_unprivileged = true,
+	    .domains = domains,
+	    .n_domains = 2,
+	};
+
+	domains[0] = auth_domain;
+	domains[1] = chat_domain;
+	return pg_new(&options);
+}
+
+enum err
+services_open(struct services *out, struct shared *shared, const char *name)
+{
+	*out = (struct services){
+	    .config = shared->config,
+	    .keys = shared->keys,
+	    .worker_id = shared->worker_id,
+	    .worker = shared,
+	    .is_draining = is_draining,
+	    .refuses_new = refuses_new,
+	    .has_room = has_room,
+	    .pg = services_pg(shared, name),
+	    .redis = redis_new(
+		shared->config->redis_url, shared->config->redis_timeout_ms),
+	};
+	if (out->pg != NULL && out->redis != NULL)
+		return OK;
+	services_close(out);
+	return ERR_INTERNAL;
+}
+
+void
+services_close(struct services *services)
+{
+	pg_free(services->pg);
+	redis_free(services->redis);
+	services->pg = NULL;
+	services->redis = NULL;
+}

@@ -1,0 +1,51 @@
+/*
+ * What the threads of one worker share: all of it read-only after the worker
+ * made it, except the atomic drain state. Each thread opens its own stores
+ * with services_open.
+ */
+#ifndef SERVER_SHARED_H
+#define SERVER_SHARED_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "base/errors.h"
+#include "base/id.h"
+#include "http/request.h"
+
+struct config;
+struct keyring;
+struct ledger;
+struct relay;
+
+/* How a worker is leaving. */
+enum drain {
+	DRAIN_NO,     /* it is not */
+	DRAIN_LEAVE,  /* others take the new requests (reload, recycling) */
+	DRAIN_REFUSE, /* nobody else will: answer new requests with 503 */
+};
+
+struct shared {
+	const struct config *config;
+	struct keyring *keys;
+	char worker_id[ID_TEXT];
+	int listen_fd;
+	int report_fd; /* the worker's words to the master */
+	struct relay *relay;
+	struct ledger *ledger;
+	_Atomic int drain; /* enum drain */
+};
+
+/*
+ * Makes this thread's services; the stores connect on first use. `name` says
+ * which thread, in pg_stat_activity. ERR_INTERNAL without memory.
+ */
+enum err services_open(
+    struct services *out, struct shared *shared, const char *name) MUST_CHECK;
+
+/* The thread's Postgres connection alone, for the ledger; NULL: no memory. */
+struct pg *services_pg(const struct shared *shared, const char *name);
+
+void services_close(struct services *services);
+
+#endif

@@ -1,0 +1,460 @@
+/*
+ * One reply in flight: asks the model, tries again while that is harmless,
+ * collects the text, gives the turn to the ledger, and says the last word once
+ * it is committed. A client that has gone changes nothing of this.
+ */
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/config.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "chat/turn.h"
+#include "server/ledger.h"
+#include "server/relay_priv.h"
+
+/* Text goes out at once when the last piece is this long ago, in ms; what
+ * comes sooner is sent together. */
+#define COALESCE_MS 25
+
+/* Pauses before the second, third… try, in ms; doubled each time. */
+#define RETRY_FIRST_MS 250
+
+/* A model's own Retry-After is honoured up to this many seconds. */
+#define RETRY_AFTER_MAX_S 10
+
+/* Bytes kept of the body of an error answer. */
+#define ERROR_BODY_MAX 4096
+
+static void ask(struct stream *s);
+static void arm_timer(struct stream *s);
+
+static uint64_t
+now_ms(const struct stream *s)
+{
+	return uv_now(&s->relay->loop);
+}
+
+static void
+explain(struct stream *s, const char *why)
+{
+	if (s->why != NULL)
+		return;
+	snprintf(s->why_text, sizeof(s->why_text), "%s", why);
+	s->why = s->why_text;
+}
+
+static void
+log_end(struct stream *s)
+{
+	uint64_t now = clock_mono_us();
+	struct turn *t = s->turn;
+
+	log_with(LOG_INFO, "request", LOG_TEXT("request_id", s->request_id),
+	    LOG_TEXT("method", s->method), LOG_TEXT("route", s->route),
+	    LOG_NUMBER("status", s->status),
+	    LOG_TEXT("message_id", t->message_id),
+	    LOG_TEXT("reply", turn_status_name(t->status)),
+	    LOG_TEXT("error", t->error == OK ? "" : err_code(t->error)),
+	    LOG_TEXT("model", t->model), LOG_NUMBER("attempts", t->attempts),
+	    LOG_NUMBER("bytes", s->sent),
+	    LOG_NUMBER("client_gone", s->client.has_vanished),
+	    LOG_NUMBER("client_cut", s->client.was_cut),
+	    LOG_NUMBER("first_us",
+		t->first_us == 0 ? 0 : (int64_t)(t->first_us - s->began_us)),
+	    LOG_NUMBER("total_us", (int64_t)(now - s->began_us)),
+	    LOG_TEXT("why", s->why == NULL ? "" : s->why));
+}
+
+static void
+free_stream(struct stream *s)
+{
+	log_end(s);
+	turn_free(s->turn);
+	model_parser_free(&s->parser);
+	buf_free(&s->error_body);
+	relay_forget(s);
+	free(s);
+}
+
+static void
+handle_closed(struct stream *s)
+{
+	s->handles--;
+	if (s->handles == 0 && s->state == STREAM_OVER)
+		free_stream(s);
+}
+
+static void
+client_closed(struct client *c)
+{
+	handle_closed(
+	    (struct stream *)((char *)c - offsetof(struct stream, client)));
+}
+
+static void
+timer_closed(uv_handle_t *handle)
+{
+	handle_closed(handle->data);
+}
+
+/* Gives the turn to the ledger with its outcome. */
+static void
+store(struct stream *s, enum turn_status status, enum err error)
+{
+	struct turn *t = s->turn;
+
+	assert(s->state == STREAM_ASKING || s->state == STREAM_WAITING);
+	stream_say_text(s, t->text.p + s->sent, t->text.n - s->sent);
+	s->sent = t->text.n;
+	t->status = status;
+	t->error = error;
+	if (s->parser.finish != MODEL_FINISH_NONE)
+		t->finish = s->parser.finish;
+	if (s->is_full)
+		t->finish = MODEL_FINISH_LENGTH;
+	t->usage = s->parser.usage;
+	memcpy(t->answered_by, s->parser.model, sizeof(t->answered_by));
+	buf_free(&t->prompt);
+	s->state = STREAM_STORING;
+	ledger_give(s->relay->ledger, t);
+}
+
+static void
+fail(struct stream *s, enum err error, const char *why)
+{
+	explain(s, why);
+	upstream_stop(s->relay->upstream, &s->transfer);
+	store(s, TURN_FAILED, error);
+}
+
+void
+stream_interrupt(struct stream *s)
+{
+	if (s->state != STREAM_ASKING && s->state != STREAM_WAITING)
+		return;
+	explain(s, "the worker had to stop");
+	upstream_stop(s->relay->upstream, &s->transfer);
+	store(s, TURN_INTERRUPTED, ERR_DRAINING);
+}
+
+/* A pause that doubles, with a quarter of jitter either way. */
+static uint64_t
+retry_pause_ms(const struct stream *s, long retry_after_s)
+{
+	uint64_t pause = (uint64_t)RETRY_FIRST_MS << (s->turn->attempts - 1);
+	uint64_t jitter = pause / 2;
+
+	if (retry_after_s > 0 && retry_after_s <= RETRY_AFTER_MAX_S)
+		return (uint64_t)retry_after_s * 1000;
+	return pause - jitter / 2 + clock_mono_us() % (jitter + 1);
+}
+
+/* May this reply ask the model once more? Not after its first token. */
+static bool
+may_retry(const struct stream *s, long retry_after_s)
+{
+	return s->turn->text.n == 0 && !s->parser.has_failed &&
+	       s->turn->attempts <= s->relay->config->model_retries &&
+	       retry_after_s <= RETRY_AFTER_MAX_S;
+}
+
+static void
+retry_or_fail(
+    struct stream *s, long retry_after_s, enum err error, const char *why)
+{
+	if (!may_retry(s, retry_after_s)) {
+		fail(s, error, why);
+		return;
+	}
+	s->state = STREAM_WAITING;
+	s->retry_ms = now_ms(s) + retry_pause_ms(s, retry_after_s);
+	arm_timer(s);
+}
+
+/* The model's server answered with something other than 2xx. */
+static void
+refused(struct stream *s, const struct transfer_end *end)
+{
+	char message[160], why[224];
+
+	openai_error_message(
+	    s->error_body.p, s->error_body.n, message, sizeof(message));
+	snprintf(
+	    why, sizeof(why), "model answered %ld: %s", end->status, message);
+	if (model_status_is_transient(end->status))
+		retry_or_fail(s, end->retry_after_s, ERR_MODEL_FAILED, why);
+	else
+		fail(s, ERR_MODEL_FAILED, why);
+}
+
+/* The connection broke, or never came about. */
+static void
+broken(struct stream *s, const struct transfer_end *end)
+{
+	enum err error = ERR_MODEL_FAILED;
+
+	if (s->turn->text.n > 0)
+		error = ERR_MODEL_CUT;
+	else if (end->code == CURLE_OPERATION_TIMEDOUT)
+		error = ERR_MODEL_TIMEOUT;
+	retry_or_fail(s, 0, error, end->why);
+}
+
+static void
+answered(struct stream *s)
+{
+	enum err e = model_parser_end(&s->parser);
+
+	if (e == OK)
+		store(s, TURN_COMPLETE, OK);
+	else if (e == ERR_MODEL_CUT && s->turn->text.n == 0)
+		retry_or_fail(s, 0, e, "the model's answer broke off");
+	else
+		fail(s, e,
+		    s->parser.error[0] != '\0'
+			? s->parser.error
+			: "the model's answer was not whole");
+}
+
+static void
+transfer_ended(void *arg, const struct transfer_end *end)
+{
+	struct stream *s = arg;
+
+	if (s->state != STREAM_ASKING)
+		return; /* [DONE] was enough, or the stream ended otherwise */
+	if (s->is_full)
+		store(s, TURN_COMPLETE, OK);
+	else if (s->http_status != 0 && s->http_status / 100 != 2)
+		refused(s, end);
+	else if (end->code == CURLE_OK && end->status / 100 != 2)
+		refused(s, end);
+	else if (end->code == CURLE_OK ||
+		 s->parser.finish != MODEL_FINISH_NONE || s->parser.has_done)
+		answered(s);
+	else
+		broken(s, end);
+}
+
+static void
+head_came(void *arg, long status, const char *content_type)
+{
+	struct stream *s = arg;
+
+	s->http_status = status;
+	model_parser_content_type(&s->parser, content_type);
+}
+
+static bool
+body_came(void *arg, const char *p, size_t n)
+{
+	struct stream *s = arg;
+
+	s->last_byte_ms = now_ms(s);
+	if (s->http_status / 100 != 2) {
+		buf_add(&s->error_body, p, n);
+		return true;
+	}
+	if (s->state == STREAM_ASKING)
+		model_parser_feed(&s->parser, p, n);
+	if (s->parser.has_done)
+		relay_mark_dirty(s);
+	return !s->is_full;
+}
+
+/* A piece of the reply; what goes over the longest size is dropped. */
+static void
+text_came(void *arg, const char *text, size_t n)
+{
+	struct stream *s = arg;
+	struct turn *t = s->turn;
+	size_t max = (size_t)s->relay->config->reply_max_bytes;
+
+	if (s->is_full)
+		return;
+	if (t->text.n + n > max) {
+		n = text_prefix(text, n, max - t->text.n);
+		s->is_full = true;
+	}
+	if (t->first_us == 0)
+		t->first_us = clock_mono_us();
+	/* No retry can follow, and the request is not needed any more. */
+	if (t->prompt.n > 0 && upstream_has_sent(&s->transfer, t->prompt.n))
+		buf_free(&t->prompt);
+	buf_add(&t->text, text, n);
+	relay_mark_dirty(s);
+}
+
+static void
+reset_parser(struct stream *s)
+{
+	model_parser_free(&s->parser);
+	model_parser_init(&s->parser, text_came, s,
+	    (size_t)s->relay->config->reply_max_bytes * 2 + 65536);
+	buf_free(&s->error_body);
+	s->error_body.cap = ERROR_BODY_MAX;
+	s->http_status = 0;
+}
+
+static void
+ask(struct stream *s)
+{
+	struct turn *t = s->turn;
+
+	reset_parser(s);
+	t->attempts++;
+	s->state = STREAM_ASKING;
+	s->last_byte_ms = now_ms(s);
+	if (upstream_start(s->relay->upstream, &s->transfer, t->prompt.p,
+		t->prompt.n) != OK)
+		fail(s, ERR_INTERNAL, "no memory for a request to the model");
+	else
+		arm_timer(s);
+}
+
+/* natter-local: its answer came with the turn. */
+static void
+answer_locally(struct stream *s)
+{
+	struct turn *t = s->turn;
+
+	s->state = STREAM_ASKING;
+	reset_parser(s);
+	t->first_us = clock_mono_us();
+	t->text = t->prompt;
+	t->prompt = (struct buf){0};
+	s->parser.finish = MODEL_FINISH_STOP;
+	store(s, TURN_COMPLETE, OK);
+}
+
+static uint64_t
+min64(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+/* When something must happen even if nothing comes. */
+static uint64_t
+next_deadline_ms(const struct stream *s)
+{
+	const struct config *config = s->relay->config;
+	uint64_t at = s->last_sent_ms + (uint64_t)config->heartbeat_s * 1000;
+
+	if (s->state == STREAM_ASKING)
+		at = min64(at,
+		    s->last_byte_ms + (uint64_t)config->response_timeout_ms);
+	if (s->state == STREAM_WAITING)
+		at = min64(at, s->retry_ms);
+	if (s->state != STREAM_STORING)
+		at = min64(at, s->end_ms);
+	return at;
+}
+
+static void
+timer_fired(uv_timer_t *timer)
+{
+	struct stream *s = timer->data;
+	const struct config *config = s->relay->config;
+	uint64_t now = now_ms(s);
+
+	if (now >= s->last_sent_ms + (uint64_t)config->heartbeat_s * 1000) {
+		stream_say_heartbeat(s);
+		s->last_sent_ms = now;
+	}
+	if (s->state == STREAM_WAITING && now >= s->retry_ms)
+		ask(s);
+	else if (s->state == STREAM_ASKING &&
+		 now >= s->last_byte_ms + (uint64_t)config->response_timeout_ms)
+		fail(s, ERR_MODEL_TIMEOUT, "the model was silent too long");
+	else if (s->state != STREAM_STORING && now >= s->end_ms)
+		fail(s, ERR_MODEL_TIMEOUT, "the reply took too long");
+	arm_timer(s);
+}
+
+static void
+arm_timer(struct stream *s)
+{
+	uint64_t now = now_ms(s), at;
+
+	if (s->state == STREAM_OVER)
+		return;
+	at = next_deadline_ms(s);
+	uv_timer_start(&s->timer, timer_fired, at > now ? at - now : 1, 0);
+}
+
+void
+stream_service(struct stream *s, uint64_t now)
+{
+	if (s->state != STREAM_ASKING)
+		return;
+	if (s->parser.has_done && !s->is_full) {
+		answered(s);
+		return;
+	}
+	if (s->sent == s->turn->text.n)
+		return;
+	if (s->sent > 0 && now < s->last_flush_ms + COALESCE_MS) {
+		relay_mark_dirty(s);
+		return;
+	}
+	stream_say_text(
+	    s, s->turn->text.p + s->sent, s->turn->text.n - s->sent);
+	s->sent = s->turn->text.n;
+	s->last_flush_ms = now;
+}
+
+void
+stream_stored(struct stream *s)
+{
+	struct turn *t = s->turn;
+
+	assert(s->state == STREAM_STORING);
+	if (!t->is_stored && t->error == OK) {
+		t->error = ERR_INTERNAL;
+		explain(s, "the reply could not be stored");
+	}
+	upstream_stop(s->relay->upstream, &s->transfer);
+	stream_say_end(s);
+	s->state = STREAM_OVER;
+	uv_timer_stop(&s->timer);
+	uv_close((uv_handle_t *)&s->timer, timer_closed);
+}
+
+void
+stream_begin(struct relay *r, const struct handoff *h)
+{
+	struct stream *s = calloc(1, sizeof(*s));
+
+	assert(s != NULL);
+	s->relay = r;
+	relay_remember(s);
+	s->turn = h->turn;
+	s->turn->owner = s;
+	s->wants_stream = h->turn->wants_stream;
+	s->method = h->method;
+	s->route = h->route;
+	memcpy(s->request_id, h->turn->request_id, sizeof(s->request_id));
+	s->began_us = h->turn->began_us;
+	s->transfer.on_head = head_came;
+	s->transfer.on_body = body_came;
+	s->transfer.on_end = transfer_ended;
+	s->transfer.arg = s;
+	s->client.on_closed = client_closed;
+	s->end_ms = now_ms(s) + (uint64_t)r->config->reply_max_seconds * 1000;
+	s->last_sent_ms = now_ms(s);
+	uv_timer_init(&r->loop, &s->timer);
+	s->timer.data = s;
+	s->handles = 1;
+	if (client_open(&s->client, &r->loop, h->fd, h->request_id,
+		(size_t)r->config->client_buffer_bytes) == 0)
+		s->handles++;
+	stream_say_start(s);
+	if (s->turn->is_local)
+		answer_locally(s);
+	else
+		ask(s);
+}

@@ -1,0 +1,137 @@
+/*
+ * What the client of a reply sees: server-sent events, or one JSON document at
+ * the end. Every event stream closes with `done` or `error`, because nginx
+ * shows a killed worker as a clean end (measured on 1.22).
+ */
+#include <json-c/json.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "base/log.h"
+#include "chat/turn.h"
+#include "http/reply.h"
+#include "http/sse_write.h"
+#include "server/relay_priv.h"
+
+static void
+send_bytes(struct stream *s, struct buf *b)
+{
+	if (!b->failed)
+		client_write(&s->client, b->p, b->n);
+	s->last_sent_ms = uv_now(&s->relay->loop);
+	buf_free(b);
+}
+
+void
+stream_say_start(struct stream *s)
+{
+	struct buf out = {0}, data = {0};
+	struct reply head = {
+	    .status = 200,
+	    .content_type = "text/event-stream",
+	    .turn = s->turn, /* no Content-Length */
+	};
+
+	s->status = 200;
+	if (!s->wants_stream)
+		return;
+	reply_header(&head, "X-Accel-Buffering", "no");
+	reply_head(&out, &head, s->request_id);
+	turn_start_json(s->turn, &data);
+	sse_write_event(&out, ++s->event_id, "start", data.p, data.n);
+	buf_free(&data);
+	send_bytes(s, &out);
+}
+
+void
+stream_say_text(struct stream *s, const char *p, size_t n)
+{
+	AUTO_JSON struct json_object *o = json_object_new_object();
+	struct buf out = {0};
+	const char *text;
+	size_t len;
+
+	if (!s->wants_stream || !client_is_open(&s->client) || n == 0)
+		return;
+	json_object_object_add(
+	    o, "text", json_object_new_string_len(p, (int)n));
+	text = json_text(o, &len);
+	sse_write_event(&out, ++s->event_id, "delta", text, len);
+	send_bytes(s, &out);
+}
+
+void
+stream_say_heartbeat(struct stream *s)
+{
+	struct buf out = {0};
+
+	if (!s->wants_stream || !client_is_open(&s->client))
+		return;
+	sse_write_comment(&out, "still here");
+	send_bytes(s, &out);
+}
+
+/* The problem that the client is told, with the message it is about. */
+static void
+write_problem(struct stream *s, struct buf *out)
+{
+	AUTO_JSON struct json_object *o = NULL;
+	struct buf b = {0};
+
+	reply_problem(&b, s->turn->error, NULL, s->request_id);
+	if (json_parse_object(b.p, b.n, &o) == OK) {
+		json_put_text(o, "message_id", s->turn->message_id);
+		json_append(out, o);
+	}
+	buf_free(&b);
+}
+
+static void
+say_end_event(struct stream *s)
+{
+	struct buf out = {0}, data = {0};
+
+	if (s->turn->error == OK) {
+		sse_write_event(&out, ++s->event_id, "done", s->turn->stored.p,
+		    s->turn->stored.n);
+	} else {
+		write_problem(s, &data);
+		sse_write_event(&out, ++s->event_id, "error", data.p, data.n);
+	}
+	buf_free(&data);
+	send_bytes(s, &out);
+}
+
+static void
+say_document(struct stream *s)
+{
+	struct reply rep = {.status = 201, .content_type = "application/json"};
+	struct buf out = {0}, data = {0};
+
+	if (s->turn->error == OK) {
+		buf_add(&data, s->turn->stored.p, s->turn->stored.n);
+	} else {
+		write_problem(s, &data);
+		rep.status = err_status(s->turn->error);
+		rep.content_type = "application/problem+json";
+		if (rep.status == 503)
+			reply_header(&rep, "Retry-After", "2");
+	}
+	s->status = rep.status;
+	rep.body_len = data.n;
+	rep.body = data.p;
+	reply_head(&out, &rep, s->request_id);
+	buf_add(&out, data.p, data.n);
+	buf_free(&data);
+	send_bytes(s, &out);
+}
+
+void
+stream_say_end(struct stream *s)
+{
+	if (s->wants_stream)
+		say_end_event(s);
+	else
+		say_document(s);
+	client_end(&s->client);
+}

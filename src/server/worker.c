@@ -1,0 +1,224 @@
+/*
+ * The life of a worker. SIGTERM: drain and answer newcomers with 503, because
+ * nobody else takes them (nginx would say 502); SIGQUIT: drain and leave the
+ * queue to the others. Either way replies in flight go on for
+ * CHAT_DRAIN_SECONDS. Knows the threads, not what they do.
+ */
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include <curl/curl.h>
+#include <fcgiapp.h>
+
+#include "base/clock.h"
+#include "base/config.h"
+#include "base/log.h"
+#include "server/chores.h"
+#include "server/front.h"
+#include "server/ledger.h"
+#include "server/relay.h"
+#include "server/shared.h"
+#include "server/worker.h"
+
+/* How often a draining worker looks whether it is done, in ms. */
+#define DRAIN_LOOK_MS 20
+
+/* After the drain: how long the ledger may still try to reach Postgres. */
+#define LEDGER_GRACE_MS 5000
+
+struct worker {
+	struct shared shared;
+	struct chores *chores;
+	struct front *front;
+	pthread_t relay_thread, ledger_thread, chores_thread;
+	int signal_fd;
+	long served;
+	uint64_t give_up_ms; /* when the ledger has to stop trying */
+};
+
+/* No core files with keys in them; die with the master. */
+static bool
+harden(const struct worker_options *o)
+{
+	prctl(PR_SET_PDEATHSIG, SIGTERM);
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+	prctl(PR_SET_DUMPABLE, 0); /* LeakSanitizer needs ptrace */
+#endif
+	return getppid() == o->master;
+}
+
+static int
+open_signals(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGQUIT);
+	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+static bool
+open_libraries(void)
+{
+	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
+		return false;
+	if (FCGX_Init() != 0)
+		return false;
+	/* libfcgi installs a handler of its own over SIG_IGN (measured). */
+	signal(SIGPIPE, SIG_IGN);
+	return true;
+}
+
+static bool
+open_parts(struct worker *w, const struct worker_options *o)
+{
+	w->shared.config = o->config;
+	w->shared.keys = o->keys;
+	w->shared.listen_fd = o->listen_fd;
+	w->shared.report_fd = o->report_fd;
+	id_make_random(w->shared.worker_id);
+	w->signal_fd = open_signals();
+	if (w->signal_fd < 0)
+		return false;
+	w->shared.ledger = ledger_new(&w->shared);
+	if (w->shared.ledger == NULL)
+		return false;
+	w->shared.relay = relay_new(o->config, w->shared.ledger);
+	w->chores = chores_new(&w->shared);
+	if (w->shared.relay == NULL || w->chores == NULL)
+		return false;
+	w->front = front_new(&w->shared, w->chores);
+	return w->front != NULL;
+}
+
+static bool
+start_threads(struct worker *w)
+{
+	return pthread_create(&w->ledger_thread, NULL, ledger_run,
+		   w->shared.ledger) == 0 &&
+	       pthread_create(
+		   &w->relay_thread, NULL, relay_run, w->shared.relay) == 0 &&
+	       pthread_create(&w->chores_thread, NULL, chores_run, w->chores) ==
+		   0;
+}
+
+static void
+report(const struct worker *w, char word)
+{
+	ssize_t n = write(w->shared.report_fd, &word, 1);
+
+	(void)n; /* the master is gone: PDEATHSIG tells */
+}
+
+static void
+begin_drain(struct worker *w, enum drain how)
+{
+	uint64_t drain_ms = (uint64_t)w->shared.config->drain_seconds * 1000;
+
+	if (atomic_load(&w->shared.drain) != DRAIN_NO)
+		return;
+	log_with(LOG_NOTICE, "draining",
+	    LOG_TEXT("newcomers", how == DRAIN_REFUSE ? "refused" : "left"),
+	    LOG_NUMBER("replies", relay_count(w->shared.relay)));
+	atomic_store(&w->shared.drain, how);
+	w->give_up_ms = clock_mono_ms() + drain_ms + LEDGER_GRACE_MS;
+	if (how == DRAIN_LEAVE)
+		front_leave(w->front);
+	relay_drain(w->shared.relay, drain_ms);
+}
+
+static void
+take_signal(struct worker *w)
+{
+	struct signalfd_siginfo info;
+
+	while (read(w->signal_fd, &info, sizeof(info)) == sizeof(info))
+		begin_drain(
+		    w, info.ssi_signo == SIGTERM ? DRAIN_REFUSE : DRAIN_LEAVE);
+}
+
+static void
+serve_one(struct worker *w)
+{
+	long max = w->shared.config->max_requests;
+
+	if (front_serve(w->front))
+		w->served++;
+	if (max == 0 || w->served < max ||
+	    atomic_load(&w->shared.drain) != DRAIN_NO)
+		return;
+	report(w, WORKER_LEAVING);
+	begin_drain(w, DRAIN_LEAVE);
+}
+
+/* Is everything said and stored? */
+static bool
+is_drained(struct worker *w)
+{
+	if (clock_mono_ms() >= w->give_up_ms)
+		ledger_give_up(w->shared.ledger);
+	return relay_has_ended(w->shared.relay) && chores_count(w->chores) == 0;
+}
+
+static void
+serve(struct worker *w)
+{
+	for (;;) {
+		bool drains = atomic_load(&w->shared.drain) != DRAIN_NO;
+
+		if (drains && is_drained(w))
+			return;
+		switch (front_wait(
+		    w->front, w->signal_fd, drains ? DRAIN_LOOK_MS : -1)) {
+		case FRONT_WAKE:
+			take_signal(w);
+			break;
+		case FRONT_REQUEST:
+			serve_one(w);
+			break;
+		case FRONT_NOTHING:
+			break;
+		}
+	}
+}
+
+static void
+close_parts(struct worker *w)
+{
+	pthread_join(w->relay_thread, NULL);
+	chores_close(w->chores);
+	pthread_join(w->chores_thread, NULL);
+	ledger_close(w->shared.ledger);
+	pthread_join(w->ledger_thread, NULL);
+	front_free(w->front);
+	relay_free(w->shared.relay);
+	chores_free(w->chores);
+	ledger_free(w->shared.ledger);
+	close(w->signal_fd);
+	curl_global_cleanup();
+}
+
+int
+worker_run(const struct worker_options *o)
+{
+	struct worker w = {0};
+
+	log_init(
+	    "worker", (enum log_level)log_level_named(o->config->log_level));
+	if (!harden(o))
+		return 0; /* the master died before the prctl */
+	if (!open_libraries() || !open_parts(&w, o) || !start_threads(&w)) {
+		log_text(LOG_ERROR, "no memory or descriptors for a worker");
+		return 1;
+	}
+	report(&w, WORKER_READY);
+	serve(&w);
+	close_parts(&w);
+	log_with(LOG_NOTICE, "worker ends", LOG_NUMBER("served", w.served));
+	return 0;
+}

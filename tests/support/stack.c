@@ -1,0 +1,519 @@
+/*
+ * Starts and stops real processes for end-to-end tests. Everything dies with
+ * the test (PR_SET_PDEATHSIG) and lives in one folder below /tmp.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/id.h"
+#include "stack.h"
+
+#define START_MS 20000
+
+_Noreturn static void
+give_up(const char *what)
+{
+	fprintf(stderr, "stack: %s: %s\n", what, strerror(errno));
+	abort();
+}
+
+static const char *
+demand(const char *name)
+{
+	const char *value = getenv(name);
+
+	if (value == NULL) {
+		fprintf(
+		    stderr, "stack: %s is not set: run scripts/check\n", name);
+		abort();
+	}
+	return value;
+}
+
+static void
+sleep_ms(int ms)
+{
+	struct timespec t = {
+	    .tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
+
+	nanosleep(&t, NULL);
+}
+
+bool
+wait_until(bool (*is_so)(void *arg), void *arg, int ms)
+{
+	for (int waited = 0; waited <= ms; waited += 20) {
+		if (is_so(arg))
+			return true;
+		sleep_ms(20);
+	}
+	return is_so(arg);
+}
+
+/* The state letter and the parent of a process; 0 when it is gone. */
+static char
+process_state(pid_t pid, pid_t *out_parent)
+{
+	char path[64], line[512], *end;
+	FILE *f;
+	char state = 0;
+	int parent = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	f = fopen(path, "r");
+	if (f == NULL)
+		return 0;
+	if (fgets(line, sizeof(line), f) != NULL &&
+	    (end = strrchr(line, ')')) != NULL)
+		sscanf(end + 1, " %c %d", &state, &parent);
+	fclose(f);
+	if (out_parent != NULL)
+		*out_parent = parent;
+	return state;
+}
+
+bool
+process_runs(pid_t pid)
+{
+	char state = process_state(pid, NULL);
+
+	return state != 0 && state != 'Z' && state != 'X';
+}
+
+size_t
+stack_workers(const struct stack *s, pid_t *pids, size_t max)
+{
+	char path[64], text[8192];
+	size_t n = 0, got;
+	char *at = text;
+	FILE *f;
+	long pid;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/children",
+	    (int)s->natterd, (int)s->natterd);
+	f = fopen(path, "r");
+	if (f == NULL)
+		return 0;
+	got = fread(text, 1, sizeof(text) - 1, f);
+	text[got] = '\0';
+	fclose(f);
+	while (n < max && (pid = strtol(at, &at, 10)) > 0)
+		if (process_runs((pid_t)pid))
+			pids[n++] = (pid_t)pid;
+	return n;
+}
+
+/* A port that nobody has now. */
+static int
+free_port(void)
+{
+	struct sockaddr_in a = {
+	    .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t n = sizeof(a);
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	if (fd < 0 || bind(fd, (struct sockaddr *)&a, n) != 0 ||
+	    getsockname(fd, (struct sockaddr *)&a, &n) != 0)
+		give_up("no free port");
+	close(fd);
+	return ntohs(a.sin_port);
+}
+
+/* The settings of the caller's environment would win over the file. */
+static void
+forget_settings(void)
+{
+#define CONFIG_GROUP(title)
+#define CONFIG_TEXT(key, ...)   unsetenv(#key);
+#define CONFIG_SECRET(key, ...) unsetenv(#key);
+#define CONFIG_NUMBER(key, ...) unsetenv(#key);
+#define CONFIG_SWITCH(key, ...) unsetenv(#key);
+#define CONFIG_CHOICE(key, ...) unsetenv(#key);
+#include "base/config.def"
+}
+
+/* Starts a program; its stdout goes to `out_fd`, its stderr to `log`. */
+static pid_t
+start(char *const argv[], const char *log, int out_fd)
+{
+	pid_t parent = getpid(), pid = fork();
+	int fd;
+
+	if (pid < 0)
+		give_up("fork");
+	if (pid > 0)
+		return pid;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != parent)
+		_exit(1);
+	fd = open(log, O_WRONLY | O_CREAT | O_APPEND, 0644);
+	dup2(fd, STDERR_FILENO);
+	dup2(out_fd >= 0 ? out_fd : fd, STDOUT_FILENO);
+	fd = open("/dev/null", O_RDONLY);
+	dup2(fd, STDIN_FILENO);
+	closefrom(3);
+	forget_settings();
+	execvp(argv[0], argv);
+	_exit(127);
+}
+
+static char *
+slurp(const char *path)
+{
+	struct buf b = {0};
+	char part[4096];
+	FILE *f = fopen(path, "r");
+	size_t n;
+
+	if (f == NULL)
+		give_up(path);
+	while ((n = fread(part, 1, sizeof(part), f)) > 0)
+		buf_add(&b, part, n);
+	fclose(f);
+	return buf_take(&b);
+}
+
+/* Writes `template` to `path` with @NAME@ replaced by the values. */
+static void
+fill_template(const char *template, const char *path,
+    const char *const values[][2], size_t n)
+{
+	FILE *f = fopen(path, "w");
+
+	if (f == NULL)
+		give_up(path);
+	for (const char *p = template; *p != '\0'; p++) {
+		size_t i;
+
+		for (i = 0; i < n; i++)
+			if (strncmp(p, values[i][0], strlen(values[i][0])) == 0)
+				break;
+		if (i == n) {
+			fputc(*p, f);
+			continue;
+		}
+		fputs(values[i][1], f);
+		p += strlen(values[i][0]) - 1;
+	}
+	fclose(f);
+}
+
+static void
+start_standin(struct stack *s)
+{
+	char *argv[] = {(char *)(uintptr_t)demand("MODEL_STANDIN"), "--listen",
+	    "127.0.0.1:0", "--die-with-parent", NULL};
+	char log[96], line[128] = "";
+	int ends[2];
+	FILE *f;
+
+	snprintf(log, sizeof(log), "%s/standin.log", s->dir);
+	if (pipe2(ends, O_CLOEXEC) != 0)
+		give_up("pipe");
+	s->standin = start(argv, log, ends[1]);
+	close(ends[1]);
+	f = fdopen(ends[0], "r");
+	if (fgets(line, sizeof(line), f) == NULL ||
+	    strncmp(line, "listening ", 10) != 0)
+		give_up("the stand-in model did not start");
+	fclose(f);
+	line[strcspn(line, "\n")] = '\0';
+	snprintf(s->model, sizeof(s->model), "http://%.48s", line + 10);
+}
+
+static void
+write_config(struct stack *s, const struct stack_options *o)
+{
+	FILE *f = fopen(s->config, "w");
+
+	if (f == NULL)
+		give_up(s->config);
+	fprintf(f, "DATABASE_URL=%s\nREDIS_URL=%s\nJWT_KEYS_FILE=%s\n",
+	    o->database_url != NULL ? o->database_url : demand("DATABASE_URL"),
+	    o->redis_url != NULL ? o->redis_url : demand("REDIS_URL"),
+	    demand("NATTER_KEYS_FILE"));
+	fprintf(f,
+	    "CHAT_REGISTRATION=open\nCHAT_HASH_MEMORY=8192\n"
+	    "CHAT_RUN_DIR=%s\nCHAT_HASH_SLOTS=64\n",
+	    s->dir);
+	if (o->has_model)
+		fprintf(f, "OPENAI_BASE_URL=%s/v1\nCHAT_MODEL=test-model\n",
+		    s->model);
+	for (size_t i = 0; i < 16 && o->settings[i] != NULL; i++)
+		fprintf(f, "%s\n", o->settings[i]);
+	fclose(f);
+}
+
+static void
+start_natterd(struct stack *s)
+{
+	char *argv[] = {"spawn-fcgi", "-n", "-s", s->socket, "-M", "0666", "-b",
+	    "4096", "--", (char *)(uintptr_t)demand("NATTERD"), "--config",
+	    s->config, NULL};
+
+	s->natterd = start(argv, s->log, -1);
+}
+
+static void
+start_nginx(struct stack *s)
+{
+	char path[128], port[16], *template;
+	char *argv[] = {"nginx", "-p", s->dir, "-c", path, NULL};
+	const char *const values[][2] = {
+	    {"@DIR@", s->dir},
+	    {"@SOCKET@", s->socket},
+	    {"@PORT@", port},
+	    {"@CONNECTIONS@", "8192"},
+	    {"include natter.conf;", NULL},
+	};
+	const char *filled[5][2];
+	char include[256], source[256];
+
+	snprintf(port, sizeof(port), "%d", s->port);
+	snprintf(include, sizeof(include), "include %s/nginx/natter.conf;",
+	    demand("NATTER_SRCDIR"));
+	snprintf(source, sizeof(source), "%s/nginx/demo.conf.in",
+	    demand("NATTER_SRCDIR"));
+	memcpy(filled, values, sizeof(filled));
+	filled[4][1] = include;
+	template = slurp(source);
+	snprintf(path, sizeof(path), "%s/nginx", s->dir);
+	mkdir(path, 0755);
+	snprintf(path, sizeof(path), "%s/log", s->dir);
+	mkdir(path, 0755);
+	snprintf(path, sizeof(path), "%s/nginx.conf", s->dir);
+	fill_template(
+	    template, path, (const char *const(*)[2])(uintptr_t)filled, 5);
+	free(template);
+	snprintf(source, sizeof(source), "%s/nginx.log", s->dir);
+	s->nginx = start(argv, source, -1);
+}
+
+static bool
+is_ready(void *arg)
+{
+	struct stack *s = arg;
+	struct ask ask = {
+	    .base = s->base, .path = "/readyz", .timeout_ms = 2000};
+	struct answer a;
+	bool yes;
+
+	http_ask(&ask, &a);
+	yes = a.status == 200;
+	answer_clear(&a);
+	return yes;
+}
+
+static bool
+is_live(void *arg)
+{
+	struct stack *s = arg;
+	struct ask ask = {
+	    .base = s->base, .path = "/livez", .timeout_ms = 2000};
+	struct answer a;
+	bool yes;
+
+	http_ask(&ask, &a);
+	yes = a.status == 200;
+	answer_clear(&a);
+	return yes;
+}
+
+void
+stack_start(struct stack *s, const struct stack_options *o)
+{
+	*s = (struct stack){0};
+	snprintf(s->dir, sizeof(s->dir), "/tmp/natter-test-XXXXXX");
+	if (mkdtemp(s->dir) == NULL)
+		give_up("mkdtemp");
+	chmod(s->dir, 0755);
+	s->port = free_port();
+	snprintf(s->base, sizeof(s->base), "http://127.0.0.1:%d", s->port);
+	snprintf(s->socket, sizeof(s->socket), "%s/fcgi", s->dir);
+	snprintf(s->log, sizeof(s->log), "%s/natterd.log", s->dir);
+	snprintf(s->config, sizeof(s->config), "%s/natter.env", s->dir);
+	if (o->has_model)
+		start_standin(s);
+	write_config(s, o);
+	start_natterd(s);
+	start_nginx(s);
+	if (wait_until(o->may_be_unready ? is_live : is_ready, s, START_MS))
+		return;
+	fprintf(
+	    stderr, "stack: not ready; natterd's log:\n%s\n", slurp(s->log));
+	abort();
+}
+
+static int
+end_process(pid_t pid, int signal, int patience_ms)
+{
+	int status = -1;
+
+	if (pid <= 0)
+		return 0;
+	kill(pid, signal);
+	for (int waited = 0; waited < patience_ms; waited += 10) {
+		if (waitpid(pid, &status, WNOHANG) == pid)
+			return status;
+		sleep_ms(10);
+	}
+	kill(pid, SIGKILL);
+	waitpid(pid, &status, 0);
+	return status;
+}
+
+int
+stack_end_natterd(struct stack *s, int signal)
+{
+	int status = end_process(s->natterd, signal, 90000);
+
+	s->natterd = 0;
+	return status;
+}
+
+void
+stack_stop(struct stack *s)
+{
+	char command[128];
+
+	end_process(s->natterd, SIGTERM, 90000);
+	end_process(s->nginx, SIGTERM, 5000);
+	end_process(s->standin, SIGTERM, 5000);
+	snprintf(command, sizeof(command), "rm -rf '%s'", s->dir);
+	if (getenv("NATTER_KEEP") == NULL && system(command) != 0)
+		give_up("rm");
+}
+
+void
+stack_set(const struct stack *s, const char *setting)
+{
+	size_t key = strcspn(setting, "=") + 1;
+	char *old = slurp(s->config), *save = NULL;
+	FILE *f = fopen(s->config, "w");
+
+	if (f == NULL)
+		give_up(s->config);
+	for (char *line = strtok_r(old, "\n", &save); line != NULL;
+	     line = strtok_r(NULL, "\n", &save))
+		if (strncmp(line, setting, key) != 0)
+			fprintf(f, "%s\n", line);
+	fprintf(f, "%s\n", setting);
+	fclose(f);
+	free(old);
+}
+
+void
+person_converse(const struct stack *s, const struct person *p, char out_id[40])
+{
+	struct ask ask = {.method = "POST",
+	    .base = s->base,
+	    .path = "/api/v1/conversations",
+	    .token = p->token,
+	    .json = "{}"};
+	struct answer a;
+
+	http_ask(&ask, &a);
+	if (a.status != 201) {
+		fprintf(stderr, "stack: conversation: %ld %s\n", a.status,
+		    a.body.p);
+		abort();
+	}
+	snprintf(out_id, 40, "%s", answer_text(&a, "id"));
+	answer_clear(&a);
+}
+
+void
+person_make(const struct stack *s, struct person *p)
+{
+	struct ask ask = {
+	    .method = "POST", .base = s->base, .path = "/api/v1/auth/register"};
+	char json[256], id[ID_SHORT_TEXT];
+	struct answer a;
+
+	*p = (struct person){0};
+	id_make_short(id);
+	snprintf(p->username, sizeof(p->username), "person-%s", id);
+	snprintf(json, sizeof(json),
+	    "{\"username\":\"%s\",\"password\":\"correct horse %s\"}",
+	    p->username, id);
+	ask.json = json;
+	http_ask(&ask, &a);
+	if (a.status != 201) {
+		fprintf(
+		    stderr, "stack: register: %ld %s\n", a.status, a.body.p);
+		abort();
+	}
+	snprintf(
+	    p->token, sizeof(p->token), "%s", answer_text(&a, "access_token"));
+	snprintf(p->refresh, sizeof(p->refresh), "%s",
+	    answer_text(&a, "refresh_token"));
+	snprintf(
+	    p->user_id, sizeof(p->user_id), "%s", answer_text(&a, "user.id"));
+	answer_clear(&a);
+	person_converse(s, p, p->conversation);
+}
+
+void
+person_say(const struct stack *s, const struct person *p, const char *content,
+    struct answer *a)
+{
+	struct json_object *o = json_object_new_object();
+	char path[128];
+	struct ask ask = {.method = "POST",
+	    .base = s->base,
+	    .path = path,
+	    .token = p->token,
+	    .timeout_ms = 60000};
+
+	snprintf(path, sizeof(path), "/api/v1/conversations/%s/messages",
+	    p->conversation);
+	json_object_object_add(o, "content", json_object_new_string(content));
+	json_object_object_add(o, "stream", json_object_new_boolean(1));
+	ask.json = json_object_to_json_string(o);
+	http_ask(&ask, a);
+	json_object_put(o);
+}
+
+char *
+db_text(const char *sql, const char *param)
+{
+	PGconn *c = PQconnectdb(demand("SUPERUSER_DATABASE_URL"));
+	const char *params[] = {param};
+	PGresult *r;
+	char *value;
+
+	if (PQstatus(c) != CONNECTION_OK) {
+		fprintf(stderr, "stack: %s", PQerrorMessage(c));
+		abort();
+	}
+	r = PQexecParams(
+	    c, sql, param != NULL ? 1 : 0, NULL, params, NULL, NULL, 0);
+	if (PQresultStatus(r) != PGRES_TUPLES_OK &&
+	    PQresultStatus(r) != PGRES_COMMAND_OK) {
+		fprintf(stderr, "stack: %s", PQerrorMessage(c));
+		abort();
+	}
+	value = strdup(PQntuples(r) > 0 ? PQgetvalue(r, 0, 0) : "");
+	PQclear(r);
+	PQfinish(c);
+	return value;
+}
+
+void
+db_value(const char *sql, const char *param, char *out, size_t size)
+{
+	char *value = db_text(sql, param);
+
+	snprintf(out, size, "%s", value);
+	free(value);
+}

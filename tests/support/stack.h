@@ -1,0 +1,88 @@
+/*
+ * A whole Natter for one test: its own spawn-fcgi'ed natterd, its own nginx
+ * with the shipped snippet and, where wanted, its own stand-in model, on the
+ * Postgres and Redis that the environment names (scripts/demo --env). A test
+ * sets what it needs and breaks what it likes; nobody else notices.
+ *
+ * Environment: DATABASE_URL, SUPERUSER_DATABASE_URL, REDIS_URL, NATTERD,
+ * NATTER_SRCDIR (where nginx/ is), NATTER_KEYS_FILE, MODEL_STANDIN. Failures
+ * to start abort with a sentence.
+ */
+#ifndef TESTS_STACK_H
+#define TESTS_STACK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+#include <libpq-fe.h>
+
+#include "http_client.h"
+
+struct stack_options {
+	const char *settings[16]; /* "CHAT_WORKERS=1", over the defaults */
+	bool has_model;           /* start a stand-in model and use it */
+	const char *database_url; /* instead of DATABASE_URL */
+	const char *redis_url;    /* instead of REDIS_URL */
+	bool may_be_unready;      /* do not wait for /readyz */
+};
+
+struct stack {
+	char dir[64];
+	char base[64];   /* http://127.0.0.1:PORT */
+	char model[64];  /* http://127.0.0.1:PORT of the stand-in */
+	char socket[96]; /* natterd's */
+	char log[96];    /* natterd's stderr */
+	char config[96]; /* natterd's settings file */
+	int port;
+	pid_t natterd; /* the master */
+	pid_t nginx;
+	pid_t standin;
+};
+
+/* Starts it; stack_stop stops it, checks that natterd exited 0 when `clean`. */
+void stack_start(struct stack *s, const struct stack_options *options);
+void stack_stop(struct stack *s);
+
+/* Writes "KEY=value" into natterd's settings file in place of KEY's line. */
+void stack_set(const struct stack *s, const char *setting);
+
+/* Stops natterd by `signal` and returns its wait status; 0 in s->natterd. */
+int stack_end_natterd(struct stack *s, int signal);
+
+/* The pids of natterd's workers, read from /proc; returns how many. */
+size_t stack_workers(const struct stack *s, pid_t *pids, size_t max);
+
+/* Does the process run (not gone, not a zombie)? */
+bool process_runs(pid_t pid);
+
+/* Waits up to `ms` until `is_so(arg)`; returns whether it came to be. */
+bool wait_until(bool (*is_so)(void *arg), void *arg, int ms);
+
+/* A user of this stack, made through the API, with one conversation. */
+struct person {
+	char username[64];
+	char token[2048];
+	char refresh[256];
+	char user_id[40];
+	char conversation[40];
+};
+
+/* Registers a new user (CHAT_REGISTRATION=open) and starts a conversation. */
+void person_make(const struct stack *s, struct person *p);
+
+/* Makes one more conversation for the person; writes its id. */
+void
+person_converse(const struct stack *s, const struct person *p, char out_id[40]);
+
+/* Posts `content` to the person's conversation as a stream. */
+void person_say(const struct stack *s, const struct person *p,
+    const char *content, struct answer *a);
+
+/* The one value of a query as superuser, "" for none; `param` may be NULL. */
+void db_value(const char *sql, const char *param, char *out, size_t size);
+
+/* The same as bytes, for long text; the caller frees. */
+char *db_text(const char *sql, const char *param);
+
+#endif

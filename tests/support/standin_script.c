@@ -1,0 +1,330 @@
+/*
+ * Reads a chat completion request: its messages, the directives that lead the
+ * last user message, and from both the text of the reply.  No json-c object
+ * leaves this file, and it knows nothing of sockets.
+ */
+#include <ctype.h>
+#include <errno.h>
+#include <json-c/json.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "standin.h"
+#include "standin_text.h"
+#include "support_buf.h"
+
+enum {
+	JSON_DEPTH = 64,
+	EVENT_BYTES = 8, /* per delta when only events= is given */
+	TEXT_MAX = 64 * 1024 * 1024,
+};
+
+struct directive {
+	const char *name;
+	size_t offset; /* in struct script */
+	bool is_number;
+	int32_t preset;
+	const char *value, *sentence; /* for --help */
+};
+
+static const struct directive directives[] = {
+#define NUMBER(name, value, preset, sentence) \
+	{#name, offsetof(struct script, name), true, preset, value, sentence},
+#define STRING(name, value, sentence) \
+	{#name, offsetof(struct script, name), false, 0, value, sentence},
+#include "standin.def"
+};
+
+enum { DIRECTIVES = sizeof(directives) / sizeof(directives[0]) };
+
+/* What is picked out of the messages array. */
+struct messages {
+	struct buf user; /* content of the last user message */
+	struct buf tool; /* content of the last tool message after it */
+	bool has_tool;
+	size_t bytes; /* of all contents */
+};
+
+static void *
+field_of(struct script *s, const struct directive *d)
+{
+	return (char *)s + d->offset;
+}
+
+static void
+script_preset(struct script *s)
+{
+	*s = (struct script){0};
+	for (size_t i = 0; i < DIRECTIVES; i++)
+		if (directives[i].is_number)
+			*(int32_t *)field_of(s, &directives[i]) =
+			    directives[i].preset;
+}
+
+static const struct directive *
+find_directive(const char *name, size_t len)
+{
+	for (size_t i = 0; i < DIRECTIVES; i++)
+		if (strncmp(directives[i].name, name, len) == 0 &&
+		    directives[i].name[len] == '\0')
+			return &directives[i];
+	return NULL;
+}
+
+/* Returns where the word ends, or NULL when the number is none. */
+static const char *
+read_number(const char *p, int32_t *out_value)
+{
+	char *end;
+	long value;
+
+	errno = 0;
+	value = strtol(p, &end, 10);
+	if (!isdigit((unsigned char)*p) || errno != 0 || value > INT32_MAX)
+		return NULL;
+	if (*end != '\0' && *end != ' ' && *end != ',')
+		return NULL;
+	*out_value = (int32_t)value;
+	return end;
+}
+
+static const char *
+read_word(struct script *s, const char *p)
+{
+	size_t name_len = strcspn(p, "= ");
+	const struct directive *d = find_directive(p, name_len);
+	char **string;
+
+	if (d == NULL || p[name_len] != '=')
+		return NULL;
+	p += name_len + 1;
+	if (d->is_number)
+		return read_number(p, field_of(s, d));
+	string = field_of(s, d);
+	free(*string);
+	*string = strndup(p, strcspn(p, " "));
+	return p + strcspn(p, " ");
+}
+
+static enum standin_err
+script_parse(struct script *s, const char *label)
+{
+	const char *p = label + strspn(label, " ,");
+
+	while (*p != '\0') {
+		p = read_word(s, p);
+		if (p == NULL)
+			return STANDIN_BAD_SCRIPT;
+		p += strspn(p, " ,");
+	}
+	return STANDIN_OK;
+}
+
+/* Content is a string, or an array of parts of which the text ones count. */
+static void
+content_text(struct json_object *content, struct buf *out)
+{
+	struct json_object *text;
+
+	out->n = 0;
+	if (json_object_is_type(content, json_type_string))
+		buf_add(out, json_object_get_string(content),
+		    (size_t)json_object_get_string_len(content));
+	if (!json_object_is_type(content, json_type_array))
+		return;
+	for (size_t i = 0; i < json_object_array_length(content); i++)
+		if (json_object_object_get_ex(
+			json_object_array_get_idx(content, i), "text", &text))
+			buf_add(out, json_object_get_string(text),
+			    (size_t)json_object_get_string_len(text));
+}
+
+static void
+read_message(struct json_object *message, struct messages *m)
+{
+	const char *role =
+	    json_object_get_string(json_object_object_get(message, "role"));
+	struct json_object *content =
+	    json_object_object_get(message, "content");
+	struct buf other = {0}, *into = &other;
+
+	if (role != NULL && strcmp(role, "user") == 0) {
+		into = &m->user;
+		m->has_tool = false;
+	} else if (role != NULL && strcmp(role, "tool") == 0) {
+		into = &m->tool;
+		m->has_tool = true;
+	}
+	content_text(content, into);
+	m->bytes += into->n;
+	buf_free(&other);
+}
+
+/* Splits "[[label]] rest"; without directives the label is empty. */
+static size_t
+split_label(const struct buf *user, char **out_label)
+{
+	const char *end = NULL;
+	size_t rest;
+
+	if (user->n >= 4 && memcmp(user->p, "[[", 2) == 0)
+		end = memmem(user->p + 2, user->n - 2, "]]", 2);
+	if (end == NULL) {
+		*out_label = strdup("");
+		return 0;
+	}
+	rest = (size_t)(end - user->p) + 2;
+	*out_label = strndup(user->p + 2, rest - 4);
+	return rest + (rest < user->n && user->p[rest] == ' ');
+}
+
+static enum standin_err
+make_random(struct reply *r, int64_t len)
+{
+	if (len > TEXT_MAX)
+		return STANDIN_BAD_SCRIPT;
+	r->text_len = (size_t)len;
+	r->text = malloc(r->text_len + 1);
+	if (r->text == NULL)
+		abort();
+	standin_text((uint64_t)r->script.seed, r->text_len, r->text);
+	return STANDIN_OK;
+}
+
+static enum standin_err
+make_text(struct reply *r, const struct messages *m, size_t rest)
+{
+	const struct script *s = &r->script;
+	struct buf text = {0};
+
+	if (s->text >= 0)
+		return make_random(r, s->text);
+	if (s->events >= 0)
+		return make_random(r,
+		    (int64_t)s->events * (s->chunk ? s->chunk : EVENT_BYTES));
+	if (m->has_tool) {
+		buf_puts(&text, "Tool said: ");
+		buf_add(&text, m->tool.p, m->tool.n);
+	} else if (s->tool == NULL) {
+		buf_puts(&text, "You said: ");
+		buf_add(&text, m->user.p + rest, m->user.n - rest);
+	}
+	r->text = text.p;
+	r->text_len = text.n;
+	return STANDIN_OK;
+}
+
+/* Arguments are cut at any byte, so they must not hold longer characters. */
+static bool
+is_ascii(const char *string)
+{
+	for (; string != NULL && *string != '\0'; string++)
+		if ((unsigned char)*string >= 0x80)
+			return false;
+	return true;
+}
+
+static void
+read_options(struct json_object *root, struct reply *r)
+{
+	struct json_object *value;
+
+	if (!json_object_object_get_ex(root, "model", &value))
+		value = NULL;
+	r->model = strdup(
+	    json_object_to_json_string_ext(value, JSON_C_TO_STRING_PLAIN));
+	r->is_stream =
+	    json_object_get_boolean(json_object_object_get(root, "stream"));
+	if (json_object_object_get_ex(root, "stream_options", &value))
+		r->wants_usage = json_object_get_boolean(
+		    json_object_object_get(value, "include_usage"));
+	if (r->script.nousage)
+		r->wants_usage = false;
+	if (r->script.plain)
+		r->is_stream = false;
+}
+
+static enum standin_err
+read_request(struct json_object *root, struct messages *m, struct reply *r)
+{
+	struct json_object *list;
+	enum standin_err err;
+	size_t rest;
+
+	if (!json_object_object_get_ex(root, "messages", &list) ||
+	    !json_object_is_type(list, json_type_array) ||
+	    json_object_array_length(list) == 0)
+		return STANDIN_BAD_JSON;
+	for (size_t i = 0; i < json_object_array_length(list); i++)
+		read_message(json_object_array_get_idx(list, i), m);
+	rest = split_label(&m->user, &r->label);
+	err = script_parse(&r->script, r->label);
+	if (err == STANDIN_OK && !is_ascii(r->script.args))
+		err = STANDIN_BAD_SCRIPT;
+	if (err == STANDIN_OK)
+		err = make_text(r, m, rest);
+	r->is_tool_call = r->script.tool != NULL && !m->has_tool;
+	r->args = r->script.args ? r->script.args : "{}";
+	r->args_len = r->is_tool_call ? strlen(r->args) : 0;
+	r->prompt_tokens = (uint32_t)((m->bytes + 3) / 4);
+	r->completion_tokens = (uint32_t)((r->text_len + r->args_len + 3) / 4);
+	read_options(root, r);
+	return err;
+}
+
+enum standin_err
+reply_read(const char *body, size_t len, struct reply **out_reply)
+{
+	struct json_tokener *tokener = json_tokener_new_ex(JSON_DEPTH);
+	struct json_object *root = NULL;
+	struct messages m = {0};
+	struct reply *r = calloc(1, sizeof(*r));
+	enum standin_err err = STANDIN_BAD_JSON;
+
+	if (r == NULL || tokener == NULL)
+		abort();
+	buf_puts(&m.user, "");
+	script_preset(&r->script);
+	if (len <= INT_MAX)
+		root = json_tokener_parse_ex(tokener, body, (int)len);
+	if (json_object_is_type(root, json_type_object))
+		err = read_request(root, &m, r);
+	if (err == STANDIN_OK) {
+		reply_plan(r);
+		*out_reply = r;
+	} else {
+		reply_free(r);
+	}
+	json_object_put(root);
+	json_tokener_free(tokener);
+	buf_free(&m.user);
+	buf_free(&m.tool);
+	return err;
+}
+
+void
+reply_free(struct reply *r)
+{
+	if (r == NULL)
+		return;
+	for (size_t i = 0; i < DIRECTIVES; i++)
+		if (!directives[i].is_number)
+			free(*(char **)field_of(&r->script, &directives[i]));
+	free(r->label);
+	free(r->model);
+	free(r->text);
+	free(r);
+}
+
+void
+script_help(void)
+{
+	for (size_t i = 0; i < DIRECTIVES; i++) {
+		int pad = 20 - (int)strlen(directives[i].name);
+
+		printf("  %s=%-*s %s\n", directives[i].name, pad,
+		    directives[i].value, directives[i].sentence);
+	}
+}

@@ -1,0 +1,301 @@
+/*
+ * The database of the integration tests of chat and api: made from the files
+ * of migrations/ in their order, so that what is tested is what is shipped.
+ */
+#include <assert.h>
+#include <glob.h>
+#include <libpq-fe.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/arena.h"
+#include "base/json.h"
+#include "base/keyring.h"
+#include "chat/conversation.h"
+#include "chat/queries.h"
+#include "chat/turn.h"
+#include "http/reply.h"
+#include "store/pg.h"
+#include "support/servers.h"
+#include "support/world.h"
+
+#define ARENA_MAX (64UL * 1024 * 1024)
+#define SQL_MAX   4096
+
+static PGconn *superuser; /* one per process */
+
+static char *
+read_file(const char *path)
+{
+	FILE *f = fopen(path, "r");
+	assert(f);
+	char *text = NULL;
+	size_t room = 0;
+	ssize_t n = getdelim(&text, &room, '\0', f);
+	assert(n > 0);
+	fclose(f);
+	return text;
+}
+
+static void
+run_files(const char *url, const char *pattern)
+{
+	const char *srcdir = getenv("srcdir");
+	char path[SQL_MAX];
+	glob_t found;
+	(void)snprintf(path, sizeof(path), "%s/migrations/%s",
+	    srcdir ? srcdir : ".", pattern);
+	if (glob(path, 0, NULL, &found) != 0) {
+		fprintf(stderr, "world: there is no %s\n", path);
+		abort();
+	}
+	for (size_t i = 0; i < found.gl_pathc; i++) {
+		char *sql = read_file(found.gl_pathv[i]);
+		server_sql(url, sql);
+		free(sql);
+	}
+	globfree(&found);
+}
+
+bool
+world_provide(const char *name)
+{
+	if (!servers_provide_postgres())
+		return false;
+	char *url = server_database(getenv("TEST_DATABASE_URL"), name);
+	run_files(url, "bootstrap.sql");
+	run_files(url, "*.up.sql");
+	setenv("TEST_WORLD_URL", url, 1);
+	free(url);
+	return true;
+}
+
+static PGresult *
+run_as_superuser(const char *fmt, va_list ap)
+{
+	char sql[SQL_MAX];
+	(void)vsnprintf(sql, sizeof(sql), fmt, ap);
+	if (!superuser)
+		superuser = PQconnectdb(getenv("TEST_WORLD_URL"));
+	PGresult *r = PQexec(superuser, sql);
+	if (PQresultStatus(r) != PGRES_COMMAND_OK &&
+	    PQresultStatus(r) != PGRES_TUPLES_OK) {
+		fprintf(stderr, "%s: %s\n", sql, PQerrorMessage(superuser));
+		abort();
+	}
+	return r;
+}
+
+void
+world_sql(const char *fmt, ...)
+{
+	va_list ap;
+	va_start(ap, fmt);
+	PQclear(run_as_superuser(fmt, ap));
+	va_end(ap);
+}
+
+int64_t
+world_number(const char *fmt, ...)
+{
+	va_list ap;
+	va_start(ap, fmt);
+	PGresult *r = run_as_superuser(fmt, ap);
+	va_end(ap);
+	assert(PQntuples(r) == 1);
+	int64_t n = strtoll(PQgetvalue(r, 0, 0), NULL, 10);
+	PQclear(r);
+	return n;
+}
+
+static void
+make_user(struct world *w)
+{
+	id_make(w->user);
+	world_sql("INSERT INTO auth.users (id, username) VALUES ('%s', 'u-%s')",
+	    w->user, w->user);
+}
+
+/* A key ring in a file of a moment: cursors are sealed with it. */
+static struct keyring *
+make_keys(void)
+{
+	char path[] = "/tmp/natter-world-keys-XXXXXX";
+	char why[KEYRING_WHY] = "";
+	struct keyring *ring = NULL;
+	int fd = mkstemp(path);
+	close(fd);
+	unlink(path);
+	enum err e = keyring_create(path, why);
+	if (e == OK)
+		e = keyring_load(path, &ring, why);
+	unlink(path);
+	if (e != OK) {
+		fprintf(stderr, "world: %s\n", why);
+		abort();
+	}
+	return ring;
+}
+
+/* The relay takes every reply. */
+static bool
+has_room(void *worker)
+{
+	(void)worker;
+	return true;
+}
+
+void
+world_open(struct world *w, const char *user)
+{
+	static const struct pg_domain *const domains = &chat_domain;
+	*w = (struct world){
+	    .config =
+		{
+		    .message_max_bytes = 65536,
+		    .context_messages = 40,
+		    .model = (char *)"test-model",
+		    .system_prompt = (char *)"Be brief.",
+		    .openai_base_url = (char *)"http://127.0.0.1:1/v1",
+		},
+	};
+	char *url =
+	    server_url_with(getenv("TEST_WORLD_URL"), "user", "natter_app");
+	struct pg_options options = {
+	    .url = url,
+	    .application = "test",
+	    .timeout_ms = 20000,
+	    .prepare = true,
+	    .domains = domains,
+	    .n_domains = 1,
+	};
+	struct pg *pg = pg_new(&options);
+	assert(pg);
+	if (pg_connect(pg) != OK) {
+		fprintf(stderr, "pg_connect: %s\n", pg_why(pg));
+		abort();
+	}
+	id_make(w->worker);
+	if (user)
+		(void)snprintf(w->user, sizeof(w->user), "%s", user);
+	else
+		make_user(w);
+	w->services = (struct services){
+	    .config = &w->config,
+	    .pg = pg,
+	    .worker_id = w->worker,
+	    .has_room = has_room,
+	};
+	w->services.keys = make_keys();
+	w->req.arena = arena_new(ARENA_MAX);
+	w->url = url;
+}
+
+void
+world_close(struct world *w)
+{
+	json_object_put(w->answer);
+	keyring_free(w->services.keys);
+	arena_free(w->req.arena);
+	pg_free(w->services.pg);
+	free(w->url);
+}
+
+struct request *
+world_request(struct world *w)
+{
+	struct arena *a = w->req.arena;
+	arena_reset(a, ARENA_MAX);
+	w->req = (struct request){
+	    .arena = a,
+	    .services = &w->services,
+	    .request_id = "test",
+	    .query = "",
+	    .body = "",
+	    .accept = "",
+	    .who = {.user_id = w->user, .session_id = w->user},
+	};
+	return &w->req;
+}
+
+enum err
+world_call(struct world *w, world_handler_fn handler, const char *id,
+    const char *query, const char *body)
+{
+	struct request *req = world_request(w);
+	struct reply rep = {0};
+	req->ids[0] = id;
+	req->query = query;
+	req->body = body;
+	req->body_len = strlen(body);
+	json_object_put(w->answer);
+	w->answer = NULL;
+	enum err e = handler(req, &rep);
+	w->status = e == OK ? rep.status : err_status(e);
+	if (e == OK && rep.body_len > 0)
+		e = json_parse_object(rep.body, rep.body_len, &w->answer);
+	return e;
+}
+
+const char *
+world_text(const struct world *w, const char *name)
+{
+	return json_object_get_string(json_object_object_get(w->answer, name));
+}
+
+void
+world_conversation(struct world *w, char out_id[static ID_TEXT])
+{
+	struct conversation_change c = {0};
+	AUTO_JSON struct json_object *o = NULL;
+	enum err e = conversation_create(world_request(w), &c, &o);
+	assert(e == OK);
+	(void)snprintf(out_id, ID_TEXT, "%s",
+	    json_object_get_string(json_object_object_get(o, "id")));
+}
+
+enum err
+world_begin(struct world *w, const char *conversation, const char *parent,
+    const char *content, struct turn **out_turn)
+{
+	struct turn_ask ask = {
+	    .conversation_id = conversation,
+	    .content = content,
+	    .parent_id = parent,
+	};
+	return turn_begin(world_request(w), &ask, out_turn);
+}
+
+enum err
+world_finish(struct world *w, struct turn *t, const char *text)
+{
+	struct pg_call calls[TURN_FINISH_CALLS];
+	struct request *req = world_request(w);
+	buf_clear(&t->text);
+	buf_puts(&t->text, text);
+	t->status = TURN_COMPLETE;
+	t->finish = MODEL_FINISH_STOP;
+	size_t n = turn_finish(t, req->arena, calls);
+	enum err e = pg_run(w->services.pg, t->user_id, calls, n);
+	if (e != OK)
+		return e;
+	e = turn_stored(t, calls, n);
+	pg_calls_clear(calls, n);
+	return e;
+}
+
+void
+world_turn(struct world *w, const char *conversation, const char *parent,
+    const char *content, char out_reply[static ID_TEXT])
+{
+	struct turn *t = NULL;
+	enum err e = world_begin(w, conversation, parent, content, &t);
+	assert(e == OK);
+	(void)snprintf(out_reply, ID_TEXT, "%s", t->message_id);
+	e = world_finish(w, t, "An answer.");
+	assert(e == OK);
+	turn_free(t);
+}

@@ -1,0 +1,262 @@
+/*
+ * The chat domain without a database: titles, names, the prompt, and the JSON
+ * of a message.
+ */
+#include <criterion/criterion.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/id.h"
+#include "base/json.h"
+#include "chat/context.h"
+#include "chat/conversation.h"
+#include "chat/message.h"
+#include "chat/queries.h"
+#include "chat/turn.h"
+#include "store/pg.h"
+
+static struct arena *a;
+
+static void
+make_arena(void)
+{
+	a = arena_new(1024 * 1024);
+}
+
+static void
+drop_arena(void)
+{
+	arena_free(a);
+}
+
+TestSuite(chat, .init = make_arena, .fini = drop_arena);
+
+#define TEN   "0123456789"
+#define FIFTY TEN TEN TEN TEN TEN
+
+Test(chat, a_title_is_the_first_60_characters_on_one_line)
+{
+	static const struct {
+		const char *content;
+		const char *want;
+	} rows[] = {
+	    {"Hello", "Hello"},
+	    {"  Hello \r\n\t there  ", "Hello there"},
+	    {"a\001\177"
+	     "b",
+		"a b"},
+	    {"\u00a0\u2003x\u2028y", "x y"},
+	    {FIFTY TEN, FIFTY TEN},
+	    {FIFTY TEN "x", FIFTY TEN},
+	    {FIFTY "012345678 x", FIFTY "012345678"},
+	    {FIFTY "01234567 xy", FIFTY "01234567 x"},
+	    {"\u00e4\u4e2d\U0001f600", "\u00e4\u4e2d\U0001f600"},
+	    {"", ""},
+	    {" \n", ""},
+	};
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++)
+		cr_expect_str_eq(conversation_title(a, rows[i].content),
+		    rows[i].want, "row %zu", i);
+}
+
+Test(chat, a_title_of_60_wide_characters_fits_its_room)
+{
+	char content[61 * 4 + 1];
+	for (size_t i = 0; i < 61; i++)
+		memcpy(content + 4 * i, "\xf0\x9f\x98\x80", 5);
+	cr_expect_eq(strlen(conversation_title(a, content)), 60 * 4);
+}
+
+Test(chat, a_models_name_is_printable_ascii_without_spaces)
+{
+	char name[MODEL_NAME_MAX + 2];
+	memset(name, 'x', sizeof(name));
+	name[MODEL_NAME_MAX + 1] = '\0';
+	cr_expect_not(model_name_is_fit(name));
+	name[MODEL_NAME_MAX] = '\0';
+	cr_expect(model_name_is_fit(name));
+	cr_expect(model_name_is_fit("org/Model-7B:q4~"));
+	cr_expect_not(model_name_is_fit(""));
+	cr_expect_not(model_name_is_fit("a b"));
+	cr_expect_not(model_name_is_fit("a\n"));
+	cr_expect_not(model_name_is_fit("\u00e9"));
+}
+
+Test(chat, a_conversation_is_named_by_uuid_or_short_id)
+{
+	char id[ID_TEXT];
+	char short_id[ID_SHORT_TEXT];
+	const char *key[2];
+	id_make(id);
+	id_make_short(short_id);
+	cr_assert_eq(conversation_key(id, key), OK);
+	cr_expect_eq(key[0], id);
+	cr_expect_null(key[1]);
+	cr_assert_eq(conversation_key(short_id, key), OK);
+	cr_expect_null(key[0]);
+	cr_expect_eq(key[1], short_id);
+	cr_expect_eq(conversation_key("", key), ERR_NOT_FOUND);
+	cr_expect_eq(conversation_key("x'; DROP", key), ERR_NOT_FOUND);
+}
+
+Test(chat, every_statement_has_a_name_and_says_whose_rows_it_means)
+{
+	for (size_t i = 0; i < chat_domain.n; i++) {
+		const struct pg_query *q = &chat_domain.queries[i];
+		cr_expect_eq(strncmp(q->name, "chat_", 5), 0);
+		bool is_nobodys =
+		    strncmp(q->types, "uuid uuid", 9) != 0 &&
+		    strncmp(q->types, "uuid bool", 9) != 0 &&
+		    strncmp(q->types, "uuid timestamptz", 16) != 0;
+		cr_expect(
+		    is_nobodys || strstr(q->sql, "user_id"), "%s", q->name);
+		cr_expect_null(strstr(q->sql, "SELECT *"), "%s", q->name);
+	}
+}
+
+Test(chat, tokens_are_estimated_as_four_bytes_each_rounded_up)
+{
+	cr_expect_eq(context_tokens(0), 0);
+	cr_expect_eq(context_tokens(1), 1);
+	cr_expect_eq(context_tokens(4), 1);
+	cr_expect_eq(context_tokens(5), 2);
+}
+
+/* A result with these rows of role and content. */
+static PGresult *
+history(size_t n, const char *const rows[][2])
+{
+	PGresult *r = PQmakeEmptyPGresult(NULL, PGRES_TUPLES_OK);
+	PGresAttDesc columns[2] = {{.name = (char *)"role", .typid = 25},
+	    {.name = (char *)"content", .typid = 25}};
+	cr_assert(PQsetResultAttrs(r, 2, columns));
+	for (size_t i = 0; i < n; i++)
+		for (int c = 0; c < 2; c++)
+			cr_assert(PQsetvalue(r, (int)i, c, (char *)rows[i][c],
+			    (int)strlen(rows[i][c])));
+	return r;
+}
+
+Test(chat, the_prompt_is_system_then_history_then_question)
+{
+	static const char *const rows[][2] = {
+	    {"user", "Q1"}, {"assistant", "A \"1\""}};
+	PGresult *r = history(2, rows);
+	struct context c = {
+	    .model = "m",
+	    .system_prompt = "S",
+	    .history = r,
+	    .question = "Q2",
+	    .max_tokens = 7,
+	};
+	struct buf out = {0};
+	int64_t tokens;
+	cr_assert_eq(context_request(a, &c, &out, &tokens), OK);
+	cr_expect_eq(tokens, 3); /* 1 + 2 + 5 + 2 bytes */
+	AUTO_JSON struct json_object *o = NULL;
+	cr_assert_eq(json_parse_object(out.p, out.n, &o), OK);
+	cr_expect_str_eq(
+	    json_object_to_json_string_ext(
+		json_object_object_get(o, "messages"), JSON_C_TO_STRING_PLAIN),
+	    "[{\"role\":\"system\",\"content\":\"S\"},"
+	    "{\"role\":\"user\",\"content\":\"Q1\"},"
+	    "{\"role\":\"assistant\",\"content\":\"A \\\"1\\\"\"},"
+	    "{\"role\":\"user\",\"content\":\"Q2\"}]");
+	buf_free(&out);
+	PQclear(r);
+}
+
+Test(chat, an_empty_system_prompt_is_not_sent)
+{
+	static const char *const prompts[] = {NULL, ""};
+	for (size_t i = 0; i < 2; i++) {
+		struct context c = {
+		    .model = "m", .system_prompt = prompts[i], .question = "Q"};
+		struct buf out = {0};
+		int64_t tokens;
+		cr_assert_eq(context_request(a, &c, &out, &tokens), OK);
+		cr_expect_null(memmem(out.p, out.n, "system", 6));
+		buf_free(&out);
+	}
+}
+
+static const struct message plain = {
+    .id = "1",
+    .conversation_id = "2",
+    .position = 3,
+    .role = "user",
+    .content = "a\"\\\n\u00e9",
+    .status = "complete",
+    .token_count = -1,
+    .metadata = "{\"k\":[1]}",
+    .created_at = "4",
+    .completed_at = "5",
+};
+
+Test(chat, a_message_shows_null_for_what_it_has_not)
+{
+	AUTO_JSON struct json_object *o = message_json(&plain);
+	cr_expect_str_eq(json_text(o, NULL),
+	    "{\"id\":\"1\",\"conversation_id\":\"2\",\"parent_id\":null,"
+	    "\"position\":3,\"role\":\"user\","
+	    "\"content\":\"a\\\"\\\\\\n\u00e9\",\"status\":\"complete\","
+	    "\"model\":null,\"finish_reason\":null,\"error_code\":null,"
+	    "\"token_count\":null,\"metadata\":{\"k\":[1]},"
+	    "\"created_at\":\"4\",\"completed_at\":\"5\",\"usage\":null}");
+}
+
+Test(chat, a_reply_shows_its_usage)
+{
+	struct message m = plain;
+	m.token_count = 0;
+	m.has_usage = true;
+	m.prompt_tokens = 5;
+	m.completion_tokens = 7;
+	m.is_estimated = true;
+	AUTO_JSON struct json_object *o = message_json(&m);
+	cr_expect_not_null(strstr(json_text(o, NULL),
+	    "\"usage\":{\"prompt_tokens\":5,\"completion_tokens\":7,"
+	    "\"total_tokens\":12,\"estimated\":true}"));
+	cr_expect_not_null(strstr(json_text(o, NULL), "\"token_count\":0"));
+}
+
+Test(chat, start_names_the_three_ids)
+{
+	struct turn t = {
+	    .conversation_id = "c", .user_message_id = "u", .message_id = "m"};
+	struct buf out = {0};
+	turn_start_json(&t, &out);
+	buf_putc(&out, '\0');
+	cr_expect_str_eq(out.p, "{\"message_id\":\"m\","
+				"\"user_message_id\":\"u\","
+				"\"conversation_id\":\"c\"}");
+	buf_free(&out);
+}
+
+Test(chat, a_text_full_to_its_cap_is_finished_whole)
+{
+	struct pg_call calls[TURN_FINISH_CALLS];
+	struct turn t = {
+	    .status = TURN_COMPLETE, .text = {.cap = 4}, .usage = {-1, -1, -1}};
+	buf_puts(&t.text, "abcd");
+	buf_puts(&t.text, "e");
+	cr_assert(t.text.failed);
+	cr_assert_eq(t.text.n, t.text.room);
+	cr_expect_eq(turn_finish(&t, a, calls), 1);
+	cr_expect_str_eq(calls[0].params[2], "abcd");
+	cr_expect_str_eq(calls[0].params[7], "1");
+	buf_free(&t.text);
+}
+
+Test(chat, token_counts_beyond_an_int_are_clamped)
+{
+	struct pg_call calls[TURN_FINISH_CALLS];
+	struct turn t = {
+	    .status = TURN_COMPLETE, .usage = {INT64_MAX, INT64_MAX, -1}};
+	cr_expect_eq(turn_finish(&t, a, calls), 1);
+	cr_expect_str_eq(calls[0].params[8], "2147483647");
+	cr_expect_str_eq(calls[0].params[9], "2147483647");
+	cr_expect_str_eq(calls[0].params[10], "0");
+	cr_expect_str_eq(calls[0].params[11], "f");
+}

@@ -1,0 +1,175 @@
+/*
+ * The request's body as a server will read it, and the errors that servers
+ * answer with.
+ */
+#include <criterion/criterion.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "base/text.h"
+#include "model/model.h"
+
+/* The body of a request, NUL-terminated. */
+static char *
+body_of(const struct model_request *req)
+{
+	struct buf out = {0};
+
+	openai_request_body(&out, req);
+	return buf_take(&out);
+}
+
+Test(openai, asks_for_a_stream_with_usage)
+{
+	const struct model_message messages[] = {
+	    {"system", "Be brief."}, {"user", "Hi"}};
+	const struct model_request req = {
+	    .model = "gpt-4o-mini", .messages = messages, .n_messages = 2};
+	char *body = body_of(&req);
+
+	cr_expect_str_eq(body,
+	    "{\"model\":\"gpt-4o-mini\",\"messages\":["
+	    "{\"role\":\"system\",\"content\":\"Be brief.\"},"
+	    "{\"role\":\"user\",\"content\":\"Hi\"}],\"stream\":true,"
+	    "\"stream_options\":{\"include_usage\":true}}");
+	free(body);
+}
+
+Test(openai, sends_max_tokens_and_user_when_there_are_any)
+{
+	const struct model_request req = {
+	    .model = "m", .max_tokens = 7, .user = "u-1"};
+	char *body = body_of(&req);
+
+	cr_expect_str_eq(body,
+	    "{\"model\":\"m\",\"messages\":[],\"stream\":true,"
+	    "\"stream_options\":{\"include_usage\":true},"
+	    "\"max_tokens\":7,\"user\":\"u-1\"}");
+	free(body);
+}
+
+/* Every character that JSON wants escaped, and every one around them. */
+Test(openai, escapes_text_so_that_it_comes_out_the_same)
+{
+	char text[0x80 * 2 + 8];
+	const struct model_message message = {"user", text};
+	const struct model_request req = {
+	    .model = "m", .messages = &message, .n_messages = 1};
+	struct json_object *o, *messages, *content;
+	char *body;
+	int n = 0;
+
+	for (int c = 1; c < 0x80; c++) {
+		text[n++] = (char)c;
+		text[n++] = 'x';
+	}
+	strcpy(text + n, "\xe2\x82\xac");
+	body = body_of(&req);
+	cr_assert_eq(json_parse_object(body, strlen(body), &o), OK);
+	cr_assert(json_object_object_get_ex(o, "messages", &messages));
+	content = json_object_object_get(
+	    json_object_array_get_idx(messages, 0), "content");
+	cr_expect_str_eq(json_object_get_string(content), text);
+	for (const char *p = body; *p != '\0'; p++)
+		cr_expect_geq((unsigned char)*p, 0x20);
+	json_object_put(o);
+	free(body);
+}
+
+Test(openai, marks_the_buffer_when_the_body_does_not_fit)
+{
+	const struct model_request req = {.model = "m"};
+	struct buf out = {.cap = 20};
+
+	openai_request_body(&out, &req);
+	cr_expect(out.failed);
+	buf_free(&out);
+}
+
+Test(openai, finds_the_message_of_an_error)
+{
+	static const struct {
+		const char *body, *want;
+	} rows[] = {
+	    {"{\"error\":{\"message\":\"No such model\",\"type\":\"x\","
+	     "\"param\":null,\"code\":null}}",
+		"No such model"},
+	    {"{\"error\":{\"code\":429,\"message\":\"Slow down\"}}",
+		"Slow down"},
+	    {"{\"error\":\"model not found\"}", "model not found"},
+	    {"{\"object\":\"error\",\"message\":\"too long\"}", "too long"},
+	    {"{\"error\":\"the first\",\"message\":\"the second\"}",
+		"the first"},
+	    {"{\"detail\":\"Not Found\"}", "Not Found"},
+	    {"[{\"error\":{\"message\":\"in a list\"}}]", "in a list"},
+	    {"{\"error\":{\"message\":\"a\\nb\\tc\\u0000\\u00e9\"}}",
+		"a b c\xc3\xa9"},
+	    {"{\"error\":{\"message\":\"cut off\",\"typ", "cut off"},
+	    {"{\"detail\":[{\"msg\":\"field required\"}]}",
+		"{\"detail\":[{\"msg\":\"field required\"}]}"},
+	    {"<h1>502 Bad\r\nGateway\xff</h1>",
+		"<h1>502 Bad  Gateway\xef\xbf\xbd</h1>"},
+	    {"{\"error\":{}}", "{\"error\":{}}"},
+	    {"{\"error\":{\"message\":null}}",
+		"{\"error\":{\"message\":null}}"},
+	    {"[[[[", "[[[["},
+	    {"", ""},
+	};
+	char out[128];
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		openai_error_message(
+		    rows[i].body, strlen(rows[i].body), out, sizeof(out));
+		cr_expect_str_eq(out, rows[i].want);
+	}
+}
+
+Test(openai, masks_keys_in_errors)
+{
+	static const struct {
+		const char *body, *want;
+	} rows[] = {
+	    {"{\"error\":{\"message\":\"Incorrect API key: sk-ab_C1.2.\"}}",
+		"Incorrect API key: sk-********"},
+	    {"got 'Bearer abc' and sk-1 and sk-22",
+		"got 'Bearer ***' and sk-* and sk-**"},
+	    {"the task-force is risk-free", "the task-force is risk-free"},
+	    {"sk-", "sk-"},
+	};
+	char out[128];
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		openai_error_message(
+		    rows[i].body, strlen(rows[i].body), out, sizeof(out));
+		cr_expect_str_eq(out, rows[i].want);
+	}
+}
+
+Test(openai, cuts_an_error_between_characters)
+{
+	char body[8192], out[64];
+
+	for (size_t i = 0; i + 1 < sizeof(body); i += 2)
+		memcpy(body + i, "\xc3\xa9", 2);
+	for (size_t size = 1; size <= sizeof(out); size++) {
+		openai_error_message(body, sizeof(body), out, size);
+		cr_expect_eq(strlen(out), (size - 1) / 2 * 2);
+		cr_expect(text_is_clean(out, strlen(out)));
+	}
+}
+
+Test(openai, knows_which_statuses_pass)
+{
+	static const struct {
+		long status;
+		bool want;
+	} rows[] = {{200, false}, {400, false}, {401, false}, {403, false},
+	    {404, false}, {408, true}, {409, true}, {413, false}, {422, false},
+	    {429, true}, {499, false}, {500, true}, {502, true}, {503, true},
+	    {529, true}, {599, true}, {600, false}, {0, false}};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		cr_expect_eq(model_status_is_transient(rows[i].status),
+		    rows[i].want, "%ld", rows[i].status);
+}

@@ -1,0 +1,174 @@
+/*
+ * Password hashes and the slots that bound them on a host.
+ */
+#include <criterion/criterion.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include "auth/password.h"
+#include "base/clock.h"
+#include "base/config.h"
+
+static char dir[] = "/tmp/natter-slots-XXXXXX";
+static struct config config = {
+    .hash_memory_kib = 64, .hash_slots = 2, .run_dir = dir};
+
+static void
+slot_path(char out[static 64], int i)
+{
+	snprintf(out, 64, "%s/hash-%d.lock", dir, i);
+}
+
+static void
+setup(void)
+{
+	cr_assert_geq(sodium_init(), 0);
+	cr_assert_not_null(mkdtemp(dir));
+}
+
+static void
+teardown(void)
+{
+	for (int i = 0; i < 2; i++) {
+		char path[64];
+		slot_path(path, i);
+		(void)unlink(path);
+	}
+	(void)rmdir(dir);
+}
+
+TestSuite(password, .init = setup, .fini = teardown);
+
+static int
+hold_slot(int i)
+{
+	char path[64];
+	slot_path(path, i);
+	int fd = open(path, O_RDONLY | O_CREAT | O_CLOEXEC, 0644);
+	cr_assert_eq(flock(fd, LOCK_EX | LOCK_NB), 0);
+	return fd;
+}
+
+Test(password, verifies_what_it_hashed_and_nothing_else)
+{
+	char hash[PASSWORD_HASH_TEXT];
+	bool stale = true;
+	cr_assert_eq(password_hash(&config, "correct horse", hash), OK);
+	cr_expect_eq(strncmp(hash, "$argon2id$v=19$m=64,t=2,p=1$", 28), 0);
+	cr_expect_eq(
+	    password_verify(&config, "correct horse", hash, &stale), OK);
+	cr_expect_not(stale);
+	cr_expect_eq(password_verify(&config, "correct hors", hash, &stale),
+	    ERR_INVALID_CREDENTIALS);
+	cr_expect_eq(password_verify(&config, "", hash, &stale),
+	    ERR_INVALID_CREDENTIALS);
+}
+
+Test(password, an_unknown_user_and_a_strange_hash_prove_nothing)
+{
+	static const char *const hashes[] = {NULL, "", "x", "$argon2id$",
+	    "$argon2id$v=19$m=64,t=2,p=1$AAAA$AAAA",
+	    "$argon2i$v=19$m=64,t=2,p=1$c29tZXNhbHQ$"
+	    "iWh06vD8Fy27wf9npn6FXWiCX4K6",
+	    "pbkdf2_sha256$100000$salt$hash"};
+	for (size_t i = 0; i < sizeof hashes / sizeof *hashes; i++) {
+		bool stale = false;
+		cr_expect_eq(password_verify(&config, "", hashes[i], &stale),
+		    ERR_INVALID_CREDENTIALS, "%zu", i);
+	}
+}
+
+Test(password, asks_for_a_new_hash_when_the_memory_was_raised)
+{
+	char hash[PASSWORD_HASH_TEXT];
+	bool stale = false;
+	cr_assert_eq(password_hash(&config, "correct horse", hash), OK);
+	config.hash_memory_kib = 128;
+	cr_expect_eq(
+	    password_verify(&config, "correct horse", hash, &stale), OK);
+	cr_expect(stale);
+}
+
+Test(password, takes_256_bytes_and_not_one_more)
+{
+	char hash[PASSWORD_HASH_TEXT], password[258];
+	bool stale = false;
+	memset(password, 'p', sizeof password);
+	password[256] = '\0';
+	cr_assert_eq(password_hash(&config, password, hash), OK);
+	cr_expect_eq(password_verify(&config, password, hash, &stale), OK);
+	password[255] = 'q';
+	cr_expect_eq(password_verify(&config, password, hash, &stale),
+	    ERR_INVALID_CREDENTIALS, "the last byte counts");
+	password[255] = password[256] = 'p';
+	password[257] = '\0';
+	cr_expect_eq(password_hash(&config, password, hash), ERR_INVALID_FIELD);
+}
+
+Test(password, waits_2_s_for_a_slot_and_is_busy_then)
+{
+	char hash[PASSWORD_HASH_TEXT];
+	int a = hold_slot(0), b = hold_slot(1);
+	uint64_t before = clock_mono_ms();
+	cr_expect_eq(password_hash(&config, "correct horse", hash), ERR_BUSY);
+	uint64_t took = clock_mono_ms() - before;
+	cr_expect(
+	    took >= 1900 && took < 4000, "%llu ms", (unsigned long long)took);
+	(void)close(b);
+	cr_expect_eq(password_hash(&config, "correct horse", hash), OK);
+	(void)close(a);
+}
+
+Test(password, a_holder_that_was_killed_holds_nothing)
+{
+	char hash[PASSWORD_HASH_TEXT];
+	config.hash_slots = 1;
+	int ready[2];
+	cr_assert_eq(pipe(ready), 0);
+	pid_t pid = fork();
+	if (pid == 0) {
+		(void)hold_slot(0);
+		(void)!write(ready[1], "x", 1);
+		pause();
+		_exit(0);
+	}
+	char c;
+	cr_assert_eq(read(ready[0], &c, 1), 1);
+	kill(pid, SIGKILL);
+	cr_expect_eq(password_hash(&config, "correct horse", hash), OK);
+}
+
+Test(password, a_folder_that_is_not_there_is_a_fault_of_the_server)
+{
+	char hash[PASSWORD_HASH_TEXT], missing[] = "/nonexistent/natter";
+	config.run_dir = missing;
+	cr_expect_eq(
+	    password_hash(&config, "correct horse", hash), ERR_INTERNAL);
+}
+
+/* Unknown users must not answer faster: the ratio is near one. */
+Test(password, n29_works_as_long_for_nobody_as_for_somebody)
+{
+	char hash[PASSWORD_HASH_TEXT];
+	bool stale = false;
+	uint64_t known = UINT64_MAX, unknown = UINT64_MAX;
+	config.hash_memory_kib = 8192;
+	cr_assert_eq(password_hash(&config, "correct horse", hash), OK);
+	for (int i = 0; i < 12; i++) {
+		uint64_t t0 = clock_mono_us();
+		(void)!password_verify(&config, "wrong", hash, &stale);
+		uint64_t t1 = clock_mono_us();
+		(void)!password_verify(&config, "wrong", NULL, &stale);
+		uint64_t t2 = clock_mono_us();
+		known = t1 - t0 < known ? t1 - t0 : known;
+		unknown = t2 - t1 < unknown ? t2 - t1 : unknown;
+	}
+	double ratio = (double)unknown / (double)known;
+	cr_expect(ratio > 0.5 && ratio < 2.0, "ratio %f", ratio);
+}
