@@ -317,11 +317,7 @@ escaped_unit(const char **p)
 
 	if (c == 'u') {
 		for (int i = 2; i < 6; i++)
-<<<<<<< HEAD
-			unit = unit << 4 | (unsigned)hex_digit((*p)[i]);
-=======
 			unit = unit << 4 | ((unsigned)hex_digit((*p)[i]) & 0xf);
->>>>>>> model
 		*p += 6;
 		return (uint16_t)unit;
 	}
