@@ -685,6 +685,21 @@ Test(auth, n22_a_redis_that_hangs_costs_its_timeout_and_then_nothing)
 	server_remove(&server);
 }
 
+Test(auth, n22_a_logout_reaches_a_hung_redis_when_it_wakes)
+{
+	struct server server;
+	private_redis(&server);
+	caller_register(&c, &s);
+	cr_assert_eq(caller_verify(&c, s.access), 204);
+	kill(server.pid, SIGSTOP);
+	cr_expect_eq(logout(s.access, NULL), 204);
+	expect_revoked(s.access);
+	kill(server.pid, SIGCONT);
+	caller_use_redis(&c, server.url);
+	expect_revoked(s.access);
+	server_remove(&server);
+}
+
 Test(auth, n24_a_warm_session_lives_on_without_postgres)
 {
 	caller_register(&c, &s);
