@@ -33,9 +33,9 @@ BEGIN
 END
 $$;
 
--- Roles are shared by the whole cluster: two bootstraps of two databases wait
--- for one another here.
-DO $$ BEGIN PERFORM pg_advisory_xact_lock(5211873014926421); END $$;
+-- Roles are shared by the whole cluster: bootstraps of two databases at once
+-- wait for one another here (advisory locks are per database).
+DO $$ BEGIN LOCK TABLE pg_catalog.pg_authid IN SHARE ROW EXCLUSIVE MODE; END $$;
 
 DO $$
 DECLARE

@@ -191,23 +191,39 @@ ctl_secret(const char *name, char **out_secret)
 	return e;
 }
 
+/* Appends `text` to `line` with newlines as "; ". */
+static void
+append_line(char *line, size_t size, const char *prefix, const char *text)
+{
+	size_t n = strlen(line);
+
+	if (text == NULL || text[0] == '\0')
+		return;
+	n += (size_t)snprintf(line + n, size - n, "%s", prefix);
+	for (; *text != '\0' && n + 3 < size; text++) {
+		if (*text != '\n')
+			line[n++] = *text;
+		else if (text[1] != '\0') {
+			line[n++] = ';';
+			line[n++] = ' ';
+		}
+	}
+	line[n] = '\0';
+}
+
 const char *
 ctl_pg_message(PGconn *conn, const PGresult *r)
 {
 	static char line[1024];
-	const char *m = r != NULL ? PQresultErrorMessage(r) : "";
-	size_t n = 0;
+	const char *primary = PQresultErrorField(r, PG_DIAG_MESSAGE_PRIMARY);
 
-	if (m[0] == '\0')
-		m = PQerrorMessage(conn);
-	for (; *m != '\0' && n + 1 < sizeof(line); m++)
-		if (*m != '\n')
-			line[n++] = *m;
-		else if (m[1] != '\0' && n + 2 < sizeof(line)) {
-			line[n++] = ';';
-			line[n++] = ' ';
-		}
-	line[n] = '\0';
+	line[0] = '\0';
+	append_line(line, sizeof(line), "",
+	    primary != NULL ? primary : PQerrorMessage(conn));
+	append_line(line, sizeof(line), "; ",
+	    PQresultErrorField(r, PG_DIAG_MESSAGE_DETAIL));
+	append_line(line, sizeof(line), "; ",
+	    PQresultErrorField(r, PG_DIAG_MESSAGE_HINT));
 	return line;
 }
 

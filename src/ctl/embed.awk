@@ -1,10 +1,8 @@
-# Turns migrations/*.sql into a C file: one array of their bytes each, a table
-# of names and arrays, and the newest version. Run with LC_ALL=C, so that a
-# character is a byte.
+# Turns migrations/*.sql into a C file: one array of their bytes each and a table
+# of names and arrays. Run with LC_ALL=C, so that a character is a byte.
 BEGIN {
 	print "/* Made by src/ctl/embed.awk from migrations/; not to be edited. */"
 	print "#include \"ctl/migration_files.h\""
-	print "#include \"store/schema.h\""
 }
 
 FNR == 1 {
@@ -14,17 +12,19 @@ FNR == 1 {
 	sub(/.*\//, "", name)
 	names[n++] = name
 	printf "\n/* %s */\nstatic const char file_%d[] =\n", name, n
-	if (name ~ /^[0-9][0-9][0-9]_.*\.up\.sql$/ && substr(name, 1, 3) + 0 > newest)
-		newest = substr(name, 1, 3) + 0
 }
 
 {
-	# The standard's trigraphs begin with two question marks.
-	gsub(/\\/, "\\\\")
-	gsub(/"/, "\\\"")
-	gsub(/\?/, "\\?")
-	gsub(/\t/, "\\t")
-	printf "\t\"%s\\n\"\n", $0
+	# gsub's replacements escape differently in each awk, hence by hand. The
+	# standard's trigraphs begin with two question marks.
+	line = ""
+	rest = $0
+	while (match(rest, /[\\"?\t]/)) {
+		c = substr(rest, RSTART, 1)
+		line = line substr(rest, 1, RSTART - 1) "\\" (c == "\t" ? "t" : c)
+		rest = substr(rest, RSTART + 1)
+	}
+	printf "\t\"%s\\n\"\n", line rest
 }
 
 END {
@@ -34,5 +34,4 @@ END {
 		printf "\t{\"%s\", file_%d, sizeof(file_%d) - 1},\n", names[i], i + 1, i + 1
 	print "};"
 	print "const size_t embedded_count = " n ";"
-	print "const int schema_newest = " newest ";"
 }

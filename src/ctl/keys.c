@@ -16,7 +16,10 @@ ctl_keys_init(const struct command *self, int argc, char **argv)
 	if (!ctl_options(self, argc, argv, NULL, &path, 1, &code))
 		return code;
 	if (keyring_create(path, why) != OK)
-		return ctl_refuse(CTL_FAILED, "%s", why);
+		return ctl_refuse(CTL_FAILED,
+		    "cannot make the key ring %s (a file that is there is "
+		    "never replaced)",
+		    why);
 	printf("Made %s. natterd must be able to read it and nobody else: give "
 	       "it natterd's owner, and set JWT_KEYS_FILE=%s\n",
 	    path, path);

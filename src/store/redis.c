@@ -22,6 +22,7 @@ struct redis {
 	long timeout_ms;
 	int failures;           /* in a row */
 	uint64_t open_until_ms; /* the breaker is open before this */
+	uint64_t round_trips;
 };
 
 /*
@@ -136,8 +137,10 @@ ask(struct redis *r, struct redis_words words, redisReply **out_reply)
 
 	if (!redis_wire_is_fit(&r->wire))
 		e = redis_wire_open(&r->wire, &r->address, deadline_ms);
-	if (e == OK)
+	if (e == OK) {
+		r->round_trips++;
 		e = redis_wire_ask(&r->wire, words, deadline_ms, &reply);
+	}
 	if (e == OK && is_fault(r, reply)) {
 		redis_reply_cleanup(&reply);
 		e = ERR_UNAVAILABLE;
@@ -240,7 +243,8 @@ redis_script_run(struct redis *r, struct redis_script *script, int n_keys,
 	words[0] = "EVALSHA";
 	words[1] = sha;
 	words[2] = keys;
-	memcpy(&words[3], argv, (size_t)argc * sizeof(*argv));
+	for (int i = 0; i < argc; i++)
+		words[3 + i] = argv[i];
 	e = ask_guarded(r, (struct redis_words){3 + argc, words, NULL}, &reply);
 	if (e == OK && is_error(reply, "NOSCRIPT")) {
 		redis_reply_cleanup(&reply);
@@ -256,6 +260,12 @@ bool
 redis_is_away(const struct redis *r)
 {
 	return clock_mono_ms() < r->open_until_ms;
+}
+
+uint64_t
+redis_round_trips(const struct redis *r)
+{
+	return r->round_trips;
 }
 
 const char *

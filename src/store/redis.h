@@ -25,7 +25,8 @@ struct redis;
 
 /*
  * A script with its SHA-1, loaded on first use and again after NOSCRIPT. May
- * be static and shared by threads, each with its own connection.
+ * be static and shared by threads, each with its own connection. The Redis
+ * user needs the commands eval, evalsha and script|load.
  */
 struct redis_script {
 	const char *text;
@@ -75,6 +76,9 @@ enum err redis_script_run(struct redis *r, struct redis_script *script,
 
 /* Is the breaker open: would a call fail at once? */
 bool redis_is_away(const struct redis *r);
+
+/* Commands sent since redis_new: tests hold each route to its number. */
+uint64_t redis_round_trips(const struct redis *r);
 
 /* What went wrong last, for the log. */
 const char *redis_why(const struct redis *r);

@@ -129,6 +129,19 @@ free_port(void)
 	return ntohs(a.sin_port);
 }
 
+/* The settings of the caller's environment would win over the file. */
+static void
+forget_settings(void)
+{
+#define CONFIG_GROUP(title)
+#define CONFIG_TEXT(key, ...)   unsetenv(#key);
+#define CONFIG_SECRET(key, ...) unsetenv(#key);
+#define CONFIG_NUMBER(key, ...) unsetenv(#key);
+#define CONFIG_SWITCH(key, ...) unsetenv(#key);
+#define CONFIG_CHOICE(key, ...) unsetenv(#key);
+#include "base/config.def"
+}
+
 /* Starts a program; its stdout goes to `out_fd`, its stderr to `log`. */
 static pid_t
 start(char *const argv[], const char *log, int out_fd)
@@ -149,6 +162,7 @@ start(char *const argv[], const char *log, int out_fd)
 	fd = open("/dev/null", O_RDONLY);
 	dup2(fd, STDIN_FILENO);
 	closefrom(3);
+	forget_settings();
 	execvp(argv[0], argv);
 	_exit(127);
 }
@@ -378,6 +392,24 @@ stack_stop(struct stack *s)
 	snprintf(command, sizeof(command), "rm -rf '%s'", s->dir);
 	if (getenv("NATTER_KEEP") == NULL && system(command) != 0)
 		give_up("rm");
+}
+
+void
+stack_set(const struct stack *s, const char *setting)
+{
+	size_t key = strcspn(setting, "=") + 1;
+	char *old = slurp(s->config), *save = NULL;
+	FILE *f = fopen(s->config, "w");
+
+	if (f == NULL)
+		give_up(s->config);
+	for (char *line = strtok_r(old, "\n", &save); line != NULL;
+	     line = strtok_r(NULL, "\n", &save))
+		if (strncmp(line, setting, key) != 0)
+			fprintf(f, "%s\n", line);
+	fprintf(f, "%s\n", setting);
+	fclose(f);
+	free(old);
 }
 
 void

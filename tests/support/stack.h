@@ -44,6 +44,9 @@ struct stack {
 void stack_start(struct stack *s, const struct stack_options *options);
 void stack_stop(struct stack *s);
 
+/* Writes "KEY=value" into natterd's settings file in place of KEY's line. */
+void stack_set(const struct stack *s, const char *setting);
+
 /* Stops natterd by `signal` and returns its wait status; 0 in s->natterd. */
 int stack_end_natterd(struct stack *s, int signal);
 

@@ -43,7 +43,9 @@ Test(chat, a_title_is_the_first_60_characters_on_one_line)
 	} rows[] = {
 	    {"Hello", "Hello"},
 	    {"  Hello \r\n\t there  ", "Hello there"},
-	    {"a\001\177" "b", "a b"},
+	    {"a\001\177"
+	     "b",
+		"a b"},
 	    {"\u00a0\u2003x\u2028y", "x y"},
 	    {FIFTY TEN, FIFTY TEN},
 	    {FIFTY TEN "x", FIFTY TEN},

@@ -15,10 +15,14 @@
 
 static char folder[64];
 static char why[CONFIG_WHY];
+static char source[256]; /* the top of the source tree */
 
 static void
 make_folder(void)
 {
+	const char *srcdir = getenv("srcdir");
+
+	snprintf(source, sizeof(source), "%s", srcdir != NULL ? srcdir : ".");
 	strcpy(folder, "/tmp/natter-config-XXXXXX");
 	cr_assert_not_null(mkdtemp(folder));
 	clearenv(); /* a developer's CHAT_* must not matter */
@@ -464,4 +468,21 @@ Test(config, every_document_names_every_setting)
 			    strstr(text, names[j]), "%s", names[j]);
 		free(text);
 	}
+}
+
+Test(config, the_committed_example_is_the_one_that_the_table_makes)
+{
+	char path[300], *text = documented(CONFIG_ENV_EXAMPLE);
+	char *committed = calloc(1, ENV_FILE_MAX);
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/natter.env.example", source);
+	f = fopen(path, "r");
+	cr_assert_not_null(f, "%s is missing: run make env-example", path);
+	(void)!fread(committed, 1, ENV_FILE_MAX - 1, f);
+	fclose(f);
+	cr_expect(strcmp(committed, text) == 0,
+	    "%s is stale: run make env-example", path);
+	free(committed);
+	free(text);
 }
