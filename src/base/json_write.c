@@ -63,7 +63,9 @@ put_string(struct buf *b, const char *s)
 static void
 begin(struct buf *b, const char *key)
 {
-	char last = b->n ? b->p[b->n - 1] : '{';
+	char last = '{';
+	if (b->n)
+		last = b->p[b->n - 1];
 	if (last != '{' && last != '[' && last != ':')
 		buf_putc(b, ',');
 	if (!key)

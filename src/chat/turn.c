@@ -231,10 +231,9 @@ explain(struct beginning *b)
 static enum err
 store(struct beginning *b)
 {
-	enum err e = ERR_REPLY_IN_PROGRESS;
 	for (int i = 0; i < BEGIN_TRIES; i++) {
 		fill_calls(b);
-		e = chat_run(b->req, b->calls, b->n_calls);
+		enum err e = chat_run(b->req, b->calls, b->n_calls);
 		if (e == OK && pg_rows(b->calls[BEGIN].result) > 0)
 			return OK;
 		if (e != OK && e != ERR_CONFLICT)
