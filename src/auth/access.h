@@ -16,8 +16,8 @@ struct request;
  * Authenticates `Authorization: Bearer …` and the session behind it, and
  * fills req->who. ERR_TOKEN_MISSING, ERR_TOKEN_EXPIRED, ERR_TOKEN_INVALID,
  * ERR_SESSION_REVOKED; ERR_UNAVAILABLE when neither Redis nor Postgres can
- * tell whether the session lives. One Redis round trip for a warm session,
- * one Postgres round trip more for a cold one.
+ * tell whether the session lives. One Redis round trip for a warm session;
+ * for a cold one, one to Postgres and one more to Redis to remember it.
  */
 enum err access_authenticate(struct request *req) MUST_CHECK;
 

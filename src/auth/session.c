@@ -23,7 +23,8 @@ bytea(struct arena *a, const unsigned char *p, size_t n)
 	char *text = arena_alloc(a, 2 + 2 * n + 1);
 	if (!text)
 		return NULL;
-	memcpy(text, "\\x", 2);
+	text[0] = '\\';
+	text[1] = 'x';
 	(void)sodium_bin2hex(text + 2, 2 * n + 1, p, n);
 	return text;
 }

@@ -12,7 +12,8 @@ static const struct {
 	const char *sentence;
 } table[ERR__MAX] = {
     [OK] = {200, "ok", "Done."},
-#define ERR(name, status, code, sentence) [ERR_##name] = {status, code, sentence},
+#define ERR(name, status, code, sentence) \
+	[ERR_##name] = {status, code, sentence},
 #include "base/errors.def"
 #undef ERR
 };

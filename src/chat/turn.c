@@ -107,7 +107,6 @@ make_turn(const struct request *req, const struct turn_ask *ask)
 	id_make(t->user_message_id);
 	id_make(t->message_id);
 	t->wants_stream = ask->wants_stream;
-	t->began_us = req->phases.accepted_us;
 	t->usage = (struct model_usage){-1, -1, -1};
 	return t;
 }

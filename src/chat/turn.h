@@ -59,7 +59,6 @@ struct turn {
 	enum model_finish finish;
 	struct model_usage usage;
 	char answered_by[64]; /* the model's own name for itself; "" unknown */
-	uint64_t began_us;    /* CLOCK_MONOTONIC at accept */
 	uint64_t first_us;    /* at the first token; 0 = none */
 	int attempts;         /* requests made to the model */
 

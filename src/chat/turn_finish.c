@@ -156,8 +156,7 @@ turn_start_json(const struct turn *t, struct buf *out)
 }
 
 size_t
-turn_worker_calls(
-    const char *worker_id, struct arena *a, struct pg_call *calls)
+turn_worker_calls(const char *worker_id, struct arena *a, struct pg_call *calls)
 {
 	char host[HOST_MAX] = "";
 	if (gethostname(host, sizeof(host) - 1) != 0)

@@ -68,7 +68,7 @@ parse_name(const char *file, struct parts *out)
 	n -= out->is_up ? strlen(".up.sql") : strlen(".down.sql");
 	if (n < VERSION_SIZE + 2 || file[VERSION_SIZE] != '_')
 		return false;
-	out->version = atoi(file);
+	out->version = (int)strtol(file, NULL, 10);
 	out->name = file + VERSION_SIZE + 1;
 	out->n = n - VERSION_SIZE - 1;
 	for (size_t i = 0; i < out->n; i++)

@@ -54,7 +54,7 @@ put(struct migration_plan *p, int version, const struct migration *file,
 
 	e->version = version;
 	e->file = file;
-	if (row < 0) {
+	if (row < 0 && file != NULL) {
 		e->state = PLAN_PENDING;
 		e->name = file->name;
 		return;
@@ -78,7 +78,9 @@ merge(struct migration_plan *p, const struct migrations *files)
 	size_t i = 0;
 
 	while (i < files->n || row < rows) {
-		int at = row < rows ? atoi(PQgetvalue(p->record, row, 0)) : 0;
+		int at = row < rows ? (int)strtol(PQgetvalue(p->record, row, 0),
+					  NULL, 10)
+				    : 0;
 		const struct migration *f =
 		    i < files->n ? &files->list[i] : NULL;
 

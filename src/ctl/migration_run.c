@@ -3,10 +3,7 @@
  * transaction with its row of natter.schema_migrations, so that a killed run
  * leaves a file applied and recorded, or neither.
  */
-#ifdef HAVE_CONFIG_H
-#include <config.h>
-#endif
-
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -110,6 +107,8 @@ line_at(const char *sql, long position)
 {
 	unsigned line = 1;
 
+	assert(sql != NULL);
+
 	for (long c = 1; c < position && *sql != '\0'; sql++) {
 		line += *sql == '\n';
 		/* Characters are counted, not bytes. */
@@ -129,7 +128,7 @@ report(const struct migration_run *r, const struct plan_entry *e,
 
 	if (position != NULL)
 		snprintf(line, sizeof(line),
-		    " line %u:", line_at(sql, atol(position)));
+		    " line %u:", line_at(sql, strtol(position, NULL, 10)));
 	ctl_note("%03d_%s.%s.sql:%s %s", e->version, e->name, way, line,
 	    ctl_pg_message(r->conn, result));
 }

@@ -2,10 +2,6 @@
  * natterctl: what an administrator does to Natter from a shell. This file
  * finds the command and nothing else; commands.def lists them.
  */
-#ifdef HAVE_CONFIG_H
-#include <config.h>
-#endif
-
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>

@@ -110,9 +110,8 @@ prompt_generate(char **out_password)
 	if (p == NULL)
 		return ctl_refuse(CTL_FAILED, "out of memory");
 	for (size_t i = 0; i < 23; i++)
-		p[i] = i % 6 == 5
-			   ? '-'
-			   : letters[randombytes_uniform(sizeof(letters) - 1)];
+		p[i] = letters[randombytes_uniform(sizeof(letters) - 1)];
+	p[5] = p[11] = p[17] = '-';
 	*out_password = p;
 	return CTL_OK;
 }

@@ -63,7 +63,7 @@ struct services {
 	void *worker;
 	bool (*is_draining)(void *worker); /* it will end soon */
 	bool (*refuses_new)(void *worker); /* and nobody else takes requests */
-	bool (*has_room)(void *worker); /* may one more reply begin? */
+	bool (*has_room)(void *worker);    /* may one more reply begin? */
 };
 
 struct request {

@@ -184,7 +184,7 @@ json_scan_peek(struct json_scan *s)
 {
 	while (s->p < s->end && is_space(*s->p))
 		s->p++;
-	return s->p < s->end ? *s->p : '\0';
+	return s->p < s->end ? *s->p : (char)0;
 }
 
 bool
@@ -312,12 +312,12 @@ escaped_unit(const char **p)
 {
 	static const char letters[] = "bfnrt", units[] = "\b\f\n\r\t";
 	const char *at;
-	int unit = 0;
+	unsigned unit = 0;
 	char c = (*p)[1];
 
 	if (c == 'u') {
 		for (int i = 2; i < 6; i++)
-			unit = unit << 4 | hex_digit((*p)[i]);
+			unit = unit << 4 | ((unsigned)hex_digit((*p)[i]) & 0xf);
 		*p += 6;
 		return (uint16_t)unit;
 	}
@@ -353,8 +353,6 @@ json_unescape(const char **p, uint16_t *high, char *out)
 	}
 	if (c >= 0xdc00 && c <= 0xdfff)
 		c = REPLACEMENT;
-	if (c == 0)
-		return n;
 	return n + put_utf8(c, out + n);
 }
 
@@ -371,9 +369,7 @@ json_span_decode(struct json_span span, char *out, size_t room)
 			continue;
 		}
 		n += json_unescape_flush(&high, out + n);
-		if (*p != '\0')
-			out[n++] = *p;
-		p++;
+		out[n++] = *p++;
 	}
 	return n + (high != 0 ? json_unescape_flush(&high, out + n) : 0);
 }

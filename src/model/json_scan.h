@@ -80,17 +80,16 @@ json_span_is(struct json_span span, const char *text)
 /*
  * Decodes the escape that *p points at (a backslash, of a string that was
  * scanned) into at most JSON_UNESCAPE_MAX bytes at `out`, moves *p behind it,
- * returns the number of bytes. \u0000 gives none. The first half of a
- * surrogate pair waits in *high (0 = none) for the second; a half that stays
- * alone becomes U+FFFD: before raw bytes and at the end, by
- * json_unescape_flush.
+ * returns the number of bytes. The first half of a surrogate pair waits in
+ * *high (0 = none) for the second; a half that stays alone becomes U+FFFD:
+ * json_unescape_flush writes it before raw bytes and at the end.
  */
 size_t json_unescape(const char **p, uint16_t *high, char *out);
 size_t json_unescape_flush(uint16_t *high, char *out);
 
 /*
- * Decodes the inside of a string into `out`, at most `room` bytes, without
- * NUL; returns how many. Invalid UTF-8 stays what it is.
+ * Decodes the inside of a string into `out`, at most `room` bytes; returns how
+ * many. NUL and invalid UTF-8 stay: text_append_clean removes them.
  */
 size_t json_span_decode(struct json_span span, char *out, size_t room);
 

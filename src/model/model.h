@@ -82,7 +82,10 @@ struct model_parser {
 	bool has_chunk; /* an object with choices was seen */
 };
 
-/* `max_bytes` bounds one line, one event and a plain answer. */
+/*
+ * `max_bytes` bounds one line, one event and a plain answer. The parser points
+ * into itself: it stays where it was made.
+ */
 void model_parser_init(struct model_parser *p,
     void (*on_text)(void *, const char *, size_t), void *arg, size_t max_bytes);
 
@@ -107,8 +110,8 @@ void model_parser_free(struct model_parser *p);
 void openai_request_body(struct buf *out, const struct model_request *req);
 
 /*
- * The error of a non-2xx answer's body: its message, cleaned and cut, into
- * `out`, for the log.
+ * The error of a non-2xx answer's body: its message as one clean line, cut to
+ * `size`, with keys masked, into `out`, for the log.
  */
 void openai_error_message(const char *body, size_t n, char *out, size_t size);
 

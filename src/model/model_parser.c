@@ -40,6 +40,7 @@ hand_on_clean(struct model_parser *p, const char *bytes, size_t n)
 	}
 	text_append_clean(&clean, bytes, n);
 	hand_on(p, clean.p, clean.n);
+	p->has_failed |= clean.failed;
 	buf_free(&clean);
 }
 
@@ -278,7 +279,7 @@ explain(struct model_parser *p)
 		return;
 	if (p->bad_lines > 0)
 		(void)snprintf(p->error, sizeof(p->error),
-		    "the answer holds %lu things that cannot be understood",
+		    "the answer holds %lu things not understood or too long",
 		    p->bad_lines);
 	else
 		(void)snprintf(p->error, sizeof(p->error),

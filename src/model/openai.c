@@ -17,6 +17,8 @@
 /* Most of an error's message that is looked at, in bytes. */
 #define MESSAGE_MAX 2048
 
+static const char no_message[] = "an error without a message";
+
 /* Why a choice ended, in the words of several servers. */
 static const struct {
 	const char *word;
@@ -279,36 +281,38 @@ openai_request_body(struct buf *out, const struct model_request *req)
 	buf_putc(out, '}');
 }
 
+/* Steps into an object, through any arrays around it. */
+static bool
+step_into(struct json_scan *s)
+{
+	while (json_scan_enter(s, '['))
+		(void)json_scan_element(s);
+	return json_scan_enter(s, '{');
+}
+
 /*
  * The message of an error in one of the shapes seen: {"error":{"message":…}},
- * {"error":"…"}, {"message":…}, {"detail":…}, any of them inside arrays. The
- * outermost is taken; a NULL span when there is none.
+ * {"error":"…"}, {"message":…}, {"detail":"…"}, {"detail":[{"msg":…}]}, any of
+ * them in an array. The first is taken, also from a body that is cut off; a
+ * NULL span when there is none.
  */
 static struct json_span
 find_message(const char *body, size_t n)
 {
-	struct json_span name, span, found = {NULL, 0};
+	struct json_span name, found = {NULL, 0};
 	struct json_scan s;
 
 	json_scan_init(&s, body, n);
-	while (json_scan_peek(&s) == '[') {
-		json_scan_enter(&s, '[');
-		(void)json_scan_element(&s);
-	}
-	if (!json_scan_enter(&s, '{'))
+	if (!step_into(&s))
 		return found;
-	while (json_scan_member(&s, &name)) {
-		if (json_span_is(name, "error") && json_scan_enter(&s, '{'))
-			continue;
-		if (!json_span_is(name, "error") &&
-		    !json_span_is(name, "message") &&
-		    !json_span_is(name, "detail")) {
+	while (found.p == NULL && json_scan_member(&s, &name)) {
+		if (json_span_is(name, "message") || json_span_is(name, "msg"))
+			found = json_scan_string(&s);
+		else if (!json_span_is(name, "error") &&
+			 !json_span_is(name, "detail"))
 			skip_value(&s);
-			continue;
-		}
-		span = json_scan_string(&s);
-		if (span.p != NULL && found.p == NULL)
-			found = span;
+		else if (!step_into(&s))
+			found = json_scan_string(&s);
 	}
 	return found;
 }
@@ -359,17 +363,26 @@ put_line(const char *p, size_t n, char *out, size_t size)
 	buf_free(&clean);
 }
 
+/*
+ * JSON without a message is not repeated: it may quote what the user wrote,
+ * and no message body goes to the log.
+ */
 void
 openai_error_message(const char *body, size_t n, char *out, size_t size)
 {
 	char bytes[MESSAGE_MAX];
 	struct json_span found = find_message(body, n);
+	struct json_scan s;
 
 	if (size == 0)
 		return;
+	json_scan_init(&s, body, n);
 	if (found.p != NULL) {
 		n = json_span_decode(found, bytes, sizeof(bytes));
 		body = bytes;
+	} else if (json_scan_peek(&s) == '{' || json_scan_peek(&s) == '[') {
+		body = no_message;
+		n = strlen(no_message);
 	} else if (n > sizeof(bytes)) {
 		n = sizeof(bytes);
 	}

@@ -168,11 +168,12 @@ client_write(struct client *c, const void *p, size_t n)
 }
 
 void
-client_end(struct client *c)
+client_end(struct client *c, const void *p, size_t n)
 {
-	if (c->state != CLIENT_OPEN)
+	if (c->state != CLIENT_OPEN || !takes_more(c))
 		return;
 	c->state = CLIENT_ENDING;
+	fcgi_record_stdout(&c->out, c->request_id, p, n);
 	fcgi_record_end(&c->out, c->request_id);
 	push(c);
 }

@@ -47,8 +47,9 @@ int client_open(
 /* Sends application output; does nothing once closed or ending. */
 void client_write(struct client *c, const void *p, size_t n);
 
-/* Ends the request: END_REQUEST, then the connection closes when all is out. */
-void client_end(struct client *c);
+/* Sends the last output and END_REQUEST at once; the connection closes when
+ * all is out. */
+void client_end(struct client *c, const void *p, size_t n);
 
 /* Closes now without END_REQUEST. */
 void client_cut(struct client *c);

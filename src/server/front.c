@@ -117,6 +117,7 @@ to_relay(struct front *f, struct request *req, struct reply *rep)
 	    .request_id = f->fcgi.requestId,
 	    .method = "POST",
 	    .route = req->route->pattern,
+	    .phases = req->phases,
 	};
 
 	/* Without a descriptor (-1) the reply runs all the same, unheard. */

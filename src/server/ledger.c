@@ -109,9 +109,12 @@ run(struct ledger *l, size_t from, size_t to)
 	e = pg_run_many(l->pg, l->users, l->calls, n);
 	for (size_t i = from; i < to && e == OK; i++) {
 		struct turn *t = l->batch[i];
+		enum err stored = turn_stored(
+		    t, &l->calls[first[i]], first[i + 1] - first[i]);
 
-		t->is_stored = turn_stored(t, &l->calls[first[i]],
-				   first[i + 1] - first[i]) == OK;
+		t->is_stored = stored == OK;
+		if (stored != OK && t->error == OK)
+			t->error = stored; /* deleted meanwhile */
 	}
 	pg_calls_clear(l->calls, n);
 	return e;

@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 #include "base/errors.h"
+#include "http/request.h"
 
 struct config;
 struct ledger;
@@ -29,8 +30,9 @@ struct handoff {
 	struct turn *turn; /* the relay's from now on */
 	int fd;         /* the connection to nginx; the relay's from now on */
 	int request_id; /* FastCGI's */
-	const char *method; /* constant, for the log line */
-	const char *route;  /* constant, the route's pattern */
+	const char *method;   /* constant, for the log line */
+	const char *route;    /* constant, the route's pattern */
+	struct phases phases; /* of the front, for the log line */
 };
 
 /* NULL without memory or descriptors. */

@@ -61,7 +61,7 @@ struct stream {
 	bool wants_stream;
 	const char *method, *route;
 	char request_id[64];
-	uint64_t began_us;
+	struct phases phases; /* of the front */
 
 	struct client client;
 	struct transfer transfer;

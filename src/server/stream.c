@@ -63,9 +63,13 @@ log_end(struct stream *s)
 	    LOG_NUMBER("bytes", s->sent),
 	    LOG_NUMBER("client_gone", s->client.has_vanished),
 	    LOG_NUMBER("client_cut", s->client.was_cut),
+	    LOG_NUMBER("auth_us", s->phases.auth_us),
+	    LOG_NUMBER("handle_us", s->phases.handle_us),
 	    LOG_NUMBER("first_us",
-		t->first_us == 0 ? 0 : (int64_t)(t->first_us - s->began_us)),
-	    LOG_NUMBER("total_us", (int64_t)(now - s->began_us)),
+		t->first_us == 0
+		    ? 0
+		    : (int64_t)(t->first_us - s->phases.accepted_us)),
+	    LOG_NUMBER("total_us", (int64_t)(now - s->phases.accepted_us)),
 	    LOG_TEXT("why", s->why == NULL ? "" : s->why));
 }
 
@@ -438,7 +442,7 @@ stream_begin(struct relay *r, const struct handoff *h)
 	s->method = h->method;
 	s->route = h->route;
 	memcpy(s->request_id, h->turn->request_id, sizeof(s->request_id));
-	s->began_us = h->turn->began_us;
+	s->phases = h->phases;
 	s->transfer.on_head = head_came;
 	s->transfer.on_body = body_came;
 	s->transfer.on_end = transfer_ended;

@@ -87,26 +87,25 @@ write_problem(struct stream *s, struct buf *out)
 }
 
 static void
-say_end_event(struct stream *s)
+write_end_event(struct stream *s, struct buf *out)
 {
-	struct buf out = {0}, data = {0};
+	struct buf data = {0};
 
 	if (s->turn->error == OK) {
-		sse_write_event(&out, ++s->event_id, "done", s->turn->stored.p,
+		sse_write_event(out, ++s->event_id, "done", s->turn->stored.p,
 		    s->turn->stored.n);
 	} else {
 		write_problem(s, &data);
-		sse_write_event(&out, ++s->event_id, "error", data.p, data.n);
+		sse_write_event(out, ++s->event_id, "error", data.p, data.n);
 	}
 	buf_free(&data);
-	send_bytes(s, &out);
 }
 
 static void
-say_document(struct stream *s)
+write_document(struct stream *s, struct buf *out)
 {
 	struct reply rep = {.status = 201, .content_type = "application/json"};
-	struct buf out = {0}, data = {0};
+	struct buf data = {0};
 
 	if (s->turn->error == OK) {
 		buf_add(&data, s->turn->stored.p, s->turn->stored.n);
@@ -120,18 +119,23 @@ say_document(struct stream *s)
 	s->status = rep.status;
 	rep.body_len = data.n;
 	rep.body = data.p;
-	reply_head(&out, &rep, s->request_id);
-	buf_add(&out, data.p, data.n);
+	reply_head(out, &rep, s->request_id);
+	buf_add(out, data.p, data.n);
 	buf_free(&data);
-	send_bytes(s, &out);
 }
 
 void
 stream_say_end(struct stream *s)
 {
+	struct buf out = {0};
+
 	if (s->wants_stream)
-		say_end_event(s);
+		write_end_event(s, &out);
 	else
-		say_document(s);
-	client_end(&s->client);
+		write_document(s, &out);
+	if (out.failed)
+		client_cut(&s->client);
+	else
+		client_end(&s->client, out.p, out.n);
+	buf_free(&out);
 }

@@ -74,7 +74,8 @@ void pg_free(struct pg *pg);
  * ERR_UNAVAILABLE when Postgres is away or refuses the login; ERR_INTERNAL
  * when the URL is not one, a statement cannot be prepared (an old schema, a
  * typo) or the role is refused (demand_unprivileged). pg_why says what
- * happened. Without named statements everything is still parsed here.
+ * happened. Without named statements everything is still parsed here. The
+ * second between attempts is not waited for.
  */
 enum err pg_connect(struct pg *pg) MUST_CHECK;
 

@@ -24,6 +24,7 @@
 #define RETRY_MS        1000 /* between attempts while Postgres is away */
 #define HOST_MAX        256  /* a host's name, address or socket folder */
 #define PORT_MAX        8
+#define PORT_DEFAULT    "5432"
 
 /*
  * Session settings, as functions and in the first pipeline, because PgBouncer
@@ -68,14 +69,16 @@ static const struct pg_query privileges = {"privileges", "",
     " AND c.relkind IN ('r', 'p')"
     " AND pg_catalog.pg_has_role(c.relowner, 'MEMBER')"
     " UNION ALL "
-    "SELECT 3, format('%s has a user_id but no forced row level security',"
-    " c.oid::regclass)"
+    "SELECT 3, format('%s holds what belongs to users, but row level security"
+    " is not forced', c.oid::regclass)"
     " FROM pg_catalog.pg_class c"
-    " JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid"
     " WHERE c.relnamespace::regnamespace::text IN ('auth', 'chat')"
-    " AND c.relkind IN ('r', 'p') AND NOT a.attisdropped"
-    " AND a.attname = 'user_id'"
+    " AND c.relkind IN ('r', 'p')"
     " AND NOT (c.relrowsecurity AND c.relforcerowsecurity)"
+    " AND (c.relnamespace::regnamespace::text = 'auth'"
+    " AND c.relname = 'users' OR EXISTS (SELECT"
+    " FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid"
+    " AND a.attname = 'user_id' AND NOT a.attisdropped))"
     ") AS findings ORDER BY nr, why LIMIT 1"};
 
 /* What the URL says that is needed here: comma lists, of one as a rule. */
@@ -199,6 +202,8 @@ start(struct pg *pg, const struct hosts *h, size_t i)
 	    !list_item(h->port, i, port, sizeof(port)))
 		return pg_fail(pg, ERR_INTERNAL,
 		    "the database URL has a host or port that is too long");
+	if (h->n > 1 && port[0] == '\0') /* else the URL's list would hold */
+		memcpy(port, PORT_DEFAULT, sizeof(PORT_DEFAULT));
 	pg->conn = PQconnectStartParams(keywords, values, 1);
 	if (pg->conn == NULL)
 		return pg_fail(pg, ERR_UNAVAILABLE, "out of memory");

@@ -25,7 +25,8 @@ struct redis;
 
 /*
  * A script with its SHA-1, loaded on first use and again after NOSCRIPT. May
- * be static and shared by threads, each with its own connection.
+ * be static and shared by threads, each with its own connection. The Redis
+ * user needs the commands eval, evalsha and script|load.
  */
 struct redis_script {
 	const char *text;

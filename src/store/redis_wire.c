@@ -219,7 +219,7 @@ demand(struct redis_wire *w, int n, const char **words, uint64_t deadline_ms)
 	enum err e = redis_wire_ask(
 	    w, (struct redis_words){n, words, NULL}, deadline_ms, &reply);
 
-	if (e == OK && reply->type != REDIS_REPLY_STATUS)
+	if (e == OK && reply != NULL && reply->type != REDIS_REPLY_STATUS)
 		return fail(w, "%s: %s", words[0],
 		    reply->type == REDIS_REPLY_ERROR ? reply->str
 						     : "unexpected answer");

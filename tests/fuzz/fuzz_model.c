@@ -1,7 +1,8 @@
 /*
  * A model's answer: however its bytes are cut, the same text and the same
- * verdict, and whatever they are, text that can be stored. The first four bytes
- * of an input choose the limit and the cuts.
+ * verdict, and whatever they are, text that can be stored. And any text, told
+ * in deltas that are cut anywhere, comes out as if it had been cleaned whole.
+ * The first four bytes of an input choose the limit and the cuts.
  */
 #include <stdbool.h>
 #include <string.h>
@@ -11,6 +12,9 @@
 #include "model/model.h"
 
 #define CONTROL 4
+
+/* Most bytes of an input that are told in deltas: it takes a while. */
+#define TOLD_MAX 512
 
 static void
 on_text(void *arg, const char *text, size_t n)
@@ -102,6 +106,93 @@ check_error_message(const struct input *in, size_t room)
 		FUZZ_PROMISE((unsigned char)*c >= 0x20 && *c != 0x7f);
 }
 
+static void
+begin_delta(struct buf *out)
+{
+	buf_puts(out, "data: {\"choices\":[{\"delta\":{\"content\":\"");
+}
+
+static void
+end_delta(struct buf *out)
+{
+	buf_puts(out, "\"}}]}\n\n");
+}
+
+/* Writes a character beyond U+FFFF as two escapes, in two deltas if `seam`. */
+static void
+put_pair(struct buf *out, const unsigned char *p, bool seam)
+{
+	unsigned c = (p[0] & 7u) << 18 | (p[1] & 63u) << 12 |
+		     (p[2] & 63u) << 6 | (p[3] & 63u);
+
+	c -= 0x10000;
+	buf_printf(out, "\\u%04x", 0xd800 + (c >> 10));
+	if (seam) {
+		end_delta(out);
+		begin_delta(out);
+	}
+	buf_printf(out, "\\u%04X", 0xdc00 + (c & 0x3ff));
+}
+
+/* Writes what stands at `p` into a JSON string; returns its length. */
+static size_t
+put_char(struct buf *out, const char *p, size_t left, uint32_t seed)
+{
+	unsigned char c = (unsigned char)*p;
+
+	if (left >= 4 && c >= 0xf0 && text_is_clean(p, 4) &&
+	    (seed >> 16 & 1) != 0) {
+		put_pair(out, (const unsigned char *)p, (seed >> 17 & 1) != 0);
+		return 4;
+	}
+	if (c < 0x20 || (c < 0x7f && (seed >> 18 & 7) == 0))
+		buf_printf(out, "\\u%04x", c);
+	else if (c == '"' || c == '\\')
+		buf_printf(out, "\\%c", c);
+	else
+		buf_putc(out, (char)c);
+	return 1;
+}
+
+static void
+tell(struct buf *out, const struct input *in, uint32_t seed)
+{
+	size_t end = 0;
+
+	begin_delta(out);
+	for (size_t at = 0; at < in->n;) {
+		if (at >= end) {
+			end = at + fuzz_piece(&seed, in->n - at);
+			end_delta(out);
+			begin_delta(out);
+		}
+		at += put_char(out, in->p + at, in->n - at,
+		    seed + (uint32_t)at * 2654435761u);
+	}
+	end_delta(out);
+	buf_puts(out, "data: [DONE]\n\n");
+}
+
+static void
+check_told(const struct input *in, uint32_t seed)
+{
+	struct buf stream = {0}, want = {0};
+	struct input told = {.limit = 1 << 20};
+	struct outcome o;
+
+	tell(&stream, in, seed);
+	told.p = stream.p;
+	told.n = stream.n;
+	run(&told, seed, &o);
+	text_append_clean(&want, in->p, in->n);
+	FUZZ_PROMISE(o.text.n == want.n);
+	FUZZ_PROMISE(want.n == 0 || memcmp(o.text.p, want.p, want.n) == 0);
+	FUZZ_PROMISE(o.end == (want.n > 0 ? OK : ERR_MODEL_FAILED));
+	buf_free(&stream);
+	buf_free(&want);
+	buf_free(&o.text);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -119,6 +210,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	run(&in, seed | 1, &cut);
 	compare(&whole, &cut);
 	check_error_message(&in, 1 + data[1]);
+	in.n = in.n < TOLD_MAX ? in.n : TOLD_MAX;
+	check_told(&in, seed | 1);
 	buf_free(&whole.text);
 	buf_free(&cut.text);
 	return 0;

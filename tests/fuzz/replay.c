@@ -57,7 +57,7 @@ static void
 run_folder(const char *folder)
 {
 	struct dirent **entries;
-	char path[4096];
+	char path[8192];
 	int n = scandir(folder, &entries, is_file, alphasort);
 
 	if (n < 0) {

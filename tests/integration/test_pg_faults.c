@@ -157,7 +157,7 @@ Test(pg_faults, a_stopped_backend_costs_the_time_out_and_no_more)
 	cr_expect_eq(pg_run(pg, NULL, &call, 1), ERR_UNAVAILABLE);
 	took = clock_mono_ms() - start;
 	cr_expect(
-	    took >= 700 && took < 900, "%llu ms", (unsigned long long)took);
+	    took >= 700 && took < 1200, "%llu ms", (unsigned long long)took);
 	cr_expect_str_eq(pg_why(pg), "no answer within 700 ms");
 	cr_expect_eq(scratch_number(pg, Q_COUNT), 0,
 	    "another backend answers at once: %s", pg_why(pg));
@@ -182,7 +182,7 @@ Test(pg_faults, a_backend_stopped_while_we_send_costs_no_more_either)
 	cr_expect_eq(pg_run(pg, NULL, calls, PG_CALLS_MAX), ERR_UNAVAILABLE);
 	took = clock_mono_ms() - start;
 	cr_expect(
-	    took >= 700 && took < 1000, "%llu ms", (unsigned long long)took);
+	    took >= 700 && took < 1500, "%llu ms", (unsigned long long)took);
 	kill(pid, SIGCONT);
 	free(calls);
 	pg_free(pg);
@@ -201,10 +201,10 @@ Test(pg_faults, a_stopped_server_is_not_waited_for_by_every_call)
 	start = clock_mono_ms();
 	for (int i = 0; i < 100; i++)
 		cr_expect_eq(pg_run(pg, NULL, &call, 1), ERR_UNAVAILABLE);
-	cr_expect_lt(clock_mono_ms() - start, 100);
+	cr_expect_lt(clock_mono_ms() - start, 400);
 	cr_expect_not_null(strstr(pg_why(pg), "no connection in time"));
 	kill(server.pid, SIGCONT);
-	cr_expect_lt(recover(pg), 1500);
+	cr_expect_lt(recover(pg), 3000);
 	pg_free(pg);
 }
 
@@ -219,9 +219,9 @@ Test(pg_faults, while_away_connecting_is_tried_once_a_second)
 	cr_assert(server_start_again(&server));
 	start = clock_mono_ms();
 	if (pg_run(pg, NULL, &call, 1) != OK)
-		cr_expect_lt(clock_mono_ms() - start, 20, "fails fast");
+		cr_expect_lt(clock_mono_ms() - start, 200, "fails fast");
 	pg_calls_clear(&call, 1);
-	cr_expect_lt(recover(pg), 1500);
+	cr_expect_lt(recover(pg), 3000);
 	pg_free(pg);
 }
 
@@ -263,7 +263,7 @@ Test(pg_faults, a_wrong_password_is_unavailable_and_says_so)
 	    "%s", pg_why(pg));
 	cr_expect_null(strstr(pg_why(pg), "wr0ng-one"));
 	server_sql(server.url, "ALTER ROLE guest PASSWORD 'wr0ng-one'");
-	cr_expect_lt(recover(pg), 1500, "%s", pg_why(pg));
+	cr_expect_lt(recover(pg), 3000, "%s", pg_why(pg));
 	pg_free(pg);
 	free(with);
 	free(as);
@@ -292,20 +292,24 @@ Test(pg_faults, a_hanging_first_host_does_not_hide_the_second)
 	struct pg *pg;
 	uint64_t start = clock_mono_ms(), took;
 
+	/* As a URL, where the second host leaves its port out. */
 	snprintf(url, sizeof(url),
-	    "host=127.0.0.1,%s port=%d,5432 user=postgres dbname=postgres",
-	    server.folder, port);
+	    "postgres://postgres@127.0.0.1:%d,%%2Ftmp%%2F%s/postgres", port,
+	    server.folder + strlen("/tmp/"));
 	pg = scratch_pg(url, true, 5000);
 	cr_expect_eq(scratch_number(pg, Q_COUNT), 0, "%s", pg_why(pg));
 	took = clock_mono_ms() - start;
 	cr_expect(
-	    took >= 2000 && took < 2500, "%llu ms", (unsigned long long)took);
+	    took >= 2000 && took < 4000, "%llu ms", (unsigned long long)took);
 	pg_free(pg);
+	snprintf(url, sizeof(url),
+	    "host=127.0.0.1,%s port=%d,5432 user=postgres dbname=postgres",
+	    server.folder, port);
 	pg = scratch_pg(url, true, 1000);
 	start = clock_mono_ms();
 	cr_expect_eq(scratch_number(pg, Q_COUNT), 0, "%s", pg_why(pg));
 	took = clock_mono_ms() - start;
-	cr_expect(took >= 500 && took < 900, "a fair share: %llu ms",
+	cr_expect(took >= 500 && took < 1000, "a fair share: %llu ms",
 	    (unsigned long long)took);
 	pg_free(pg);
 	close(fd);
@@ -329,7 +333,7 @@ Test(pg_faults, a_server_that_became_read_only_is_left)
 	server_sql(
 	    server.url, "ALTER SYSTEM RESET default_transaction_read_only");
 	server_sql(server.url, "SELECT pg_reload_conf()");
-	cr_expect_lt(recover(pg), 2000, "%s", pg_why(pg));
+	cr_expect_lt(recover(pg), 3000, "%s", pg_why(pg));
 	pg_free(pg);
 }
 
@@ -345,13 +349,13 @@ Test(pg_faults, too_many_connections_is_unavailable)
 	cr_assert(server_start_again(&server));
 	for (int i = 0; i < 3; i++)
 		pg[i] = scratch_pg(server.url, true, 5000);
-	cr_expect_lt(recover(pg[0]), 2000);
-	cr_expect_lt(recover(pg[1]), 2000);
+	cr_expect_lt(recover(pg[0]), 3000);
+	cr_expect_lt(recover(pg[1]), 3000);
 	cr_expect_eq(pg_run(pg[2], NULL, &call, 1), ERR_UNAVAILABLE);
 	cr_expect_not_null(
 	    strstr(pg_why(pg[2]), "too many clients"), "%s", pg_why(pg[2]));
 	pg_free(pg[0]);
-	cr_expect_lt(recover(pg[2]), 2000, "%s", pg_why(pg[2]));
+	cr_expect_lt(recover(pg[2]), 3000, "%s", pg_why(pg[2]));
 	pg_free(pg[1]);
 	pg_free(pg[2]);
 }

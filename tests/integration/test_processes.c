@@ -34,8 +34,8 @@ TestSuite(processes, .fini = teardown, .timeout = 180);
 static void
 pause_ms(int ms)
 {
-	struct timespec t = {.tv_sec = ms / 1000,
-	    .tv_nsec = (long)(ms % 1000) * 1000000};
+	struct timespec t = {
+	    .tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
 
 	nanosleep(&t, NULL);
 }
@@ -63,14 +63,19 @@ client_run(void *arg)
 {
 	struct client *c = arg;
 	char path[128], json[512];
-	struct ask ask = {.method = "POST", .base = stack.base, .path = path,
-	    .json = json, .token = c->person.token, .timeout_ms = 60000,
-	    .on_event = event_came, .arg = c};
+	struct ask ask = {.method = "POST",
+	    .base = stack.base,
+	    .path = path,
+	    .json = json,
+	    .token = c->person.token,
+	    .timeout_ms = 60000,
+	    .on_event = event_came,
+	    .arg = c};
 
 	snprintf(path, sizeof(path), "/api/v1/conversations/%s/messages",
 	    c->person.conversation);
-	snprintf(json, sizeof(json), "{\"content\":\"%s\",\"stream\":true}",
-	    c->say);
+	snprintf(
+	    json, sizeof(json), "{\"content\":\"%s\",\"stream\":true}", c->say);
 	http_ask(&ask, &c->answer);
 	return NULL;
 }
@@ -110,8 +115,8 @@ expect_text_stored(const struct answer *a, const char *status)
 {
 	const char *id = answer_event_text(a, "start", "message_id");
 	char got[32];
-	char *text = db_text(
-	    "SELECT content FROM chat.messages WHERE id = $1", id);
+	char *text =
+	    db_text("SELECT content FROM chat.messages WHERE id = $1", id);
 
 	db_value("SELECT status FROM chat.messages WHERE id = $1", id, got,
 	    sizeof(got));
@@ -164,8 +169,8 @@ is_interrupted(void *arg)
 
 Test(processes, a_killed_worker_is_replaced_and_its_replies_are_swept)
 {
-	struct stack_options o = {.has_model = true,
-	    .settings = {"CHAT_WORKERS=2"}};
+	struct stack_options o = {
+	    .has_model = true, .settings = {"CHAT_WORKERS=2"}};
 	static struct client clients[CLIENTS];
 	struct pids p = {.want = 2};
 	int cut = 0;
@@ -260,8 +265,8 @@ Test(processes, after_the_drain_time_replies_end_with_an_error_and_are_kept)
 
 Test(processes, sighup_changes_settings_without_losing_a_reply)
 {
-	struct stack_options o = {.has_model = true,
-	    .settings = {"CHAT_WORKERS=2"}};
+	struct stack_options o = {
+	    .has_model = true, .settings = {"CHAT_WORKERS=2"}};
 	static struct client clients[CLIENTS];
 	struct pids p = {.want = 2};
 	struct person other;
@@ -425,8 +430,8 @@ Test(processes, a_configuration_that_cannot_work_is_78_and_one_line)
 		    stack.config);
 		cr_expect_eq(run_natterd(command, out, sizeof(out)), 78, "%s",
 		    rows[i].setting);
-		cr_expect_not_null(strstr(out, rows[i].named), "%s: %s",
-		    rows[i].setting, out);
+		cr_expect_not_null(
+		    strstr(out, rows[i].named), "%s: %s", rows[i].setting, out);
 		cr_expect_eq(strchr(out, '\n'), out + strlen(out) - 1,
 		    "one line: %s", out);
 		stack_stop(&stack);

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -103,7 +104,7 @@ Test(redis_faults, three_failures_open_the_breaker_for_a_second)
 	if (redis_is_away(r))
 		cr_expect_eq(try(r, WORDS("PING")), ERR_UNAVAILABLE,
 		    "open even though Redis is back");
-	cr_expect_lt(recover(r), 1100);
+	cr_expect_lt(recover(r), 2000);
 	cr_expect(!redis_is_away(r));
 	redis_free(r);
 }
@@ -125,7 +126,7 @@ Test(redis_faults, two_failures_and_a_success_do_not_open_it)
 Test(redis_faults, a_stopped_server_costs_three_time_outs_then_one_a_second)
 {
 	struct redis *r = fresh();
-	uint64_t start, worst = 0, sum = 0;
+	uint64_t start, worst = 0;
 	int slow = 0;
 
 	expect_status(r, "PONG", WORDS("PING"));
@@ -136,39 +137,50 @@ Test(redis_faults, a_stopped_server_costs_three_time_outs_then_one_a_second)
 
 		cr_expect_eq(try(r, WORDS("PING")), ERR_UNAVAILABLE);
 		took = clock_mono_ms() - before;
-		sum += took;
 		worst = took > worst ? took : worst;
 		slow += took >= TIMEOUT_MS / 2;
 		sleep_ms(2);
 	}
-	printf("stopped for 3 s: %d slow calls, worst %llu ms, sum %llu ms\n",
-	    slow, (unsigned long long)worst, (unsigned long long)sum);
-	cr_expect_leq(worst, TIMEOUT_MS + 60);
+	cr_expect_leq(worst, TIMEOUT_MS + 150);
 	cr_expect_leq(slow, 6);
 	kill(server.pid, SIGCONT);
-	cr_expect_lt(recover(r), 1200);
+	cr_expect_lt(recover(r), 2000);
 	redis_free(r);
 }
 
-/* The answer to the slow command arrives; nobody may take it for theirs. */
+static void *
+continue_server(void *arg)
+{
+	(void)arg;
+	sleep_ms(TIMEOUT_MS / 3);
+	kill(server.pid, SIGCONT);
+	return NULL;
+}
+
+/*
+ * The answer to the slow command arrives in the end: before the next command
+ * is sent, or while it waits for its own. Nobody may take it for theirs.
+ */
 Test(redis_faults, an_answer_that_comes_too_late_answers_nobody)
 {
-	struct redis *r = fresh(), *other = fresh();
+	struct redis *r = fresh();
 
 	expect_status(r, "OK", WORDS("SET", "alice", "alice's"));
 	expect_status(r, "OK", WORDS("SET", "bob", "bob's"));
-	for (int i = 0; i < 5; i++) {
+	for (int i = 0; i < 6; i++) {
+		pthread_t thread;
+
 		kill(server.pid, SIGSTOP);
 		cr_expect_eq(try(r, WORDS("GET", "alice")), ERR_UNAVAILABLE);
-		kill(server.pid, SIGCONT);
-		sleep_ms(20);
+		pthread_create(&thread, NULL, continue_server, NULL);
+		if (i % 2 == 0)
+			sleep_ms(TIMEOUT_MS / 2);
 		expect_text(r, "bob's", WORDS("GET", "bob"));
+		pthread_join(thread, NULL);
 	}
-	cr_expect_eq(
-	    try(other, WORDS("DEBUG", "SLEEP", "0.3")), ERR_UNAVAILABLE);
+	cr_expect_eq(try(r, WORDS("DEBUG", "SLEEP", "0.3")), ERR_UNAVAILABLE);
 	sleep_ms(300);
-	expect_text(other, "bob's", WORDS("GET", "bob"));
-	redis_free(other);
+	expect_text(r, "bob's", WORDS("GET", "bob"));
 	redis_free(r);
 }
 
@@ -314,7 +326,7 @@ Test(redis_faults, a_server_that_breaks_the_protocol_is_left_in_time)
 		cr_expect_eq(try(r, WORDS("PING")), ERR_UNAVAILABLE, "%s",
 		    breaches[i].what);
 		took = clock_mono_ms() - start;
-		cr_expect_leq(took, TIMEOUT_MS + 60, "%s: %llu ms",
+		cr_expect_leq(took, TIMEOUT_MS + 150, "%s: %llu ms",
 		    breaches[i].what, (unsigned long long)took);
 		cr_expect(strcasestr(redis_why(r), breaches[i].why) != NULL,
 		    "%s: %s", breaches[i].what, redis_why(r));

@@ -128,8 +128,8 @@ Test(replies, events_are_numbered_and_the_stream_is_not_buffered)
 
 	person_make(&stack, &p);
 	person_say(&stack, &p, "[[text=60 chunk=10 gap=60]] go", &a);
-	cr_expect_str_eq(answer_header(&a, "Content-Type"),
-	    "text/event-stream");
+	cr_expect_str_eq(
+	    answer_header(&a, "Content-Type"), "text/event-stream");
 	cr_expect_str_eq(answer_header(&a, "Cache-Control"), "no-store");
 	cr_expect_null(answer_header(&a, "Content-Length"));
 	cr_expect_not_null(answer_header(&a, "X-Request-Id"));
@@ -146,7 +146,9 @@ Test(replies, events_are_numbered_and_the_stream_is_not_buffered)
 Test(replies, a_reply_without_stream_is_one_json_document)
 {
 	char *want = model_text(12, 700), path[128];
-	struct ask ask = {.method = "POST", .base = stack.base, .path = path,
+	struct ask ask = {.method = "POST",
+	    .base = stack.base,
+	    .path = path,
 	    .json = "{\"content\":\"[[text=700 chunk=9 seed=12]] go\"}"};
 	struct person p;
 	struct answer a;
@@ -178,15 +180,13 @@ Test(replies, usage_is_the_models_or_else_estimated)
 	person_say(&stack, &p, "[[text=400 seed=1]] go", &a);
 	db_value("SELECT completion_tokens || ' ' || is_estimated FROM "
 		 "chat.usage_tracking WHERE message_id = $1",
-	    answer_event_text(&a, "start", "message_id"), value,
-	    sizeof(value));
+	    answer_event_text(&a, "start", "message_id"), value, sizeof(value));
 	cr_expect_str_eq(value, "100 false");
 	answer_clear(&a);
 	person_say(&stack, &p, "[[text=400 seed=1 nousage=1]] go", &a);
 	db_value("SELECT completion_tokens || ' ' || is_estimated FROM "
 		 "chat.usage_tracking WHERE message_id = $1",
-	    answer_event_text(&a, "start", "message_id"), value,
-	    sizeof(value));
+	    answer_event_text(&a, "start", "message_id"), value, sizeof(value));
 	cr_expect_str_eq(value, "100 true");
 	answer_clear(&a);
 }
@@ -209,8 +209,8 @@ Test(replies, a_failing_model_is_tried_again_before_the_first_token)
 
 		snprintf(say, sizeof(say), "[[%s]] go", rows[i]);
 		person_say(&stack, &p, say, &a);
-		cr_expect(answer_ends_with(&a, "done"), "%s: %s", rows[i],
-		    a.body.p);
+		cr_expect(
+		    answer_ends_with(&a, "done"), "%s: %s", rows[i], a.body.p);
 		cr_expect_str_eq(a.text.p, want);
 		answer_clear(&a);
 	}
@@ -266,7 +266,9 @@ Test(replies, a_model_that_fails_for_good_ends_with_an_error_event)
 Test(replies, a_failure_without_stream_is_a_problem_document)
 {
 	char path[128];
-	struct ask ask = {.method = "POST", .base = stack.base, .path = path,
+	struct ask ask = {.method = "POST",
+	    .base = stack.base,
+	    .path = path,
 	    .json = "{\"content\":\"[[status=400]] go\"}"};
 	struct person p;
 	struct answer a;
@@ -277,8 +279,8 @@ Test(replies, a_failure_without_stream_is_a_problem_document)
 	ask.token = p.token;
 	http_ask(&ask, &a);
 	cr_expect_eq(a.status, 502);
-	cr_expect_str_eq(answer_header(&a, "Content-Type"),
-	    "application/problem+json");
+	cr_expect_str_eq(
+	    answer_header(&a, "Content-Type"), "application/problem+json");
 	cr_expect_str_eq(answer_text(&a, "code"), "model_failed");
 	cr_expect_str_neq(answer_text(&a, "message_id"), "");
 	answer_clear(&a);
@@ -305,8 +307,8 @@ Test(replies, what_cannot_be_stored_is_cleaned_not_lost)
 		person_say(&stack, &p, say, &a);
 		cr_expect(answer_ends_with(&a, "done"), "%s: %s",
 		    rows[i].directives, a.body.p);
-		cr_expect_not_null(strstr(a.text.p, rows[i].part), "%s",
-		    rows[i].directives);
+		cr_expect_not_null(
+		    strstr(a.text.p, rows[i].part), "%s", rows[i].directives);
 		expect_stored(answer_event_text(&a, "start", "message_id"),
 		    "complete", a.text.p);
 		answer_clear(&a);
@@ -330,8 +332,7 @@ Test(replies, finish_reasons_are_told)
 		snprintf(say, sizeof(say), "[[%s]] go", rows[i][0]);
 		person_say(&stack, &p, say, &a);
 		cr_expect_str_eq(
-		    answer_event_text(&a, "done", "finish_reason"),
-		    rows[i][1]);
+		    answer_event_text(&a, "done", "finish_reason"), rows[i][1]);
 		answer_clear(&a);
 	}
 }
@@ -352,8 +353,10 @@ Test(replies, a_client_that_hangs_up_at_any_event_finds_the_whole_reply)
 
 	for (int k = 1; k <= 12; k++) {
 		char path[128], id[40];
-		struct ask ask = {.method = "POST", .base = stack.base,
-		    .path = path, .hang_up_after = k,
+		struct ask ask = {.method = "POST",
+		    .base = stack.base,
+		    .path = path,
+		    .hang_up_after = k,
 		    .json = "{\"content\":\"[[text=120 chunk=12 gap=30 "
 			    "seed=4]] go\",\"stream\":true}"};
 		struct person p;
@@ -383,13 +386,12 @@ Test(replies, a_silent_model_is_bridged_by_heartbeats)
 
 	person_make(&stack, &p);
 	/* 600 ms is below CHAT_RESPONSE_TIMEOUT; in all it takes over 2 s. */
-	person_say(
-	    &stack, &p, "[[text=60 chunk=15 first=600 gap=600]] go", &a);
+	person_say(&stack, &p, "[[text=60 chunk=15 first=600 gap=600]] go", &a);
 	cr_expect(answer_ends_with(&a, "done"));
 	answer_clear(&a);
 	person_say(&stack, &p, "[[status=503 retry_after=2]] go", &a);
-	cr_expect_not_null(strstr(a.body.p, "\n: "), "a comment line: %s",
-	    a.body.p);
+	cr_expect_not_null(
+	    strstr(a.body.p, "\n: "), "a comment line: %s", a.body.p);
 	answer_clear(&a);
 }
 

@@ -134,7 +134,7 @@ static void
 forget_settings(void)
 {
 #define CONFIG_GROUP(title)
-#define CONFIG_TEXT(key, ...)	unsetenv(#key);
+#define CONFIG_TEXT(key, ...)   unsetenv(#key);
 #define CONFIG_SECRET(key, ...) unsetenv(#key);
 #define CONFIG_NUMBER(key, ...) unsetenv(#key);
 #define CONFIG_SWITCH(key, ...) unsetenv(#key);

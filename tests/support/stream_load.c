@@ -17,7 +17,7 @@
 #include <uv.h>
 
 #include "stream_parse.h"
-#include "support_buf.h"
+#include "base/buf.h"
 
 enum {
 	PER_SOURCE = 10000, /* connections from one 127.0.0.x */
@@ -27,10 +27,10 @@ enum {
 };
 
 /* How a stream ended; the row's name is its key in the output. */
-#define OUTCOMES(X)                                                       \
-	X(completed)                                                      \
-	X(hung_up) X(connect) X(http) X(not_sse) X(closed) X(error_event) \
-	    X(timeout)
+#define OUTCOMES(X)  \
+	X(completed) \
+	X(hung_up)   \
+	X(connect) X(http) X(not_sse) X(closed) X(error_event) X(timeout)
 
 enum outcome {
 #define OUTCOME(name) OUTCOME_##name,

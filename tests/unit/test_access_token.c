@@ -394,6 +394,13 @@ Test(access_token, n20_reads_no_further_than_2048_bytes)
 	cr_expect_eq(verify(huge), BAD);
 	huge[100] = huge[200] = '.';
 	cr_expect_eq(verify(huge), BAD);
+	/* Of the right shape as far as it is read. */
+	const char *header = segment(make(&sample), 0);
+	memset(huge, 'A', n);
+	memcpy(huge, header, strlen(header));
+	huge[strlen(header)] = '.';
+	huge[ACCESS_TOKEN_MAX - 43] = '.';
+	cr_expect_eq(verify(huge), BAD);
 	free(huge);
 }
 

@@ -9,10 +9,34 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/id.h"
+
+/* Takes the place of base/clock.c: the time may be set, stopped and put back.
+ */
+static _Atomic uint64_t stopped_ms; /* 0: the real time */
+
+uint64_t
+clock_wall_ms(void)
+{
+	struct timespec ts;
+	if (stopped_ms)
+		return stopped_ms;
+	(void)clock_gettime(CLOCK_REALTIME, &ts);
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+/* The time that an id tells. */
+static uint64_t
+time_of(const char *id)
+{
+	char hex[13];
+	(void)snprintf(hex, sizeof(hex), "%.8s%.4s", id, id + 9);
+	return strtoull(hex, NULL, 16);
+}
 
 static int
 compare(const void *a, const void *b)
@@ -31,24 +55,20 @@ expect_all_differ(char (*ids)[ID_TEXT], size_t n)
 Test(id, a_uuid_v7_has_its_version_variant_and_time)
 {
 	for (int i = 0; i < 1000; i++) {
-		char id[ID_TEXT], hex[13];
+		char id[ID_TEXT];
 		uint64_t before = clock_wall_ms();
 		id_make(id);
 		uint64_t after = clock_wall_ms();
 		cr_assert(id_is_uuid(id), "%s", id);
 		cr_assert_eq(id[14], '7');
 		cr_assert(strchr("89ab", id[19]));
-		(void)snprintf(hex, sizeof(hex), "%.8s%.4s", id, id + 9);
-		uint64_t ms = strtoull(hex, NULL, 16);
-		cr_assert_geq(ms, before);
-		cr_assert_leq(ms, after + 1);
+		cr_assert_geq(time_of(id), before);
+		cr_assert_leq(time_of(id), after);
 	}
 }
 
 Test(id, ids_of_one_thread_rise_strictly)
 {
-	/* Many more than the 4,096 counts of a millisecond, so that the
-	 * counter runs over when the machine is fast enough. */
 	char last[ID_TEXT], id[ID_TEXT];
 	id_make(last);
 	for (int i = 0; i < 200000; i++) {
@@ -56,6 +76,40 @@ Test(id, ids_of_one_thread_rise_strictly)
 		cr_assert_lt(strcmp(last, id), 0, "%s then %s", last, id);
 		memcpy(last, id, sizeof(last));
 	}
+}
+
+Test(id, ids_rise_while_the_clock_stands_still)
+{
+	/* The 12 bits of a millisecond run over several times; then the ids
+	 * run ahead of the clock, by a millisecond for each 2,048 at most. */
+	char last[ID_TEXT], id[ID_TEXT];
+	stopped_ms = 1800000000000;
+	id_make(last);
+	cr_expect_eq(time_of(last), 1800000000000);
+	for (int i = 0; i < 20000; i++) {
+		id_make(id);
+		cr_assert_lt(strcmp(last, id), 0, "%s then %s", last, id);
+		memcpy(last, id, sizeof(last));
+	}
+	cr_expect_gt(time_of(last), 1800000000000);
+	cr_expect_leq(time_of(last), 1800000000000 + 10);
+}
+
+Test(id, ids_rise_when_the_clock_goes_back)
+{
+	char last[ID_TEXT], id[ID_TEXT];
+	stopped_ms = 1800000000000;
+	id_make(last);
+	for (uint64_t back = 1; back < 4000000; back *= 2) {
+		stopped_ms = 1800000000000 - back;
+		id_make(id);
+		cr_assert_lt(strcmp(last, id), 0, "%s then %s", last, id);
+		memcpy(last, id, sizeof(last));
+	}
+	cr_expect_eq(time_of(last), 1800000000000);
+	stopped_ms = 1800000000001;
+	id_make(id);
+	cr_expect_eq(time_of(id), 1800000000001);
 }
 
 Test(id, a_random_uuid_is_version_4)

@@ -46,7 +46,7 @@ Test(json_scan, refuses_what_is_not_one_value)
 		cr_expect_not(is_value(bad[i]), "taken: %s", bad[i]);
 }
 
-Test(json_scan, refuses_a_nul_between_tokens)
+Test(json_scan, refuses_a_nul_outside_strings)
 {
 	struct json_scan s;
 	struct json_span span;
@@ -56,6 +56,8 @@ Test(json_scan, refuses_a_nul_between_tokens)
 	json_scan_init(&s, "1\0", 2);
 	cr_expect(json_scan_value(&s, &span));
 	cr_expect_not(json_scan_end(&s));
+	json_scan_init(&s, "\"\\\0\"", 4);
+	cr_expect_not(json_scan_value(&s, &span));
 }
 
 Test(json_scan, is_bounded_in_depth)
@@ -172,12 +174,11 @@ Test(json_scan, decodes_every_escape)
 	    {"\\ud83d\\ude00", "\xf0\x9f\x98\x80"},
 	    {"\\uD800\\uDC00\\uDBFF\\uDFFF",
 		"\xf0\x90\x80\x80\xf4\x8f\xbf\xbf"},
-	    {"\\u0000", ""}, {"a\\u0000b", "ab"}, {"\\ud83d", "\xef\xbf\xbd"},
-	    {"\\ude00", "\xef\xbf\xbd"}, {"\\ud83dx", "\xef\xbf\xbdx"},
-	    {"\\ud83d\\n", "\xef\xbf\xbd\n"},
+	    {"\\ud83d", "\xef\xbf\xbd"}, {"\\ude00", "\xef\xbf\xbd"},
+	    {"\\ud83dx", "\xef\xbf\xbdx"}, {"\\ud83d\\n", "\xef\xbf\xbd\n"},
 	    {"\\ud83d\\ud83d\\ude00", "\xef\xbf\xbd\xf0\x9f\x98\x80"},
 	    {"\\ude00\\ud83d", "\xef\xbf\xbd\xef\xbf\xbd"},
-	    {"\\ud83d\\u0000", "\xef\xbf\xbd"},
+
 	    {"\\uffff\\ufffe", "\xef\xbf\xbf\xef\xbf\xbe"},
 	    {"raw \xff", "raw \xff"}};
 	char out[64];
@@ -189,6 +190,14 @@ Test(json_scan, decodes_every_escape)
 			      memcmp(out, rows[i].want, n) == 0,
 		    "%s gave %.*s", rows[i].in, (int)n, out);
 	}
+}
+
+Test(json_scan, decodes_nul_as_any_other)
+{
+	char out[16];
+
+	cr_expect_eq(decode("a\\u0000b\\ud83d\\u0000", out, sizeof(out)), 7);
+	cr_expect_arr_eq(out, "a\0b\xef\xbf\xbd\0", 7);
 }
 
 Test(json_scan, never_decodes_beyond_the_room)

@@ -79,6 +79,10 @@ static const struct answer {
 	IN("data: {\"choices\":[{\"delta\":{\"content\":\"A\"}},"
 	   "{\"delta\":{\"content\":\"B\"}}]}\n\n" DONE),
 	"A", OK, NONE, 0},
+    {"an index that is no number counts as none",
+	IN("data: {\"choices\":[{\"index\":null,\"delta\":"
+	   "{\"content\":\"A\"}}]}\n\n" DONE),
+	"A", OK, NONE, 0},
     {"comments between", IN(": PROCESSING\n\n" SAY("a") ":\n\n" DONE), "a", OK,
 	NONE, 0},
     {"blank lines before", IN("\r\n\n  \n" SAY("a") DONE), "a", OK, NONE, 0},
@@ -99,7 +103,8 @@ static const struct answer {
     {"content in parts",
 	IN(CHUNK("\"content\":[{\"type\":\"text\",\"text\":\"a\"},{\"type\":"
 		 "\"thinking\",\"thinking\":[{\"type\":\"text\",\"text\":"
-		 "\"no\"}]},7,{\"text\":\"b\",\"type\":\"text\"}]",
+		 "\"no\"}]},7,{\"type\":\"refusal\",\"text\":\"no\"},{\"text\":"
+		 "\"b\",\"type\":\"text\"}]",
 	    "") DONE),
 	"ab", OK, NONE, 0},
 
@@ -213,6 +218,8 @@ static const struct answer {
     {"a sequence that goes on with something else",
 	IN(SAY("\xe2\x82") SAY("x") SAY("\xe2\x82") SAY("\\n") DONE),
 	FFFD "x" FFFD "\n", OK, NONE, 0},
+    {"half a pair before plain text", IN(SAY("\\ud83d") SAY("a") DONE),
+	FFFD "a", OK, NONE, 0},
     {"half a pair and half a sequence",
 	IN(SAY("\\ud83d") SAY("\xe2\x82") SAY("\\ude00") DONE), FFFD FFFD FFFD,
 	OK, NONE, 0},
@@ -396,6 +403,18 @@ Test(model_parser, believes_the_first_byte_and_not_the_content_type)
 	cr_expect_eq(read_answer(&p, "text/event-stream", plain), OK);
 	cr_expect_eq(read_answer(&p, "application/json", plain), OK);
 	cr_expect_eq(read_answer(&p, "application/json", SAY("a") DONE), OK);
+}
+
+Test(model_parser, keeps_the_answers_text_out_of_the_error)
+{
+	struct model_parser p;
+
+	cr_expect_eq(read_answer(&p, NULL,
+			 CHUNK("\"content\":\"secret\"",
+			     ",\"finish_reason\":\"error\"")),
+	    ERR_MODEL_FAILED);
+	cr_expect(p.has_text);
+	cr_expect_str_eq(p.error, "an error without a message");
 }
 
 Test(model_parser, names_the_content_type_of_what_is_no_answer)

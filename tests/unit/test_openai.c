@@ -87,6 +87,8 @@ Test(openai, marks_the_buffer_when_the_body_does_not_fit)
 	buf_free(&out);
 }
 
+#define NO_MESSAGE "an error without a message"
+
 Test(openai, finds_the_message_of_an_error)
 {
 	static const struct {
@@ -99,19 +101,23 @@ Test(openai, finds_the_message_of_an_error)
 		"Slow down"},
 	    {"{\"error\":\"model not found\"}", "model not found"},
 	    {"{\"object\":\"error\",\"message\":\"too long\"}", "too long"},
+	    {"{\"error\":\"the first\",\"message\":\"the second\"}",
+		"the first"},
 	    {"{\"detail\":\"Not Found\"}", "Not Found"},
 	    {"[{\"error\":{\"message\":\"in a list\"}}]", "in a list"},
 	    {"{\"error\":{\"message\":\"a\\nb\\tc\\u0000\\u00e9\"}}",
 		"a b c\xc3\xa9"},
 	    {"{\"error\":{\"message\":\"cut off\",\"typ", "cut off"},
-	    {"{\"detail\":[{\"msg\":\"field required\"}]}",
-		"{\"detail\":[{\"msg\":\"field required\"}]}"},
+	    {"{\"detail\":[{\"type\":\"missing\",\"loc\":[\"body\"],\"msg\":"
+	     "\"Field required\",\"input\":{\"messages\":\"secret\"}}]}",
+		"Field required"},
 	    {"<h1>502 Bad\r\nGateway\xff</h1>",
 		"<h1>502 Bad  Gateway\xef\xbf\xbd</h1>"},
-	    {"{\"error\":{}}", "{\"error\":{}}"},
-	    {"{\"error\":{\"message\":null}}",
-		"{\"error\":{\"message\":null}}"},
-	    {"[[[[", "[[[["},
+	    {"{\"error\":{}}", NO_MESSAGE},
+	    {"{\"error\":{\"message\":null}}", NO_MESSAGE},
+	    {" {\"input\":\"secret\"}", NO_MESSAGE},
+	    {"[[[[", NO_MESSAGE},
+	    {"{\"input\":\"secr", NO_MESSAGE},
 	    {"", ""},
 	};
 	char out[128];

@@ -3,6 +3,7 @@
  * named.
  */
 #include <criterion/criterion.h>
+#include <limits.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -144,6 +145,23 @@ Test(request, refuses_what_is_no_number_or_out_of_bounds)
 		    rows[i]);
 		cr_expect_eq(got, -77);
 	}
+}
+
+Test(request, a_number_that_no_long_holds_is_refused_not_clamped)
+{
+	long got = 7;
+	req.query = "n=9223372036854775807";
+	cr_expect_eq(
+	    request_query_number(&req, "n", 0, LONG_MIN, LONG_MAX, &got), OK);
+	cr_expect_eq(got, LONG_MAX);
+	req.query = "n=9223372036854775808";
+	expect_refused(
+	    request_query_number(&req, "n", 0, LONG_MIN, LONG_MAX, &got), "n",
+	    req.query);
+	req.query = "n=-9223372036854775809";
+	expect_refused(
+	    request_query_number(&req, "n", 0, LONG_MIN, LONG_MAX, &got), "n",
+	    req.query);
 }
 
 Test(request, reads_a_flag)

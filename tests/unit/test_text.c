@@ -226,6 +226,7 @@ Test(text, normalises_usernames)
 	     "e",
 		"strasse"}, /* full folding */
 	    {"\xce\xa3\xce\xaf\xcf\x82", "\xcf\x83\xce\xaf\xcf\x83"},
+	    {"\xe1\xba\x96", "\xe1\xba\x96"}, /* folds to two, composed */
 	    {"\xe1\xba\x9e", "ss"},
 	    {"\xef\xac\x80", "ff"},                   /* a ligature folds */
 	    {"\xf0\x9f\x98\x80", "\xf0\x9f\x98\x80"}, /* a symbol is fine */

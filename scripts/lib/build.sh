@@ -1,0 +1,73 @@
+# shellcheck shell=bash
+# Builds the checkout in a folder of its own (VPATH). Needs common.sh and SRC,
+# the checkout. Under sudo the checkout's owner builds, so that root leaves no
+# files there that its owner cannot remove.
+
+BUILD_LOG=
+
+# Runs a command as the checkout's owner if that is who called sudo.
+as_builder() {
+	if [ "$(id -u)" -eq 0 ] && [ -n "${SUDO_USER:-}" ] &&
+	    [ "$(stat -c %U "$SRC")" = "$SUDO_USER" ]; then
+		setpriv --reuid="$SUDO_USER" --regid="$(id -g "$SUDO_USER")" \
+		    --init-groups --reset-env -- env "PATH=$PATH" "$@"
+	else
+		"$@"
+	fi
+}
+
+build_step() {
+	local what=$1
+	shift
+	if ! as_builder "$@" >>"$BUILD_LOG" 2>&1 </dev/null; then
+		tail -n 40 "$BUILD_LOG" >&2
+		die "$what failed (all of it: $BUILD_LOG)"
+	fi
+}
+
+# build DIR TARGETS... [-- CONFIGURE-OPTIONS...]: what is up to date stays.
+build() {
+	local dir=$1
+	local -a targets=() options=()
+	shift
+	while [ $# -gt 0 ]; do
+		if [ "$1" = -- ]; then
+			shift
+			options=("$@")
+			break
+		fi
+		targets+=("$1")
+		shift
+	done
+	case $SRC$dir in *[!A-Za-z0-9/._+,@%=~-]*)
+		die "cannot build in a folder with such a name: $SRC" ;;
+	esac
+	as_builder mkdir -p "$dir" || die "cannot make $dir"
+	BUILD_LOG=$dir/build.log
+	as_builder cp /dev/null "$BUILD_LOG" ||
+		die "cannot write $BUILD_LOG: remove ${dir} first"
+	# Two builds of one checkout share configure and must take turns.
+	exec 8<"$SRC"
+	flock 8
+	build_locked "$dir"
+	exec 8<&-
+}
+
+build_locked() {
+	local dir=$1
+	unset MAKEFLAGS MAKELEVEL # should make have called us
+	if [ ! -x "$SRC/configure" ] ||
+	    [ "$SRC/configure.ac" -nt "$SRC/configure" ]; then
+		as_builder mkdir -p "$SRC/build-aux"
+		build_step autoreconf autoreconf -i "$SRC"
+	fi
+	# A configured checkout cannot be built elsewhere at the same time.
+	if [ -e "$SRC/config.status" ] && [ "$dir" != "$SRC" ]; then
+		die "the checkout itself is configured: make distclean there first"
+	fi
+	if [ ! -x "$dir/config.status" ]; then
+		build_step configure env -C "$dir" "$SRC/configure" \
+		    "${options[@]}"
+	fi
+	build_step make make -C "$dir" "-j$(nproc)" "${targets[@]}"
+}
