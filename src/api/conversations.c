@@ -238,7 +238,7 @@ api_conversations_list(struct request *req, struct reply *rep)
 	struct conversations_ask ask = {0};
 	struct buf body = {0};
 	const char *next[3] = {NULL}; /* ended with NULL */
-	const char *list;
+	const char *list = NULL;
 	enum err e = read_archived(req, &ask.archived, &list);
 	if (e == OK)
 		e = request_query_number(req, "limit", LIMIT_DEFAULT, 1,
