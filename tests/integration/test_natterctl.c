@@ -108,8 +108,9 @@ end_alone(void)
 	server_remove(&alone);
 }
 
-Test(natterctl, bootstrap_mends_a_role_that_was_given_too_much,
-    .init = begin_alone, .fini = end_alone)
+TestSuite(cluster, .init = begin_alone, .fini = end_alone, .timeout = 120);
+
+Test(cluster, bootstrap_mends_a_role_that_was_given_too_much)
 {
 	admin_sql("ALTER ROLE natter_app BYPASSRLS");
 	migrate();
@@ -134,8 +135,7 @@ Test(natterctl, bootstraps_of_two_databases_at_once_both_succeed)
 	}
 }
 
-Test(natterctl, bootstrap_sends_passwords_as_verifiers_only,
-    .init = begin_alone, .fini = end_alone)
+Test(cluster, bootstrap_sends_passwords_as_verifiers_only)
 {
 	char path[128];
 	FILE *f;
