@@ -249,9 +249,10 @@ write_config(struct stack *s, const struct stack_options *o)
 	if (o->has_model)
 		fprintf(f, "OPENAI_BASE_URL=%s/v1\nCHAT_MODEL=test-model\n",
 		    s->model);
-	for (size_t i = 0; i < 16 && o->settings[i] != NULL; i++)
-		fprintf(f, "%s\n", o->settings[i]);
 	fclose(f);
+	/* In place of a default: natterd refuses a key that comes twice. */
+	for (size_t i = 0; i < 16 && o->settings[i] != NULL; i++)
+		stack_set(s, o->settings[i]);
 }
 
 static void
