@@ -20,10 +20,11 @@ shown(const char *value, char out[static SHOWN_MAX + 1])
 {
 	size_t n = text_prefix(value, strlen(value), SHOWN_MAX);
 
-	for (size_t i = 0; i < n; i++)
-		out[i] = (unsigned char)value[i] < ' ' || value[i] == 0x7f
-			     ? '?'
-			     : value[i];
+	for (size_t i = 0; i < n; i++) {
+		out[i] = value[i];
+		if ((unsigned char)value[i] < ' ' || value[i] == 0x7f)
+			out[i] = '?';
+	}
 	out[n] = '\0';
 	return out;
 }

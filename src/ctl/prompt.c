@@ -110,10 +110,12 @@ prompt_generate(size_t min, char **out_password)
 
 	if (p == NULL)
 		return ctl_refuse(CTL_FAILED, "out of memory");
-	for (size_t i = 0; i < n; i++)
-		p[i] = i % 6 == 5
-			   ? '-'
-			   : letters[randombytes_uniform(sizeof(letters) - 1)];
+	for (size_t i = 0; i < n; i++) {
+		p[i] = '-';
+		if (i % 6 != 5)
+			p[i] =
+			    letters[randombytes_uniform(sizeof(letters) - 1)];
+	}
 	*out_password = p;
 	return CTL_OK;
 }
