@@ -127,6 +127,8 @@ run_patiently(struct ledger *l, size_t from, size_t to)
 	enum err e;
 
 	while ((e = run(l, from, to)) == ERR_UNAVAILABLE) {
+		/* Nobody gave a sign meanwhile: not steady any more. */
+		l->steady_since_ms = 0;
 		if (atomic_load(&l->gives_up))
 			return e;
 		pause_while_away(l);
