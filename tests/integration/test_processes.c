@@ -418,6 +418,10 @@ Test(processes, a_configuration_that_cannot_work_is_78_and_one_line)
 	    {"DATABASE_URL=", "DATABASE_URL"},
 	    {"REDIS_URL=http://x", "REDIS_URL"},
 	    {"JWT_KEYS_FILE=/nowhere", "/nowhere"},
+	    {"CHAT_RUN_DIR=/nowhere", "CHAT_RUN_DIR"},
+	    {"CHAT_RUN_DIR=/etc/passwd", "CHAT_RUN_DIR"},
+	    {"OPENAI_BASE_URL=127.0.0.1:11434/v1", "OPENAI_BASE_URL"},
+	    {"OPENAI_API_KEY=sk-1 # mine", "OPENAI_API_KEY"},
 	};
 	struct stack_options o = {.may_be_unready = false};
 
