@@ -118,7 +118,7 @@ packages_ensure() {
 	command -v apt-get >/dev/null ||
 		die "packages are missing, and apt-get too: ${missing[*]}"
 	say "installing ${missing[*]}"
-	log=$(mktemp /tmp/natter-apt.XXXXXX)
+	log=$(mktemp -t natter-apt.XXXXXX)
 	# A subshell, so that whatever ends it puts the policy back.
 	(
 		exec 8<"${POLICY%/*}" # one at a time
