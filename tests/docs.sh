@@ -57,4 +57,11 @@ for document in "$srcdir"/*.md "$srcdir"/docs/*.md; do
 			amiss "$document: no such file: $link"
 	done <"$scratch/links"
 done
+
+# Files that the README names without a link; the release must hold them too.
+grep -oE '[^/a-z](nginx|scripts|systemd)/[a-z.-]+[a-z]' "$srcdir/README.md" |
+    cut -c 2- | sort -u >"$scratch/named"
+while read -r file; do
+	[ -e "$srcdir/$file" ] || amiss "README.md: no such file: $file"
+done <"$scratch/named"
 exit $wrong
