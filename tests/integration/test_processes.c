@@ -306,6 +306,23 @@ log_says(void *arg)
 	return found;
 }
 
+/* It takes longer than what a worker has beyond its drain time (15 s). */
+Test(processes, a_shorter_drain_time_does_not_cut_those_who_began_before)
+{
+	struct stack_options o = {
+	    .has_model = true, .settings = {"CHAT_DRAIN_SECONDS=60"}};
+	static struct client client;
+
+	stack_start(&stack, &o);
+	clients_start(&client, 1, "[[events=180 gap=100]] go");
+	stack_set(&stack, "CHAT_DRAIN_SECONDS=0");
+	kill(stack.natterd, SIGHUP);
+	clients_join(&client, 1);
+	cr_expect(answer_ends_with(&client.answer, "done"));
+	expect_text_stored(&client.answer, "complete");
+	answer_clear(&client.answer);
+}
+
 Test(processes, a_broken_configuration_is_refused_on_reload)
 {
 	struct stack_options o = {.settings = {"CHAT_WORKERS=1"}};
