@@ -423,6 +423,33 @@ run_natterd(const char *arguments, char *out, size_t size)
 	return WEXITSTATUS(pclose(f));
 }
 
+/* How often natterd's log says so. */
+static int
+count_in_log(const char *words)
+{
+	char line[4096];
+	FILE *f = fopen(stack.log, "r");
+	int n = 0;
+
+	while (fgets(line, sizeof(line), f) != NULL)
+		n += strstr(line, words) != NULL;
+	fclose(f);
+	return n;
+}
+
+/* They are tried twice a second. */
+Test(processes, life_signs_that_fail_are_logged_once_by_each_worker)
+{
+	struct stack_options o = {
+	    .database_url = "postgresql:///?host=/nowhere",
+	    .settings = {"CHAT_WORKERS=2"},
+	    .may_be_unready = true};
+
+	stack_start(&stack, &o);
+	pause_ms(3000);
+	cr_expect_eq(count_in_log("life sign failed"), 2);
+}
+
 Test(processes, a_configuration_that_cannot_work_is_78_and_one_line)
 {
 	static const struct {
