@@ -465,6 +465,19 @@ static const char *const names[] = {
 #include "base/config.def"
 };
 
+/* As man pages want it: what comes after a full stop is a line of its own. */
+Test(config, the_mdoc_has_one_sentence_a_line)
+{
+	char *text = documented(CONFIG_MDOC), *rest = text, *line;
+
+	while ((line = strsep(&rest, "\n")) != NULL) {
+		cr_expect_leq(strlen(line), 80, "%s", line);
+		cr_expect(
+		    line[0] == '.' || strstr(line, ". ") == NULL, "%s", line);
+	}
+	free(text);
+}
+
 Test(config, every_document_names_every_setting)
 {
 	static const enum config_format formats[] = {
