@@ -214,6 +214,28 @@ Test(natterctl, a_bad_name_role_or_password_is_refused)
 	EXPECT_VALUE("SELECT count(*) FROM auth.users", "0");
 }
 
+Test(natterctl, a_generated_password_is_as_long_as_it_must_be)
+{
+	migrate();
+	setenv("CHAT_PASSWORD_MIN", "64", 1);
+	EXPECT(0, "Password (not shown again): ", "user", "add", "kim",
+	    "--generate");
+	setenv("CHAT_PASSWORD_MIN", "128", 1);
+	EXPECT(0, "admin ", "seed");
+}
+
+Test(natterctl, a_malformed_url_is_refused_without_its_password)
+{
+	struct command_end e;
+
+	setenv("OWNER_DATABASE_URL", "postgres//me:hunter2@host/natter", 1);
+	e = RUN(admin_natterctl(), "user", "list");
+	cr_expect_eq(e.code, 78);
+	cr_expect_not_null(strstr(e.err, "OWNER_DATABASE_URL is neither"));
+	cr_expect_null(strstr(e.err, "hunter2"), "%s", e.err);
+	command_end_clear(&e);
+}
+
 Test(natterctl, without_the_schema_it_says_to_migrate)
 {
 	EXPECT(1, "run natterctl migrate up", "user", "list");
