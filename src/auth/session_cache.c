@@ -12,7 +12,7 @@
 
 #define ALLOW_TTL_S  60 /* a look-up is believed this long */
 #define BURY_SLACK_S 30 /* our clocks against Redis's */
-#define BURY_KEYS    (REDIS_SCRIPT_ARGS_MAX - 1) /* and the TTL */
+#define BURY_KEYS    64 /* per script call */
 #define TOMBSTONE    "-"
 
 static const char bury_text[] =
@@ -104,22 +104,29 @@ struct burial {
 	struct arena *arena;
 	const char *user_id;
 	const char *ttl;
-	const char *argv[BURY_KEYS + 1]; /* keys, then the TTL */
+	const char *keys[BURY_KEYS];
 	int n;
 };
 
+/*
+ * By EVAL, not by its hash: a Redis that hangs still carries out what waits
+ * in its socket when it wakes, and there is nobody left then to send the text.
+ */
 static enum err
 bury_chunk(struct burial *b)
 {
-	struct redis_script script = {.text = bury_text};
+	const char *argv[3 + BURY_KEYS + 1] = {"EVAL", bury_text};
 	AUTO_REPLY redisReply *reply = NULL;
 	if (b->n == 0)
 		return OK;
-	b->argv[b->n] = b->ttl;
-	enum err e = redis_script_run(
-	    b->redis, &script, b->n, b->n + 1, b->argv, &reply);
+	argv[2] = arena_printf(b->arena, "%d", b->n);
+	if (!argv[2])
+		return ERR_TOO_LARGE;
+	memcpy(argv + 3, b->keys, (size_t)b->n * sizeof *argv);
+	argv[3 + b->n] = b->ttl;
+	int argc = 3 + b->n + 1;
 	b->n = 0;
-	return e;
+	return redis_command(b->redis, argc, argv, NULL, &reply);
 }
 
 /* Adds the keys of the ids in `list`. */
@@ -136,7 +143,7 @@ bury_list(struct burial *b, const char *list,
 		const char *k = key(b->arena, b->user_id, id);
 		if (!k)
 			return ERR_TOO_LARGE;
-		b->argv[b->n++] = k;
+		b->keys[b->n++] = k;
 		if (b->n == BURY_KEYS) {
 			enum err e = bury_chunk(b);
 			if (e)

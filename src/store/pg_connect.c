@@ -132,15 +132,23 @@ list_item(const char *list, size_t i, char *out, size_t size)
 	return true;
 }
 
+/* Copies `value`; a keyword given twice counts as the last one says. */
+static void
+keep(char **at, const char *value)
+{
+	free(*at);
+	*at = strdup(value);
+}
+
 static void
 hosts_note_option(struct hosts *h, const PQconninfoOption *o)
 {
 	if (strcmp(o->keyword, "host") == 0) {
-		h->host = strdup(o->val);
+		keep(&h->host, o->val);
 	} else if (strcmp(o->keyword, "hostaddr") == 0) {
-		h->hostaddr = strdup(o->val);
+		keep(&h->hostaddr, o->val);
 	} else if (strcmp(o->keyword, "port") == 0) {
-		h->port = strdup(o->val);
+		keep(&h->port, o->val);
 	} else if (strcmp(o->keyword, "connect_timeout") == 0) {
 		long seconds = strtol(o->val, NULL, 10);
 

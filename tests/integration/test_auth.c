@@ -286,8 +286,22 @@ Test(auth, hashing_without_a_slot_is_busy)
 	cr_expect_eq(caller_call(&c, "POST", "/auth/login", NULL, body), 503);
 	cr_expect_str_eq(caller_code(&c), "busy");
 	cr_expect_not_null(caller_header(&c, "Retry-After"));
+	cr_expect_not_null(strstr(c.req.why, "CHAT_HASH_SLOTS"));
 	close(fd);
 	cr_expect_eq(caller_call(&c, "POST", "/auth/login", NULL, body), 200);
+}
+
+Test(auth, a_login_that_cannot_hash_names_the_setting_in_the_log)
+{
+	char body[256], missing[] = "/nonexistent";
+	caller_register(&c, &s);
+	c.config.run_dir = missing;
+	snprintf(body, sizeof body,
+	    "{\"username\":\"%s\",\"password\":\"" PASSWORD "\"}", s.username);
+	cr_expect_eq(caller_call(&c, "POST", "/auth/login", NULL, body), 500);
+	cr_expect_not_null(strstr(c.req.why, "CHAT_RUN_DIR"));
+	cr_expect_null(strstr(c.rep.body, "CHAT_RUN_DIR"));
+	c.config.run_dir = c.run_dir;
 }
 
 Test(auth, the_11th_session_ends_the_least_recently_used)
@@ -682,6 +696,21 @@ Test(auth, n22_a_redis_that_hangs_costs_its_timeout_and_then_nothing)
 		cr_expect_eq(caller_verify(&c, s.access), 204);
 	cr_expect_lt(clock_mono_ms() - before, 2500, "the breaker opened");
 	kill(server.pid, SIGCONT);
+	server_remove(&server);
+}
+
+Test(auth, n22_a_logout_reaches_a_hung_redis_when_it_wakes)
+{
+	struct server server;
+	private_redis(&server);
+	caller_register(&c, &s);
+	cr_assert_eq(caller_verify(&c, s.access), 204);
+	kill(server.pid, SIGSTOP);
+	cr_expect_eq(logout(s.access, NULL), 204);
+	expect_revoked(s.access);
+	kill(server.pid, SIGCONT);
+	caller_use_redis(&c, server.url);
+	expect_revoked(s.access);
 	server_remove(&server);
 }
 

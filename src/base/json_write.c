@@ -1,0 +1,118 @@
+/*
+ * JSON as text, without objects in between. Keys are ours and need no escape.
+ */
+#include <inttypes.h>
+#include <stddef.h>
+
+#include "base/buf.h"
+#include "base/json_write.h"
+
+/* The letter of a short escape; 0 where there is none. */
+static char
+short_escape(char c)
+{
+	switch (c) {
+	case '"':
+	case '\\':
+		return c;
+	case '\b':
+		return 'b';
+	case '\f':
+		return 'f';
+	case '\n':
+		return 'n';
+	case '\r':
+		return 'r';
+	case '\t':
+		return 't';
+	default:
+		return 0;
+	}
+}
+
+static void
+put_escape(struct buf *b, char c)
+{
+	char letter = short_escape(c);
+	if (letter) {
+		buf_putc(b, '\\');
+		buf_putc(b, letter);
+	} else {
+		buf_printf(b, "\\u%04x", (unsigned)c);
+	}
+}
+
+/* What needs no escape is copied in runs. */
+static void
+put_string(struct buf *b, const char *s)
+{
+	const char *run = s;
+	buf_putc(b, '"');
+	for (; *s; s++) {
+		if ((unsigned char)*s >= 0x20 && *s != '"' && *s != '\\')
+			continue;
+		buf_add(b, run, (size_t)(s - run));
+		put_escape(b, *s);
+		run = s + 1;
+	}
+	buf_add(b, run, (size_t)(s - run));
+	buf_putc(b, '"');
+}
+
+/* Separates what comes from what stands there, and names it. */
+static void
+begin(struct buf *b, const char *key)
+{
+	char last = b->n ? b->p[b->n - 1] : '{';
+	if (last != '{' && last != '[' && last != ':')
+		buf_putc(b, ',');
+	if (!key)
+		return;
+	buf_putc(b, '"');
+	buf_puts(b, key);
+	buf_puts(b, "\":");
+}
+
+void
+json_write_open(struct buf *b, const char *key, char bracket)
+{
+	begin(b, key);
+	buf_putc(b, bracket);
+}
+
+void
+json_write_close(struct buf *b, char bracket)
+{
+	buf_putc(b, bracket);
+}
+
+void
+json_write_text(struct buf *b, const char *key, const char *text)
+{
+	begin(b, key);
+	if (text)
+		put_string(b, text);
+	else
+		buf_puts(b, "null");
+}
+
+void
+json_write_number(struct buf *b, const char *key, int64_t number)
+{
+	begin(b, key);
+	buf_printf(b, "%" PRId64, number);
+}
+
+void
+json_write_flag(struct buf *b, const char *key, bool flag)
+{
+	begin(b, key);
+	buf_puts(b, flag ? "true" : "false");
+}
+
+void
+json_write_raw(struct buf *b, const char *key, const char *json)
+{
+	begin(b, key);
+	buf_puts(b, json ? json : "null");
+}
