@@ -14,6 +14,7 @@
 #include <criterion/criterion.h>
 
 #include "base/clock.h"
+#include "log_lines.h"
 #include "promises.h"
 #include "stack.h"
 #include "standin_text.h"
@@ -135,19 +136,6 @@ expect_stored(const struct client *c, const char *status, const char *text)
 }
 
 static bool
-log_says(void *arg)
-{
-	char line[8192];
-	bool found = false;
-	FILE *f = fopen(stack.log, "r");
-
-	while (!found && fgets(line, sizeof(line), f) != NULL)
-		found = strstr(line, arg) != NULL;
-	fclose(f);
-	return found;
-}
-
-static bool
 has_all_text(void *arg)
 {
 	struct client *c = arg;
@@ -178,7 +166,7 @@ Test(ledger, done_is_said_when_the_reply_is_stored_and_not_before)
 	pause_ms(2500);
 	cr_expect_eq(atomic_load(&stream.end_ms), 0, "done came too early");
 	cr_expect_eq(atomic_load(&whole.end_ms), 0, "201 came too early");
-	cr_expect(log_says("the ledger waits for Postgres"));
+	cr_expect(log_says(stack.log, "the ledger waits for Postgres"));
 	back_ms = clock_mono_ms();
 	cr_assert(server_start_again(&stores.postgres));
 	pthread_join(stream.thread, NULL);
@@ -192,7 +180,7 @@ Test(ledger, done_is_said_when_the_reply_is_stored_and_not_before)
 	cr_expect_str_eq(stream.answer.text.p, text);
 	cr_expect_eq(whole.answer.status, 201, "%s", whole.answer.body.p);
 	cr_expect_str_eq(answer_text(&whole.answer, "content"), text);
-	cr_expect(log_says("the ledger reaches Postgres again"));
+	cr_expect(log_says(stack.log, "the ledger reaches Postgres again"));
 	expect_stored(&stream, "complete", text);
 	expect_stored(&whole, "complete", text);
 	answer_clear(&stream.answer);
@@ -290,8 +278,8 @@ Test(ledger, a_stop_without_postgres_ends_in_time_and_says_what_is_lost)
 	cr_expect_lt(clock_mono_ms() - began, 14000);
 	pthread_join(c.thread, NULL);
 	cr_expect(answer_ends_with(&c.answer, "error"), "%s", c.answer.body.p);
-	cr_expect(log_says("a reply could not be stored"));
-	cr_expect(!log_says("did not end in time"));
-	cr_expect(!log_says("a worker was killed"));
+	cr_expect(log_says(stack.log, "a reply could not be stored"));
+	cr_expect(!log_says(stack.log, "did not end in time"));
+	cr_expect(!log_says(stack.log, "a worker was killed"));
 	answer_clear(&c.answer);
 }
