@@ -113,6 +113,15 @@ buf_printf(struct buf *b, const char *fmt, ...)
 	va_end(again);
 }
 
+const char *
+buf_text(struct buf *b)
+{
+	if (!buf_reserve(b, 1))
+		return "";
+	b->p[b->n] = '\0';
+	return b->p;
+}
+
 void
 buf_drop(struct buf *b, size_t n)
 {

@@ -43,6 +43,12 @@ void buf_putc(struct buf *b, char c);
 /* Appends formatted text. */
 void buf_printf(struct buf *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
+/*
+ * The bytes as a NUL-terminated string, "" when there are none or no room for
+ * the NUL; valid until the next append. The NUL is not counted.
+ */
+const char *buf_text(struct buf *b);
+
 /* Drops the first `n` bytes (n <= b->n); the rest moves down. */
 void buf_drop(struct buf *b, size_t n);
 

@@ -42,9 +42,10 @@ ask_once(FILE *tty, const char *question)
 		return NULL;
 	quiet = before;
 	quiet.c_lflag &= ~(tcflag_t)(ECHO | ISIG);
-	fputs(question, tty);
-	fflush(tty);
+	/* Quiet before it asks: an answer may come at once. */
 	if (tcsetattr(fileno(tty), TCSAFLUSH, &quiet) == 0) {
+		fputs(question, tty);
+		fflush(tty);
 		answer = read_line(tty);
 		(void)tcsetattr(fileno(tty), TCSAFLUSH, &before);
 	}

@@ -38,12 +38,27 @@ now_ms(const struct stream *s)
 	return uv_now(&s->relay->loop);
 }
 
+/* A model's server may quote the key that it was given. */
+static void
+hide_key(const struct stream *s, char *text)
+{
+	const char *key = s->relay->config->openai_api_key;
+	size_t n = strlen(key);
+
+	if (n == 0)
+		return;
+	for (char *p = text; (p = strstr(p, key)) != NULL; p += n)
+		memset(p, '*', n);
+}
+
+/* Keeps the first reason given, for the log. */
 static void
 explain(struct stream *s, const char *why)
 {
 	if (s->why != NULL)
 		return;
 	snprintf(s->why_text, sizeof(s->why_text), "%s", why);
+	hide_key(s, s->why_text);
 	s->why = s->why_text;
 }
 

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "admin.h"
+#include "expect.h"
 #include "servers.h"
 
 #define VERSIONS_MAX 64
@@ -64,17 +65,6 @@ end(void)
 
 TestSuite(migrations, .init = begin, .fini = end, .timeout = 120);
 
-/* Runs it and expects the exit code and a phrase in what it says. */
-#define EXPECT(want_code, phrase, ...)                                       \
-	do {                                                                 \
-		struct command_end e_ = RUN(admin_natterctl(), __VA_ARGS__); \
-		cr_assert_eq(e_.code, want_code, "exit %d: %s%s", e_.code,   \
-		    e_.out, e_.err);                                         \
-		cr_assert(strstr(e_.out, phrase) || strstr(e_.err, phrase),  \
-		    "no \"%s\" in: %s%s", phrase, e_.out, e_.err);           \
-		command_end_clear(&e_);                                      \
-	} while (0)
-
 static void
 expect_same(const char *a, const char *b, const char *what)
 {
@@ -97,15 +87,6 @@ expect_dump(const char *before, const char *what)
 }
 
 static void
-expect_value(const char *sql, const char *want)
-{
-	char *value = admin_value(sql);
-
-	cr_assert_str_eq(value, want, "%s gave %s", sql, value);
-	free(value);
-}
-
-static void
 nap_ms(long ms)
 {
 	struct timespec t = {ms / 1000, ms % 1000 * 1000000};
@@ -123,7 +104,7 @@ Test(migrations, all_apply_and_a_second_run_changes_nothing)
 	expect_dump(dump, "the schemas of a first and a second run");
 	free(dump);
 	snprintf(count, sizeof(count), "%d", n_versions);
-	expect_value("SELECT count(*) FROM natter.schema_migrations", count);
+	EXPECT_VALUE("SELECT count(*) FROM natter.schema_migrations", count);
 	EXPECT(0, "All is well", "migrate", "verify");
 }
 
@@ -301,7 +282,7 @@ Test(migrations, two_at_once_apply_each_file_once)
 	two = START(admin_natterctl(), "migrate", "up", "--dir", folder);
 	cr_expect_eq(command_wait(one), 0);
 	cr_expect_eq(command_wait(two), 0);
-	expect_value("SELECT count(*) FROM natter.schema_migrations "
+	EXPECT_VALUE("SELECT count(*) FROM natter.schema_migrations "
 		     "WHERE version = 900",
 	    "1");
 }
@@ -408,10 +389,10 @@ Test(migrations, a_file_without_a_transaction_runs_statement_by_statement)
 	EXPECT(1, "a dry run cannot take it back", "migrate", "up", "--dry-run",
 	    "--dir", folder);
 	EXPECT(0, "applied 900_bare", "migrate", "up", "--dir", folder);
-	expect_value("SELECT to_regclass('chat.idx_bare') IS NOT NULL", "t");
+	EXPECT_VALUE("SELECT to_regclass('chat.idx_bare') IS NOT NULL", "t");
 	EXPECT(0, "took back 900_bare", "migrate", "down", "--yes", "--dir",
 	    folder);
-	expect_value("SELECT to_regclass('chat.idx_bare') IS NULL", "t");
+	EXPECT_VALUE("SELECT to_regclass('chat.idx_bare') IS NULL", "t");
 }
 
 Test(migrations, a_busy_table_is_waited_for_in_short_turns)

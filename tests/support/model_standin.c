@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 #include "standin.h"
-#include "support_buf.h"
+#include "base/buf.h"
 
 enum { SCRIPTS_MAX = 4096 /* distinct ones counted; then "(others)" */ };
 
@@ -134,7 +134,7 @@ static struct json_object *
 last_headers(void)
 {
 	struct json_object *headers = json_object_new_object();
-	char *copy = strdup(last_head.p ? last_head.p : ""), *rest = copy;
+	char *copy = strdup(buf_text(&last_head)), *rest = copy;
 	char *line;
 
 	while ((line = strsep(&rest, "\n")) != NULL) {
@@ -162,7 +162,7 @@ route_last(struct conn *c, const struct request *q)
 
 	(void)q;
 	if (last_body.n > 0) {
-		body = json_tokener_parse(last_body.p);
+		body = json_tokener_parse(buf_text(&last_body));
 		if (body == NULL)
 			body = json_object_new_string_len(
 			    last_body.p, (int)last_body.n);

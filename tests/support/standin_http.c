@@ -16,7 +16,7 @@
 #include <uv.h>
 
 #include "standin.h"
-#include "support_buf.h"
+#include "base/buf.h"
 
 enum {
 	BATCH_BYTES = 16 * 1024, /* of events per write without gaps */
@@ -438,6 +438,8 @@ serve_request(struct conn *c, const struct request *q, size_t total)
 	c->is_last = q->wants_close;
 	route_request(c, q);
 	buf_drop(&c->in, total);
+	if (c->in.n == 0)
+		buf_free(&c->in); /* an idle connection holds no memory */
 }
 
 /* Serves a request if a whole one is there; false if more must come first. */

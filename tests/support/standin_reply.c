@@ -8,7 +8,8 @@
 #include <time.h>
 
 #include "standin.h"
-#include "support_buf.h"
+#include "base/buf.h"
+#include "json_escape.h"
 
 enum {
 	ARGS_BYTES = 8, /* of tool call arguments per delta without chunk= */
@@ -201,7 +202,7 @@ put_content(struct reply *r, struct buf *out)
 	open_delta(r);
 	buf_puts(&json, "\"content\":\"");
 	if (end > r->text_at)
-		buf_json(&json, r->text + r->text_at, end - r->text_at);
+		json_escape(&json, r->text + r->text_at, end - r->text_at);
 	buf_puts(&json, "\"");
 	close_delta(r, out, "null");
 	r->text_at = end;
@@ -214,7 +215,7 @@ put_tool_head(const struct reply *r, struct buf *to)
 	    "\"id\":\"call_%u\",\"type\":\"function\","
 	    "\"function\":{\"name\":\"",
 	    r->number);
-	buf_json(to, r->script.tool, strlen(r->script.tool));
+	json_escape(to, r->script.tool, strlen(r->script.tool));
 	buf_puts(to, "\",\"arguments\":\"");
 }
 
@@ -233,7 +234,7 @@ put_tool(const struct reply *r, struct buf *out)
 		n = r->args_len - from < step ? r->args_len - from : step;
 		buf_puts(&json, "\"function\":{\"arguments\":\"");
 	}
-	buf_json(&json, r->args + from, n);
+	json_escape(&json, r->args + from, n);
 	buf_puts(&json, "\"}}]");
 	close_delta(r, out, "null");
 }
@@ -373,13 +374,13 @@ put_message(const struct reply *r, struct buf *out)
 		buf_puts(out, "\"");
 		buf_puts(out, r->script.nul ? "a\\u0000b" : "");
 		buf_puts(out, r->script.badutf8 ? "c\xff\xc3(d" : "");
-		buf_json(out, r->text ? r->text : "", r->text_len);
+		json_escape(out, r->text ? r->text : "", r->text_len);
 		buf_puts(out, "\"");
 	}
 	if (r->is_tool_call) {
 		buf_puts(out, ",\"tool_calls\":[{");
 		put_tool_head(r, out);
-		buf_json(out, r->args, r->args_len);
+		json_escape(out, r->args, r->args_len);
 		buf_puts(out, "\"}}]");
 	}
 	buf_puts(out, ",\"refusal\":null},\"logprobs\":null");
@@ -439,7 +440,7 @@ reply_error(
 		type = "server_error";
 	}
 	buf_printf(out, "{\"error\":{\"message\":\"");
-	buf_json(out, message, strlen(message));
+	json_escape(out, message, strlen(message));
 	buf_printf(out, "\",\"type\":\"%s\",\"param\":null,\"code\":", type);
 	if (code == NULL)
 		code = own;

@@ -13,7 +13,7 @@
 
 #include "standin.h"
 #include "standin_text.h"
-#include "support_buf.h"
+#include "base/buf.h"
 
 enum {
 	JSON_DEPTH = 64,

@@ -17,7 +17,7 @@
 #include <uv.h>
 
 #include "stream_parse.h"
-#include "support_buf.h"
+#include "base/buf.h"
 
 enum {
 	PER_SOURCE = 10000, /* connections from one 127.0.0.x */

@@ -91,7 +91,7 @@ end_event(struct response *r, const struct sink *sink)
 {
 	if (r->data.n > 0) {
 		r->data.n--; /* the line end after the last data line */
-		r->data.p[r->data.n] = '\0';
+		(void)buf_text(&r->data);
 		if (!r->is_named)
 			r->kind = kind_of_data(&r->data);
 		sink->event(sink->context, r->kind, &r->data);

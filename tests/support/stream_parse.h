@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "support_buf.h"
+#include "base/buf.h"
 
 /* The terminal ones are DONE and ERROR. */
 enum event_kind {

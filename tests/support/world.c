@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/arena.h"
 #include "base/json.h"
@@ -19,6 +18,7 @@
 #include "chat/turn.h"
 #include "http/reply.h"
 #include "store/pg.h"
+#include "support/ring.h"
 #include "support/servers.h"
 #include "support/world.h"
 
@@ -119,27 +119,6 @@ make_user(struct world *w)
 	    w->user, w->user);
 }
 
-/* A key ring in a file of a moment: cursors are sealed with it. */
-static struct keyring *
-make_keys(void)
-{
-	char path[] = "/tmp/natter-world-keys-XXXXXX";
-	char why[KEYRING_WHY] = "";
-	struct keyring *ring = NULL;
-	int fd = mkstemp(path);
-	close(fd);
-	unlink(path);
-	enum err e = keyring_create(path, why);
-	if (e == OK)
-		e = keyring_load(path, &ring, why);
-	unlink(path);
-	if (e != OK) {
-		fprintf(stderr, "world: %s\n", why);
-		abort();
-	}
-	return ring;
-}
-
 /* The relay takes every reply. */
 static bool
 has_room(void *worker)
@@ -189,7 +168,7 @@ world_open(struct world *w, const char *user)
 	    .worker_id = w->worker,
 	    .has_room = has_room,
 	};
-	w->services.keys = make_keys();
+	w->services.keys = ring_of(RING_TEXT);
 	w->req.arena = arena_new(ARENA_MAX);
 	w->url = url;
 }
