@@ -15,6 +15,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "auth/site_rules.h"
 #include "base/config.h"
 #include "base/keyring.h"
 #include "base/log.h"
@@ -38,6 +39,20 @@ static const char usage_text[] =
     "\n"
     "SIGTERM drains and ends, SIGHUP reloads. Exit status 78: a configuration\n"
     "that cannot work. Settings: natterctl config, natterd(8).\n";
+
+/* An exchange that is off is as good as one that can work. */
+static enum err
+check_exchange(const struct config *c, char why[static MASTER_WHY])
+{
+	struct site_rules rules;
+	char said[SITE_WHY] = "";
+	enum err e = site_rules_read(c, &rules, said);
+
+	if (e == OK || e == ERR_EXCHANGE_OFF)
+		return OK;
+	snprintf(why, MASTER_WHY, "%s", said);
+	return e;
+}
 
 /* Refuses settings that cannot work whatever the servers do. */
 static enum err
@@ -70,7 +85,7 @@ check_settings(const struct config *c, char why[static MASTER_WHY])
 		return ERR_INVALID_FIELD;
 	}
 	redis_address_clear(&address);
-	return OK;
+	return check_exchange(c, why);
 }
 
 /* master_options.load: the settings and the key ring, or why not. */
