@@ -23,6 +23,7 @@ struct keyring;
 struct pg;
 struct redis;
 struct route;
+struct site_keys;
 
 #define REQUEST_IDS_MAX 3
 
@@ -57,6 +58,7 @@ struct services {
 	struct pg *pg;
 	struct redis *redis;
 	struct keyring *keys;
+	struct site_keys *site_keys; /* of the site whose members come */
 	const char *worker_id; /* UUID of this worker, for running replies */
 
 	/* The worker around them; `worker` is passed back. */
