@@ -35,6 +35,7 @@ struct stack {
 	char log[96];    /* natterd's stderr */
 	char config[96]; /* natterd's settings file */
 	int port;
+	int port_fd;   /* keeps the port ours until nginx has it */
 	pid_t natterd; /* the master */
 	pid_t nginx;
 	pid_t standin;
