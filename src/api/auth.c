@@ -3,13 +3,14 @@
  * Must not know SQL, Redis or how tokens are made.
  *
  * Round trips (Postgres, Redis), the session's own check aside: register 1, 0;
- * login 2, 0; refresh 1, 0; logout 1, 1; verify 0, 0. One more to Redis where
- * a session had to go.
+ * login 2, 0; exchange 2, 0; refresh 1, 0; logout 1, 1; verify 0, 0. One more
+ * to Redis where a session had to go.
  */
 #include <json-c/json.h>
 #include <string.h>
 
 #include "api/api.h"
+#include "auth/exchange.h"
 #include "auth/password.h"
 #include "auth/refresh.h"
 #include "auth/session.h"
@@ -113,6 +114,46 @@ api_auth_login(struct request *req, struct reply *rep)
 		return e;
 	e = user_sign_in(req, &ask, &tokens);
 	wipe_password(req, &ask);
+	return e ? e : reply_tokens(req, rep, 200, &tokens);
+}
+
+/* Reads {token, device?, remember?}. */
+static enum err
+read_exchange(struct request *req, struct exchange_ask *out)
+{
+	static const char *const known[] = {
+	    "token", "device", "remember", NULL};
+	/* Any text: what no site signed is identity_invalid, not a bad field.
+	 */
+	const struct field_rule token = {
+	    .name = "token", .max = SIZE_MAX, .required = true};
+	const struct field_rule device = {
+	    .name = "device", .min = 1, .max = DEVICE_MAX, .nullable = true};
+	struct exchange_ask ask = {.is_remembered = true};
+	AUTO_JSON struct json_object *body = NULL;
+	enum err e = request_json(req, &body);
+	if (!e)
+		e = request_known_fields(req, body, known);
+	if (!e)
+		e = request_field(req, body, &token, &ask.token);
+	if (!e)
+		e = request_field(req, body, &device, &ask.device_name);
+	if (!e)
+		e = request_field_flag(
+		    req, body, "remember", &ask.is_remembered);
+	if (!e)
+		*out = ask;
+	return e;
+}
+
+enum err
+api_auth_exchange(struct request *req, struct reply *rep)
+{
+	struct exchange_ask ask;
+	struct session_tokens tokens;
+	enum err e = read_exchange(req, &ask);
+	if (!e)
+		e = exchange_sign_in(req, &ask, &tokens);
 	return e ? e : reply_tokens(req, rep, 200, &tokens);
 }
 

@@ -7,6 +7,7 @@
 
 #include "auth/access.h"
 #include "auth/access_token.h"
+#include "auth/api_key.h"
 #include "auth/session.h"
 #include "base/clock.h"
 #include "base/config.h"
@@ -32,6 +33,8 @@ access_authenticate(struct request *req)
 	const char *token = bearer(req->authorization);
 	if (!token)
 		return ERR_TOKEN_MISSING;
+	if (api_key_is(token))
+		return api_key_check(req, token);
 	struct access_claims claims;
 	enum err e = access_token_verify(
 	    &rules, token, (int64_t)(clock_wall_ms() / 1000), &claims);

@@ -35,38 +35,6 @@ kid_byte(const char *kid)
 	return hash[0];
 }
 
-static unsigned char
-nibble(char c)
-{
-	return (unsigned char)(c <= '9' ? c - '0' : c - 'a' + 10);
-}
-
-/* A canonical UUID as its 16 bytes. */
-static void
-id_bytes(const char *id, unsigned char out[static 16])
-{
-	assert(id_is_uuid(id));
-	for (size_t i = 0; i < 16; i++) {
-		id += *id == '-';
-		out[i] = (unsigned char)(nibble(id[0]) << 4 | nibble(id[1]));
-		id += 2;
-	}
-}
-
-static void
-id_text(const unsigned char bytes[static 16], char out[static ID_TEXT])
-{
-	static const char hex[] = "0123456789abcdef";
-	char *p = out;
-	for (size_t i = 0; i < 16; i++) {
-		if (i == 4 || i == 6 || i == 8 || i == 10)
-			*p++ = '-';
-		*p++ = hex[bytes[i] >> 4];
-		*p++ = hex[bytes[i] & 15];
-	}
-	*p = '\0';
-}
-
 /* HMAC-SHA256(K, label | the named bytes). */
 static void
 hmac(const struct keyring *ring, size_t key, char label,
@@ -89,7 +57,7 @@ put_named(const struct keyring *ring, const char *session_id,
 {
 	out[AT_VERSION] = VERSION;
 	out[AT_KID] = kid_byte(keyring_kid(ring, keyring_current(ring)));
-	id_bytes(session_id, out + AT_SESSION);
+	id_to_bytes(session_id, out + AT_SESSION);
 	for (int i = 0; i < 4; i++)
 		out[AT_GENERATION + i] =
 		    (unsigned char)(generation >> (24 - 8 * i));
@@ -140,7 +108,7 @@ refresh_parse(const struct keyring *ring, const char *text,
 	int key = maker_of(ring, bytes);
 	if (key < 0)
 		return ERR_REFRESH_INVALID;
-	id_text(bytes + AT_SESSION, out_token->session_id);
+	id_from_bytes(bytes + AT_SESSION, out_token->session_id);
 	out_token->generation = read_generation(bytes);
 	memcpy(out_token->mac, bytes + AT_MAC_B, REFRESH_MAC);
 	hmac(ring, (size_t)key, 'b', bytes, out_token->key);

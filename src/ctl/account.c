@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "auth/api_key_cache.h"
 #include "auth/session_cache.h"
 #include "base/arena.h"
 #include "base/config.h"
@@ -153,8 +154,6 @@ account_bury(struct account *a, const PGresult *r)
 	struct redis *redis;
 	enum err e;
 
-	if (ended.sessions == NULL)
-		return;
 	if (a->config->redis_url[0] == '\0') {
 		ctl_note("REDIS_URL is not set: the user's sessions end within "
 			 "a minute");
@@ -163,6 +162,8 @@ account_bury(struct account *a, const PGresult *r)
 	redis = redis_new(a->config->redis_url, a->config->redis_timeout_ms);
 	e = redis != NULL ? session_cache_bury(redis, a->arena, &ended)
 			  : ERR_UNAVAILABLE;
+	if (e == OK)
+		e = api_key_cache_distrust(redis, a->arena, ended.user_id);
 	if (e != OK)
 		ctl_note("Redis does not answer (%s): the user's sessions end "
 			 "within a minute",

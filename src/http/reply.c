@@ -82,7 +82,10 @@ challenge(enum err e)
 	case ERR_TOKEN_EXPIRED:
 	case ERR_TOKEN_INVALID:
 	case ERR_SESSION_REVOKED:
+	case ERR_KEY_INVALID:
 		return "Bearer error=\"invalid_token\"";
+	case ERR_INSUFFICIENT_SCOPE:
+		return "Bearer error=\"insufficient_scope\"";
 	default:
 		return NULL;
 	}

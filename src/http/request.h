@@ -23,6 +23,7 @@ struct keyring;
 struct pg;
 struct redis;
 struct route;
+struct site_keys;
 
 #define REQUEST_IDS_MAX 3
 
@@ -35,6 +36,12 @@ enum http_method {
 	HTTP_METHOD__MAX, /* any other: 405 everywhere */
 };
 
+/* What an API key may do, as bits. An access token may do all of it. */
+enum scope {
+	SCOPE_READ = 1, /* GET */
+	SCOPE_CHAT = 2, /* everything else */
+};
+
 /* Who asks: filled by authentication, empty on open routes. */
 struct identity {
 	const char *user_id;    /* UUID, NULL while nobody */
@@ -42,6 +49,8 @@ struct identity {
 	const char *role;       /* "user" or "admin" */
 	const char *jti;        /* of the access token */
 	const char *username;   /* NULL unless a handler looked it up */
+	const char *key_id;     /* UUID of the API key that stands for the user;
+				 * then     there is no session and no jti */
 };
 
 /* Microseconds spent, for the log line. */
@@ -57,6 +66,7 @@ struct services {
 	struct pg *pg;
 	struct redis *redis;
 	struct keyring *keys;
+	struct site_keys *site_keys; /* of the site whose members come */
 	const char *worker_id; /* UUID of this worker, for running replies */
 
 	/* The worker around them; `worker` is passed back. */

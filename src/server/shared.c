@@ -5,6 +5,7 @@
 #include <pthread.h>
 
 #include "auth/queries.h"
+#include "auth/site_keys.h"
 #include "base/config.h"
 #include "base/keyring.h"
 #include "chat/queries.h"
@@ -82,8 +83,9 @@ services_open(struct services *out, struct shared *shared, const char *name)
 	    .pg = services_pg(shared, name),
 	    .redis = redis_new(
 		shared->config->redis_url, shared->config->redis_timeout_ms),
+	    .site_keys = site_keys_new(shared->config->exchange_jwks),
 	};
-	if (out->pg != NULL && out->redis != NULL)
+	if (out->pg != NULL && out->redis != NULL && out->site_keys != NULL)
 		return OK;
 	services_close(out);
 	return ERR_INTERNAL;
@@ -94,6 +96,8 @@ services_close(struct services *services)
 {
 	pg_free(services->pg);
 	redis_free(services->redis);
+	site_keys_free(services->site_keys);
 	services->pg = NULL;
 	services->redis = NULL;
+	services->site_keys = NULL;
 }
