@@ -22,7 +22,10 @@ enum err password_hash(const struct config *config, const char *password,
 
 /*
  * ERR_INVALID_CREDENTIALS when it does not match; the work is the same for a
- * NULL hash (an unknown user). *out_needs_rehash: parameters have changed.
+ * NULL hash (an unknown user). *out_needs_rehash: the parameters have changed,
+ * or the hash came from another system (password_import.h). Such a hash costs
+ * what that system chose, so that until its owner's first sign-in here the
+ * time of an answer tells that there is one.
  */
 enum err password_verify(const struct config *config, const char *password,
     const char *hash, bool *out_needs_rehash) MUST_CHECK;
