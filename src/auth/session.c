@@ -2,6 +2,7 @@
  * Runs the session functions of schema auth and turns their rows into tokens
  * and identities. Owns no state. Must not know HTTP beyond struct request.
  */
+#include <assert.h>
 #include <sodium.h>
 #include <string.h>
 
@@ -16,25 +17,12 @@
 #include "base/config.h"
 #include "http/request.h"
 
-/* Bytes as Postgres reads a bytea; NULL beyond the arena's cap. */
-static const char *
-bytea(struct arena *a, const unsigned char *p, size_t n)
-{
-	char *text = arena_alloc(a, 2 + 2 * n + 1);
-	if (!text)
-		return NULL;
-	text[0] = '\\';
-	text[1] = 'x';
-	(void)sodium_bin2hex(text + 2, 2 * n + 1, p, n);
-	return text;
-}
-
 static const char *
 device_text(struct request *req)
 {
 	unsigned char hash[CLIENT_DEVICE];
 	client_device(req, hash);
-	return bytea(req->arena, hash, sizeof hash);
+	return queries_bytea(req->arena, hash, sizeof hash);
 }
 
 /*
@@ -92,16 +80,17 @@ session_open(struct request *req, const struct session_ask *ask,
 	id_make(session_id);
 	id_make(jti);
 	refresh_key(req->services->keys, session_id, REFRESH_FIRST, key);
-	const char *key_text = bytea(req->arena, key, sizeof key);
+	const char *key_text = queries_bytea(req->arena, key, sizeof key);
 	const char *device = device_text(req);
 	sodium_memzero(key, sizeof key);
 	if (!key_text || !device)
 		return ERR_TOO_LARGE;
 
-	size_t n = 0;
-	struct pg_call calls[2] = {0};
-	if (ask->before)
-		calls[n++] = *ask->before;
+	size_t n = ask->n_before;
+	struct pg_call calls[SESSION_BEFORE_MAX + 1] = {0};
+	assert(n <= SESSION_BEFORE_MAX);
+	for (size_t i = 0; i < n; i++)
+		calls[i] = ask->before[i];
 	calls[n++] = (struct pg_call){
 	    .query = &auth_queries[AUTH_SESSION_OPEN],
 	    .params = {ask->user_id, session_id, jti, key_text, device,
@@ -193,9 +182,9 @@ refresh_call(
 	    .query = &auth_queries[AUTH_SESSION_REFRESH],
 	    .params = {token->session_id,
 		arena_printf(a, "%u", (unsigned)token->generation),
-		bytea(a, token->mac, sizeof token->mac),
-		bytea(a, token->key, sizeof token->key),
-		bytea(a, next, sizeof next), arena_strdup(a, jti),
+		queries_bytea(a, token->mac, sizeof token->mac),
+		queries_bytea(a, token->key, sizeof token->key),
+		queries_bytea(a, next, sizeof next), arena_strdup(a, jti),
 		device_text(req), client_address(req)},
 	};
 	sodium_memzero(next, sizeof next);

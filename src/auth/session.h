@@ -16,6 +16,7 @@
 #define AUTH_SESSION_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "base/errors.h"
 
@@ -37,13 +38,15 @@ struct session_tokens {
 	const char *user_created_at;
 };
 
+#define SESSION_BEFORE_MAX 2
+
 /* What opening a session takes. Borrowed. */
 struct session_ask {
 	const char *user_id;
 	const char *device_name; /* NULL: not named */
 	bool is_remembered;
-	const struct pg_call *before; /* run first in the same transaction;
-				       * NULL: nothing */
+	const struct pg_call *before; /* run first, in the same transaction */
+	size_t n_before;              /* at most SESSION_BEFORE_MAX */
 };
 
 /*

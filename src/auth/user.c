@@ -8,6 +8,7 @@
 #include "auth/password.h"
 #include "auth/queries.h"
 #include "auth/session.h"
+#include "auth/throttle.h"
 #include "auth/user.h"
 #include "base/arena.h"
 #include "base/config.h"
@@ -15,8 +16,9 @@
 #include "base/text.h"
 #include "http/request.h"
 
-/* What checking a password takes; all NULL for an unknown user. */
+/* What a sign-in is judged by; user_id is NULL for an unknown user. */
 struct credentials {
+	const char *bucket; /* what the throttle charged */
 	const char *user_id;
 	const char *hash;
 	bool is_disabled;
@@ -45,16 +47,23 @@ user_register(struct request *req, const struct user_ask *ask,
 	if (e)
 		return request_fail(req, e, "cannot hash a password");
 
+	struct throttle_keys keys;
+	e = throttle_keys_make(req, username, &keys);
+	if (e)
+		return e;
 	id_make(id);
-	const struct pg_call insert = {
-	    .query = &auth_queries[AUTH_USER_INSERT],
-	    .params = {id, username, hash},
+	const struct pg_call before[] = {
+	    {.query = &auth_queries[AUTH_USER_INSERT],
+		.params = {id, username, hash}},
+	    {.query = &auth_queries[AUTH_DEVICE_REMEMBER],
+		.params = {id, keys.device}},
 	};
 	const struct session_ask session = {
 	    .user_id = id,
 	    .device_name = ask->device_name,
 	    .is_remembered = ask->is_remembered,
-	    .before = &insert,
+	    .before = before,
+	    .n_before = 2,
 	};
 	e = session_open(req, &session, out_tokens);
 	sodium_memzero(hash, sizeof hash);
@@ -64,77 +73,106 @@ user_register(struct request *req, const struct user_ask *ask,
 	return e;
 }
 
-/* Finds the user; an unknown one is no error here. */
+/* Charges the try and finds the user; an unknown one is no error here. */
 static enum err
-find(struct request *req, const char *username, struct credentials *out)
+begin(struct request *req, const char *username,
+    const struct throttle_keys *keys, struct credentials *out)
 {
 	struct pg_call call = {
-	    .query = &auth_queries[AUTH_USER_FOR_LOGIN],
-	    .params = {username},
+	    .query = &auth_queries[AUTH_LOGIN_BEGIN],
+	    .params = {username, keys->name, keys->devices, keys->address,
+		keys->rate},
 	};
+	struct arena *a = req->arena;
 	enum err e = pg_run(req->services->pg, NULL, &call, 1);
 	if (e)
 		return request_fail(req, e, pg_why(req->services->pg));
-	struct credentials found = {0};
-	if (pg_rows(call.result) > 0) {
-		found.user_id =
-		    arena_strdup(req->arena, pg_text(call.result, 0, 0));
-		found.hash =
-		    arena_strdup(req->arena, pg_text(call.result, 0, 1));
-		found.is_disabled = pg_flag(call.result, 0, 2);
-	}
+	long wait_s = (long)pg_number(call.result, 0, 0);
+	if (wait_s > 0)
+		e = throttle_refuse(req, wait_s);
+	else
+		*out = (struct credentials){
+		    .bucket = arena_strdup(a, pg_text(call.result, 0, 1)),
+		    .user_id = arena_strdup(a, pg_text(call.result, 0, 2)),
+		    .hash = arena_strdup(a, pg_text(call.result, 0, 3)),
+		    .is_disabled = pg_flag(call.result, 0, 4),
+		};
 	pg_calls_clear(&call, 1);
-	*out = found;
+	return e;
+}
+
+/*
+ * Verifies the password. A try that could not be made is given back: who keeps
+ * the server busy must not use up other people's.
+ */
+static enum err
+prove(struct request *req, const char *password, const struct credentials *who,
+    bool *out_needs_rehash)
+{
+	enum err e = password_verify(
+	    req->services->config, password, who->hash, out_needs_rehash);
+	if (e && e != ERR_INVALID_CREDENTIALS)
+		throttle_undo(req, who->bucket);
+	if (e)
+		return request_fail(req, e,
+		    !who->user_id ? "no such user"
+				  : "the password was not proven");
+	if (who->is_disabled)
+		return request_fail(
+		    req, ERR_INVALID_CREDENTIALS, "the user is disabled");
 	return OK;
 }
 
-/* Opens the session of a proven user, storing a fresh hash on the way. */
+/* Opens the session of a proven user; the password may change meanwhile. */
 static enum err
-open_proven(struct request *req, const struct user_ask *ask,
-    const struct credentials *who, const char *new_hash,
+open_proven(struct request *req, const struct session_ask *session,
     struct session_tokens *out)
 {
-	const struct pg_call rehash = {
-	    .query = &auth_queries[AUTH_USER_REHASH],
-	    .params = {who->user_id, who->hash, new_hash},
-	};
-	const struct session_ask session = {
-	    .user_id = who->user_id,
-	    .device_name = ask->device_name,
-	    .is_remembered = ask->is_remembered,
-	    .before = new_hash ? &rehash : NULL,
-	};
-	return session_open(req, &session, out);
+	enum err e = session_open(req, session, out);
+	if (e == ERR_INVALID_FIELD && strcmp(pg_constraint(req->services->pg),
+					  "users_password_proven") == 0)
+		return ERR_INVALID_CREDENTIALS;
+	return e;
 }
 
 enum err
 user_sign_in(struct request *req, const struct user_ask *ask,
     struct session_tokens *out_tokens)
 {
-	const struct config *config = req->services->config;
-	struct credentials who = {0};
+	struct credentials who;
+	struct throttle_keys keys;
 	const char *username = NULL;
 	bool needs_rehash = false;
 	/* A name that nobody can have is nobody's: the same work for it. */
-	enum err e = text_username(req->arena, ask->username, &username);
-	e = find(req, e ? "" : username, &who);
+	if (text_username(req->arena, ask->username, &username) != OK)
+		username = "";
+	enum err e = throttle_keys_make(req, username, &keys);
+	if (!e)
+		e = begin(req, username, &keys, &who);
+	if (!e)
+		e = prove(req, ask->password, &who, &needs_rehash);
 	if (e)
 		return e;
-	e = password_verify(config, ask->password, who.hash, &needs_rehash);
-	if (e)
-		return request_fail(req, e,
-		    !who.user_id ? "no such user"
-				 : "the password was not proven");
-	if (who.is_disabled)
-		return request_fail(
-		    req, ERR_INVALID_CREDENTIALS, "the user is disabled");
 
 	char hash[PASSWORD_HASH_TEXT];
 	const char *new_hash = NULL;
 	/* A hash that cannot be made now is made at the next sign-in. */
-	if (needs_rehash && password_hash(config, ask->password, hash) == OK)
+	if (needs_rehash &&
+	    password_hash(req->services->config, ask->password, hash) == OK)
 		new_hash = hash;
-	e = open_proven(req, ask, &who, new_hash, out_tokens);
+	const struct pg_call done = {
+	    .query = &auth_queries[AUTH_LOGIN_DONE],
+	    .params = {who.user_id, who.bucket, keys.address, keys.rate,
+		keys.device, who.hash, new_hash},
+	};
+	const struct session_ask session = {
+	    .user_id = who.user_id,
+	    .device_name = ask->device_name,
+	    .is_remembered = ask->is_remembered,
+	    .before = &done,
+	    .n_before = 1,
+	};
+	e = open_proven(req, &session, out_tokens);
 	sodium_memzero(hash, sizeof hash);
 	return e;
 }

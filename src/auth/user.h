@@ -45,7 +45,7 @@ enum err user_register(struct request *req, const struct user_ask *ask,
 /*
  * Opens a session. ERR_INVALID_CREDENTIALS, after the same work, for an
  * unknown user, a wrong password, a user without one, a disabled user;
- * ERR_BUSY.
+ * ERR_LOGIN_THROTTLED (throttle.h); ERR_BUSY.
  */
 enum err user_sign_in(struct request *req, const struct user_ask *ask,
     struct session_tokens *out_tokens) MUST_CHECK;
