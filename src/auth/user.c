@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "auth/password.h"
+#include "auth/password_rule.h"
 #include "auth/queries.h"
 #include "auth/session.h"
 #include "auth/throttle.h"
@@ -31,6 +32,19 @@ is_open(const struct config *config)
 }
 
 enum err
+user_judge_password(struct request *req, const char *field,
+    const char *username, const char *password)
+{
+	const char *flaw = NULL;
+	enum err e = password_rule_judge(
+	    req->services->config, username, password, &flaw);
+	if (e)
+		return request_fail(
+		    req, e, "CHAT_PASSWORD_LIST cannot be read");
+	return flaw ? request_refuse(req, field, flaw) : OK;
+}
+
+enum err
 user_register(struct request *req, const struct user_ask *ask,
     struct session_tokens *out_tokens)
 {
@@ -43,7 +57,11 @@ user_register(struct request *req, const struct user_ask *ask,
 	if (text_username(req->arena, ask->username, &username) != OK)
 		return request_refuse(req, "username",
 		    "A username has 1 to 64 characters without spaces.");
-	enum err e = password_hash(config, ask->password, hash);
+	enum err e =
+	    user_judge_password(req, "password", username, ask->password);
+	if (e)
+		return e;
+	e = password_hash(config, ask->password, hash);
 	if (e)
 		return request_fail(req, e, "cannot hash a password");
 

@@ -35,9 +35,17 @@ struct user {
 };
 
 /*
+ * Refuses the member `field`, a new password, when it is guessed first
+ * (password_rule.h).
+ */
+enum err user_judge_password(struct request *req, const char *field,
+    const char *username, const char *password) MUST_CHECK;
+
+/*
  * Makes an account and signs it in, in one transaction.
  * ERR_REGISTRATION_CLOSED (before anything is hashed), ERR_USERNAME_TAKEN,
- * ERR_INVALID_FIELD for a username that cannot be one, ERR_BUSY.
+ * ERR_INVALID_FIELD for a username that cannot be one and a password that is
+ * guessed first, ERR_BUSY.
  */
 enum err user_register(struct request *req, const struct user_ask *ask,
     struct session_tokens *out_tokens) MUST_CHECK;

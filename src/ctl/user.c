@@ -33,7 +33,7 @@ new_hash(struct account *a, const char *name, struct password_from from,
 	       : from.is_generated ? prompt_generate(&password)
 				   : prompt_ask(name, &password);
 	if (code == CTL_OK)
-		code = account_hash(a, password, out_hash);
+		code = account_hash(a, name, password, out_hash);
 	if (code == CTL_OK && from.is_generated) {
 		*out_generated = password;
 		password = NULL;
