@@ -25,12 +25,9 @@ device_text(struct request *req)
 	return queries_bytea(req->arena, hash, sizeof hash);
 }
 
-/*
- * Tells Redis what Postgres has ended. What it cannot be told is noted for
- * the log and no failure: the commit stands, and an entry lasts 60 s.
- */
-static void
-bury(struct request *req, const char *user_id, const PGresult *r, int column)
+void
+session_bury(
+    struct request *req, const char *user_id, const PGresult *r, int column)
 {
 	const struct session_ended ended = {
 	    .user_id = user_id,
@@ -66,7 +63,7 @@ opened(struct request *req, const PGresult *r, struct session_grant *g,
 	g->username = pg_text(r, 0, 3);
 	g->role = pg_text(r, 0, 4);
 	g->user_created_at = pg_text(r, 0, 5);
-	bury(req, g->user_id, r, 6);
+	session_bury(req, g->user_id, r, 6);
 	return session_tokens_make(req, g, out);
 }
 
@@ -148,7 +145,7 @@ refreshed(struct request *req, const PGresult *r,
 {
 	enum err e = judge_outcome(req, pg_text(r, 0, 0));
 	if (e == ERR_REFRESH_REUSED)
-		bury(req, pg_text(r, 0, 1), r, 10);
+		session_bury(req, pg_text(r, 0, 1), r, 10);
 	if (e)
 		return e;
 	const struct session_grant g = {
@@ -290,7 +287,7 @@ session_end(struct request *req, enum session_scope scope)
 	};
 	enum err e = run(req, req->who.user_id, &call, 1);
 	if (!e && pg_rows(call.result) > 0)
-		bury(req, req->who.user_id, call.result, 0);
+		session_bury(req, req->who.user_id, call.result, 0);
 	pg_calls_clear(&call, 1);
 	return e;
 }

@@ -22,6 +22,7 @@
 
 struct access_claims;
 struct pg_call;
+struct pg_result; /* libpq's PGresult */
 struct request;
 
 /* What signing in or refreshing gives. */
@@ -73,6 +74,14 @@ enum err session_refresh(struct request *req, const char *refresh_token,
  */
 enum err session_check(
     struct request *req, const struct access_claims *claims) MUST_CHECK;
+
+/*
+ * Tells Redis what Postgres has ended: the columns gone_sessions and
+ * gone_tokens of the first row, from `column` on. What Redis cannot be told is
+ * noted for the log and no failure: the commit stands, an entry lasts 60 s.
+ */
+void session_bury(struct request *req, const char *user_id,
+    const struct pg_result *r, int column);
 
 enum session_scope { SESSION_THIS, SESSION_OTHERS, SESSION_ALL };
 

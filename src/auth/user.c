@@ -220,3 +220,22 @@ user_read(struct request *req, struct user *out_user)
 	pg_calls_clear(&call, 1);
 	return e;
 }
+
+enum err
+user_delete(struct request *req)
+{
+	const char *user_id = req->who.user_id;
+	struct pg_call call = {
+	    .query = &auth_queries[AUTH_USER_DELETE],
+	    .params = {user_id, req->who.session_id},
+	};
+	enum err e = pg_run(req->services->pg, user_id, &call, 1);
+	if (e)
+		return request_fail(req, e, pg_why(req->services->pg));
+	if (strcmp(pg_text(call.result, 0, 0), "deleted") == 0)
+		session_bury(req, user_id, call.result, 1);
+	else
+		e = ERR_REAUTH_REQUIRED;
+	pg_calls_clear(&call, 1);
+	return e;
+}

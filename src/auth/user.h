@@ -61,4 +61,11 @@ enum err user_sign_in(struct request *req, const struct user_ask *ask,
 /* Reads the row of req->who; ERR_NOT_FOUND when it is gone. */
 enum err user_read(struct request *req, struct user *out_user) MUST_CHECK;
 
+/*
+ * Deletes the user of req->who with everything of theirs and ends all their
+ * sessions. ERR_REAUTH_REQUIRED unless the session's owner proved who they are
+ * within 15 minutes.
+ */
+enum err user_delete(struct request *req) MUST_CHECK;
+
 #endif

@@ -345,9 +345,9 @@ Test(natterctl, a_password_is_asked_for_twice_and_never_shown)
 	migrate();
 	pid = on_a_terminal(&tty);
 	await(tty, seen, sizeof(seen), "Password of kim: ");
-	type(tty, "hunter2 hunter2\n");
+	type(tty, "hunter2 met hunter9\n");
 	await(tty, seen, sizeof(seen), "The same again: ");
-	type(tty, "hunter2 hunter3\n");
+	type(tty, "hunter2 met hunter8\n");
 	await(tty, seen, sizeof(seen), "the two are not the same");
 	cr_expect_eq(command_wait(pid), 1);
 	cr_expect_null(strstr(seen, "hunter"));
@@ -356,9 +356,9 @@ Test(natterctl, a_password_is_asked_for_twice_and_never_shown)
 	seen[0] = '\0';
 	pid = on_a_terminal(&tty);
 	await(tty, seen, sizeof(seen), "Password of kim: ");
-	type(tty, "hunter2 hunter2\n");
+	type(tty, "hunter2 met hunter9\n");
 	await(tty, seen, sizeof(seen), "The same again: ");
-	type(tty, "hunter2 hunter2\n");
+	type(tty, "hunter2 met hunter9\n");
 	await(tty, seen, sizeof(seen), "Made the user kim.");
 	cr_expect_eq(command_wait(pid), 0);
 	cr_expect_null(strstr(seen, "hunter"));
@@ -374,7 +374,7 @@ Test(natterctl, ctrl_c_at_the_password_changes_nothing)
 	migrate();
 	pid = on_a_terminal(&tty);
 	await(tty, seen, sizeof(seen), "Password of kim: ");
-	type(tty, "hunter2 hunter2\003\n");
+	type(tty, "hunter2 met hunter9\003\n");
 	await(tty, seen, sizeof(seen), "nothing was changed");
 	cr_expect_eq(command_wait(pid), 1);
 	close(tty);
