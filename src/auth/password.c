@@ -157,3 +157,12 @@ password_verify(const struct config *config, const char *password,
 				       hash, PASSES, memory(config)) != 0;
 	return e;
 }
+
+bool
+password_hash_is_known(const char *hash)
+{
+	/* libsodium reads the text before it compares. */
+	return is_argon2id(hash) ? crypto_pwhash_str_needs_rehash(hash, PASSES,
+				       crypto_pwhash_MEMLIMIT_MIN) >= 0
+				 : password_import_is_known(hash);
+}

@@ -16,6 +16,9 @@ struct config;
 #define PASSWORD_HASH_TEXT 128 /* crypto_pwhash_STRBYTES */
 #define PASSWORD_MAX       256 /* bytes */
 
+/* Is it a hash that password_verify can verify: ours, or an imported one? */
+bool password_hash_is_known(const char *hash);
+
 /* Hashes; ERR_BUSY when no slot came free within 2 s. */
 enum err password_hash(const struct config *config, const char *password,
     char out_hash[static PASSWORD_HASH_TEXT]) MUST_CHECK;

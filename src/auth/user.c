@@ -5,6 +5,7 @@
 #include <sodium.h>
 #include <string.h>
 
+#include "auth/invite.h"
 #include "auth/password.h"
 #include "auth/password_rule.h"
 #include "auth/queries.h"
@@ -25,10 +26,39 @@ struct credentials {
 	bool is_disabled;
 };
 
-static bool
-is_open(const struct config *config)
+/* What a new row is made of. */
+struct new_user {
+	const char *username;
+	const char *hash;
+	const char *code; /* hash of the invitation; NULL: none */
+};
+
+/*
+ * May this account be made? *out_code is the invitation's hash, NULL where
+ * none is needed.
+ */
+static enum err
+admit(struct request *req, const char *code, const char **out_code)
 {
-	return strcmp(config->registration, "open") == 0;
+	const char *mode = req->services->config->registration;
+	*out_code = NULL;
+	if (strcmp(mode, "open") == 0)
+		return OK;
+	if (strcmp(mode, "invite") == 0)
+		return invite_check(req, code, out_code);
+	return ERR_REGISTRATION_CLOSED;
+}
+
+/* What a failure of storing the new user means. */
+static enum err
+judge_constraint(struct request *req, enum err e)
+{
+	const char *constraint = pg_constraint(req->services->pg);
+	if (e == ERR_CONFLICT && strcmp(constraint, "users_username_key") == 0)
+		return ERR_USERNAME_TAKEN;
+	if (e == ERR_INVALID_FIELD && strcmp(constraint, "invites_uses") == 0)
+		return ERR_INVITE_INVALID;
+	return e;
 }
 
 enum err
@@ -44,35 +74,21 @@ user_judge_password(struct request *req, const char *field,
 	return flaw ? request_refuse(req, field, flaw) : OK;
 }
 
-enum err
-user_register(struct request *req, const struct user_ask *ask,
-    struct session_tokens *out_tokens)
+/* Stores the user and opens the first session, both or neither. */
+static enum err
+store(struct request *req, const struct user_ask *ask,
+    const struct new_user *new, struct session_tokens *out)
 {
-	const struct config *config = req->services->config;
-	const char *username = NULL;
-	char id[ID_TEXT];
-	char hash[PASSWORD_HASH_TEXT];
-	if (!is_open(config))
-		return ERR_REGISTRATION_CLOSED;
-	if (text_username(req->arena, ask->username, &username) != OK)
-		return request_refuse(req, "username",
-		    "A username has 1 to 64 characters without spaces.");
-	enum err e =
-	    user_judge_password(req, "password", username, ask->password);
-	if (e)
-		return e;
-	e = password_hash(config, ask->password, hash);
-	if (e)
-		return request_fail(req, e, "cannot hash a password");
-
 	struct throttle_keys keys;
-	e = throttle_keys_make(req, username, &keys);
+	char id[ID_TEXT];
+	enum err e = throttle_keys_make(req, new->username, &keys);
 	if (e)
 		return e;
 	id_make(id);
 	const struct pg_call before[] = {
-	    {.query = &auth_queries[AUTH_USER_INSERT],
-		.params = {id, username, hash}},
+	    {.query = &auth_queries[new->code ? AUTH_USER_INSERT_INVITED
+					      : AUTH_USER_INSERT],
+		.params = {id, new->username, new->hash, new->code}},
 	    {.query = &auth_queries[AUTH_DEVICE_REMEMBER],
 		.params = {id, keys.device}},
 	};
@@ -83,11 +99,31 @@ user_register(struct request *req, const struct user_ask *ask,
 	    .before = before,
 	    .n_before = 2,
 	};
-	e = session_open(req, &session, out_tokens);
+	e = session_open(req, &session, out);
+	return e ? judge_constraint(req, e) : OK;
+}
+
+enum err
+user_register(struct request *req, const struct user_ask *ask,
+    struct session_tokens *out_tokens)
+{
+	struct new_user new = {0};
+	char hash[PASSWORD_HASH_TEXT];
+	enum err e = admit(req, ask->invite, &new.code);
+	if (e)
+		return e;
+	if (text_username(req->arena, ask->username, &new.username) != OK)
+		return request_refuse(req, "username",
+		    "A username has 1 to 64 characters without spaces.");
+	e = user_judge_password(req, "password", new.username, ask->password);
+	if (e)
+		return e;
+	e = password_hash(req->services->config, ask->password, hash);
+	if (e)
+		return request_fail(req, e, "cannot hash a password");
+	new.hash = hash;
+	e = store(req, ask, &new, out_tokens);
 	sodium_memzero(hash, sizeof hash);
-	if (e == ERR_CONFLICT &&
-	    strcmp(pg_constraint(req->services->pg), "users_username_key") == 0)
-		return ERR_USERNAME_TAKEN;
 	return e;
 }
 

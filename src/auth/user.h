@@ -21,6 +21,7 @@ struct user_ask {
 	const char *username; /* as typed */
 	const char *password;
 	const char *device_name; /* NULL: not named */
+	const char *invite;      /* code of an invitation; NULL: none */
 	bool is_remembered;
 };
 
@@ -43,7 +44,8 @@ enum err user_judge_password(struct request *req, const char *field,
 
 /*
  * Makes an account and signs it in, in one transaction.
- * ERR_REGISTRATION_CLOSED (before anything is hashed), ERR_USERNAME_TAKEN,
+ * ERR_REGISTRATION_CLOSED and ERR_INVITE_INVALID (before anything is hashed;
+ * checking a code costs one more round trip), ERR_USERNAME_TAKEN,
  * ERR_INVALID_FIELD for a username that cannot be one and a password that is
  * guessed first, ERR_BUSY.
  */

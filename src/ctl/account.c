@@ -91,6 +91,13 @@ account_exists(struct account *a, const char *name, bool *out_exists)
 	return code;
 }
 
+enum ctl_exit
+account_missing(const char *name)
+{
+	return ctl_refuse(CTL_FAILED,
+	    "there is no user %s: natterctl user list shows them", name);
+}
+
 /* The same demands as POST /auth/register makes. */
 static enum ctl_exit
 judge_password(struct account *a, const char *name, const char *password)

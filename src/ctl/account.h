@@ -39,6 +39,9 @@ enum ctl_exit account_call(struct account *a, const char *sql, int n,
 enum ctl_exit account_exists(
     struct account *a, const char *name, bool *out_exists) MUST_CHECK;
 
+/* Says that there is no such user. */
+enum ctl_exit account_missing(const char *name);
+
 /* Checks a new password of `name` and hashes it. */
 enum ctl_exit account_hash(struct account *a, const char *name,
     const char *password, char out_hash[static PASSWORD_HASH_TEXT]) MUST_CHECK;

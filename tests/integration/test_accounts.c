@@ -7,11 +7,14 @@
 #include <criterion/criterion.h>
 #include <criterion/hooks.h>
 #include <json-c/json.h>
+#include <pthread.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "../support/auth_world.h"
+#include "auth/invite.h"
 #include "store/pg.h"
 
 #define NEW_PASSWORD "the red fox sleeps late"
@@ -361,6 +364,115 @@ Test(accounts, n21_leaving_takes_a_fresh_proof_and_ends_everything)
 				 " auth.sessions WHERE user_id = '%s')",
 			 s.user_id, s.user_id),
 	    0);
+}
+
+/* ---- invitations ---- */
+
+#define CODE "k3v9p-w2x7q-8m4tz-h6n5r"
+
+/* Makes an invitation with CODE for this test alone. */
+static void
+invite(const char *code, int uses, const char *life)
+{
+	unsigned char hash[INVITE_HASH];
+	char hex[2 * INVITE_HASH + 1];
+	invite_hash(code, hash);
+	(void)sodium_bin2hex(hex, sizeof hex, hash, sizeof hash);
+	auth_sql("INSERT INTO auth.invites (id, code_hash, uses_max,"
+		 " expires_at) VALUES (gen_random_uuid(), '\\x%s', %d,"
+		 " now() + interval '%s')",
+	    hex, uses, life);
+}
+
+static int
+enrol(const char *invite_json)
+{
+	char id[ID_TEXT], body[512];
+	id_make(id);
+	snprintf(body, sizeof body,
+	    "{\"username\":\"i-%s\",\"password\":\"" PASSWORD "\"%s}", id,
+	    invite_json);
+	return caller_call(&c, "POST", "/auth/register", NULL, body);
+}
+
+Test(accounts, an_invitation_makes_as_many_accounts_as_it_says)
+{
+	c.config.registration = (char *)"invite";
+	invite(CODE, 2, "1 day");
+	uint64_t before = pg_round_trips(c.services.pg);
+	expect(enrol(",\"invite\":\"" CODE "\""), 201, NULL);
+	cr_expect_eq(pg_round_trips(c.services.pg) - before, 2);
+	expect(enrol(",\"invite\":\" K3V9P W2X7Q 8M4TZ H6N5R \""), 201, NULL);
+	expect(enrol(",\"invite\":\"" CODE "\""), 403, "invite_invalid");
+}
+
+Test(accounts, without_a_good_invitation_nothing_is_hashed)
+{
+	char missing[] = "/nonexistent";
+	invite("over-over-over", 1, "-1 s");
+	c.config.registration = (char *)"invite";
+	c.config.run_dir = missing; /* hashing would fail otherwise */
+	expect(enrol(""), 403, "invite_invalid");
+	expect(enrol(",\"invite\":null"), 403, "invite_invalid");
+	expect(enrol(",\"invite\":\"\""), 403, "invite_invalid");
+	expect(enrol(",\"invite\":\"xxxxx-xxxxx\""), 403, "invite_invalid");
+	expect(enrol(",\"invite\":\"over-over-over\""), 403, "invite_invalid");
+	expect(enrol(",\"invite\":7"), 422, "invalid_field");
+	c.config.run_dir = c.run_dir;
+}
+
+Test(accounts, a_taken_username_uses_no_invitation)
+{
+	char body[256];
+	invite("taken-taken", 1, "1 day");
+	c.config.registration = (char *)"invite";
+	snprintf(body, sizeof body,
+	    "{\"username\":\"%s\",\"password\":\"" PASSWORD
+	    "\",\"invite\":\"taken-taken\"}",
+	    s.username);
+	expect(caller_call(&c, "POST", "/auth/register", NULL, body), 409,
+	    "username_taken");
+	expect(enrol(",\"invite\":\"taken-taken\""), 201, NULL);
+}
+
+#define RACERS 8
+
+static struct caller racers[RACERS];
+
+static void *
+race(void *arg)
+{
+	struct caller *me = arg;
+	char id[ID_TEXT], body[256];
+	id_make(id);
+	snprintf(body, sizeof body,
+	    "{\"username\":\"r-%s\",\"password\":\"" PASSWORD
+	    "\",\"invite\":\"race-race\"}",
+	    id);
+	(void)caller_call(me, "POST", "/auth/register", NULL, body);
+	return NULL;
+}
+
+Test(accounts, one_invitation_makes_one_account_however_many_race_for_it)
+{
+	pthread_t threads[RACERS];
+	int made = 0, refused = 0;
+	invite("race-race", 1, "1 day");
+	for (int i = 0; i < RACERS; i++) {
+		caller_open(&racers[i], NULL);
+		racers[i].config.registration = (char *)"invite";
+	}
+	for (int i = 0; i < RACERS; i++)
+		pthread_create(&threads[i], NULL, race, &racers[i]);
+	for (int i = 0; i < RACERS; i++)
+		pthread_join(threads[i], NULL);
+	for (int i = 0; i < RACERS; i++) {
+		made += racers[i].rep.status == 201;
+		refused += racers[i].rep.status == 403;
+		caller_close(&racers[i]);
+	}
+	cr_expect_eq(made, 1);
+	cr_expect_eq(refused, RACERS - 1);
 }
 
 /* ---- rights ---- */
