@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -38,6 +39,8 @@ try_slot(const char *dir, long i)
 	int fd = open(path, O_RDONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
 	if (fd < 0)
 		return -2;
+	/* Whose umask made the file must not shut the other out. */
+	(void)fchmod(fd, 0644);
 	if (flock(fd, LOCK_EX | LOCK_NB) == 0)
 		return fd;
 	int why = errno;
@@ -165,4 +168,13 @@ password_hash_is_known(const char *hash)
 	return is_argon2id(hash) ? crypto_pwhash_str_needs_rehash(hash, PASSES,
 				       crypto_pwhash_MEMLIMIT_MIN) >= 0
 				 : password_import_is_known(hash);
+}
+
+const char *
+password_trouble(enum err e)
+{
+	if (e == ERR_BUSY)
+		return "no hash slot came free (CHAT_HASH_SLOTS), or there is "
+		       "no memory for a hash";
+	return "cannot hash: is CHAT_RUN_DIR a folder that can be written to?";
 }

@@ -33,4 +33,7 @@ enum err password_hash(const struct config *config, const char *password,
 enum err password_verify(const struct config *config, const char *password,
     const char *hash, bool *out_needs_rehash) MUST_CHECK;
 
+/* Why a hash could not be made or checked, for the log. */
+const char *password_trouble(enum err e);
+
 #endif

@@ -62,7 +62,12 @@ prove(struct request *req, const char *password, const struct claim *claim,
 	    req->services->config, password, claim->hash, out_needs_rehash);
 	if (e && e != ERR_INVALID_CREDENTIALS)
 		throttle_undo(req, claim->bucket);
-	return e ? request_fail(req, e, "the password was not proven") : OK;
+	if (e)
+		return request_fail(req, e,
+		    e != ERR_INVALID_CREDENTIALS
+			? password_trouble(e)
+			: "the password was not proven");
+	return OK;
 }
 
 enum err
@@ -139,7 +144,7 @@ proof_change_password(
 	e = password_hash(req->services->config, next, hash);
 	if (e) {
 		throttle_undo(req, claim.bucket);
-		return request_fail(req, e, "cannot hash a password");
+		return request_fail(req, e, password_trouble(e));
 	}
 	e = store(req, &claim, hash);
 	sodium_memzero(hash, sizeof hash);

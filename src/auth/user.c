@@ -120,7 +120,7 @@ user_register(struct request *req, const struct user_ask *ask,
 		return e;
 	e = password_hash(req->services->config, ask->password, hash);
 	if (e)
-		return request_fail(req, e, "cannot hash a password");
+		return request_fail(req, e, password_trouble(e));
 	new.hash = hash;
 	e = store(req, ask, &new, out_tokens);
 	sodium_memzero(hash, sizeof hash);
@@ -169,8 +169,9 @@ prove(struct request *req, const char *password, const struct credentials *who,
 		throttle_undo(req, who->bucket);
 	if (e)
 		return request_fail(req, e,
-		    !who->user_id ? "no such user"
-				  : "the password was not proven");
+		    e != ERR_INVALID_CREDENTIALS ? password_trouble(e)
+		    : !who->user_id              ? "no such user"
+				    : "the password was not proven");
 	if (who->is_disabled)
 		return request_fail(
 		    req, ERR_INVALID_CREDENTIALS, "the user is disabled");

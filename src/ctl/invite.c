@@ -76,7 +76,7 @@ ctl_user_invite(const struct command *self, int argc, char **argv)
 		    CTL_USAGE, "--note: at most %d bytes", NOTE_MAX);
 	code = ctl_connect_owner(&conn);
 	if (code == CTL_OK)
-		code = prompt_generate(&code_text);
+		code = prompt_generate(0, &code_text);
 	if (code == CTL_OK)
 		code = invite(conn, &w, code_text);
 	ctl_wipe(code_text);

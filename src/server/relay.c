@@ -17,6 +17,9 @@
 /* The longest wait for coalesced text, in ms. */
 #define FLUSH_MS 25
 
+/* After the drain time: how long clients may take to read the last words. */
+#define LAST_WORDS_MS 1000
+
 void
 relay_mark_dirty(struct stream *s)
 {
@@ -154,6 +157,20 @@ stored_ready(uv_poll_t *handle, int status, int events)
 		stream_stored(t->owner);
 }
 
+/* Everything is said and stored; who does not read it holds up the stop. */
+static void
+cut_readers(uv_timer_t *timer)
+{
+	struct relay *r = timer->data;
+
+	for (struct stream *s = r->streams; s != NULL; s = s->next) {
+		if (s->state != STREAM_OVER || s->client.state != CLIENT_ENDING)
+			continue;
+		s->client.was_cut = true;
+		client_cut(&s->client);
+	}
+}
+
 /* The time is over: what still runs ends here. */
 static void
 drain_over(uv_timer_t *timer)
@@ -161,6 +178,7 @@ drain_over(uv_timer_t *timer)
 	struct relay *r = timer->data;
 	struct stream *s, *next;
 
+	uv_timer_start(timer, cut_readers, LAST_WORDS_MS, LAST_WORDS_MS);
 	for (s = r->streams; s != NULL; s = next) {
 		next = s->next;
 		stream_interrupt(s);
