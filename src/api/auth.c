@@ -2,15 +2,16 @@
  * /api/v1/auth: reads the request, calls the auth domain, writes the reply.
  * Must not know SQL, Redis or how tokens are made.
  *
- * Round trips (Postgres, Redis), the session's own check aside: register 1, 0;
- * login 2, 0; exchange 2, 0; refresh 1, 0; logout 1, 1; verify 0, 0. One more
- * to Redis where a session had to go.
+ * Round trips (Postgres, Redis), the session's own check aside: register 1, 0
+ * (by invitation 2, 0); login 2, 0; exchange 2, 0; refresh 1, 0; logout 1, 1;
+ * verify 0, 0. One more to Redis where a session had to go.
  */
 #include <json-c/json.h>
 #include <string.h>
 
 #include "api/api.h"
 #include "auth/exchange.h"
+#include "auth/invite.h"
 #include "auth/password.h"
 #include "auth/refresh.h"
 #include "auth/session.h"
@@ -44,15 +45,20 @@ reply_tokens(struct request *req, struct reply *rep, int status,
 	return reply_json(req, rep, status, o);
 }
 
+static const char *const login_fields[] = {
+    "username", "password", "device", "remember", NULL};
+static const char *const register_fields[] = {
+    "username", "password", "device", "remember", "invite", NULL};
+
 /*
- * Reads {username, password, device?, remember?}. A new password has its
- * fewest characters; one that is to be checked only has to be there.
+ * Reads {username, password, device?, remember?, invite?}, as far as `known`
+ * names them. A new password has its fewest characters; one that is to be
+ * checked only has to be there.
  */
 static enum err
-read_ask(struct request *req, size_t password_min, struct user_ask *out)
+read_ask(struct request *req, const char *const *known, size_t password_min,
+    struct user_ask *out)
 {
-	static const char *const known[] = {
-	    "username", "password", "device", "remember", NULL};
 	const struct field_rule username = {.name = "username",
 	    .min = 1,
 	    .max = USERNAME_MAX,
@@ -63,6 +69,8 @@ read_ask(struct request *req, size_t password_min, struct user_ask *out)
 	    .required = true};
 	const struct field_rule device = {
 	    .name = "device", .min = 1, .max = DEVICE_MAX, .nullable = true};
+	const struct field_rule invite = {
+	    .name = "invite", .max = INVITE_CODE, .nullable = true};
 	struct user_ask ask = {.is_remembered = true};
 	AUTO_JSON struct json_object *body = NULL;
 	enum err e = request_json(req, &body);
@@ -72,6 +80,8 @@ read_ask(struct request *req, size_t password_min, struct user_ask *out)
 		e = request_field(req, body, &username, &ask.username);
 	if (!e)
 		e = request_field(req, body, &device, &ask.device_name);
+	if (!e)
+		e = request_field(req, body, &invite, &ask.invite);
 	if (!e)
 		e = request_field_flag(
 		    req, body, "remember", &ask.is_remembered);
@@ -95,8 +105,8 @@ api_auth_register(struct request *req, struct reply *rep)
 {
 	struct user_ask ask;
 	struct session_tokens tokens;
-	enum err e =
-	    read_ask(req, (size_t)req->services->config->password_min, &ask);
+	enum err e = read_ask(req, register_fields,
+	    (size_t)req->services->config->password_min, &ask);
 	if (e)
 		return e;
 	e = user_register(req, &ask, &tokens);
@@ -109,7 +119,7 @@ api_auth_login(struct request *req, struct reply *rep)
 {
 	struct user_ask ask;
 	struct session_tokens tokens;
-	enum err e = read_ask(req, 1, &ask);
+	enum err e = read_ask(req, login_fields, 1, &ask);
 	if (e)
 		return e;
 	e = user_sign_in(req, &ask, &tokens);

@@ -1,6 +1,6 @@
 /*
  * The table of queries.def. What the statements return is read next to where
- * they are run: user.c and session.c.
+ * they are run: user.c, proof.c, session.c and session_list.c.
  */
 #include <sodium.h>
 

@@ -2,6 +2,7 @@
  * Runs the session functions of schema auth and turns their rows into tokens
  * and identities. Owns no state. Must not know HTTP beyond struct request.
  */
+#include <assert.h>
 #include <sodium.h>
 #include <string.h>
 
@@ -24,12 +25,9 @@ device_text(struct request *req)
 	return queries_bytea(req->arena, hash, sizeof hash);
 }
 
-/*
- * Tells Redis what Postgres has ended. What it cannot be told is noted for
- * the log and no failure: the commit stands, and an entry lasts 60 s.
- */
-static void
-bury(struct request *req, const char *user_id, const PGresult *r, int column)
+void
+session_bury(
+    struct request *req, const char *user_id, const PGresult *r, int column)
 {
 	const struct session_ended ended = {
 	    .user_id = user_id,
@@ -65,7 +63,7 @@ opened(struct request *req, const PGresult *r, struct session_grant *g,
 	g->username = pg_text(r, 0, 3);
 	g->role = pg_text(r, 0, 4);
 	g->user_created_at = pg_text(r, 0, 5);
-	bury(req, g->user_id, r, 6);
+	session_bury(req, g->user_id, r, 6);
 	return session_tokens_make(req, g, out);
 }
 
@@ -85,10 +83,11 @@ session_open(struct request *req, const struct session_ask *ask,
 	if (!key_text || !device)
 		return ERR_TOO_LARGE;
 
-	size_t n = 0;
-	struct pg_call calls[2] = {0};
-	if (ask->before)
-		calls[n++] = *ask->before;
+	size_t n = ask->n_before;
+	struct pg_call calls[SESSION_BEFORE_MAX + 1] = {0};
+	assert(n <= SESSION_BEFORE_MAX);
+	for (size_t i = 0; i < n; i++)
+		calls[i] = ask->before[i];
 	calls[n++] = (struct pg_call){
 	    .query = &auth_queries[AUTH_SESSION_OPEN],
 	    .params = {ask->user_id, session_id, jti, key_text, device,
@@ -150,7 +149,7 @@ refreshed(struct request *req, const PGresult *r,
 {
 	enum err e = judge_outcome(req, pg_text(r, 0, 0));
 	if (e == ERR_REFRESH_REUSED)
-		bury(req, pg_text(r, 0, 1), r, 10);
+		session_bury(req, pg_text(r, 0, 1), r, 10);
 	if (e)
 		return e;
 	const struct session_grant g = {
@@ -292,7 +291,7 @@ session_end(struct request *req, enum session_scope scope)
 	};
 	enum err e = run(req, req->who.user_id, &call, 1);
 	if (!e && pg_rows(call.result) > 0)
-		bury(req, req->who.user_id, call.result, 0);
+		session_bury(req, req->who.user_id, call.result, 0);
 	pg_calls_clear(&call, 1);
 	return e;
 }

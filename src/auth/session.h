@@ -16,11 +16,13 @@
 #define AUTH_SESSION_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "base/errors.h"
 
 struct access_claims;
 struct pg_call;
+struct pg_result; /* libpq's PGresult */
 struct request;
 
 /* What signing in or refreshing gives. */
@@ -37,13 +39,15 @@ struct session_tokens {
 	const char *user_created_at;
 };
 
+#define SESSION_BEFORE_MAX 2
+
 /* What opening a session takes. Borrowed. */
 struct session_ask {
 	const char *user_id;
 	const char *device_name; /* NULL: not named */
 	bool is_remembered;
-	const struct pg_call *before; /* run first in the same transaction;
-				       * NULL: nothing */
+	const struct pg_call *before; /* run first, in the same transaction */
+	size_t n_before;              /* at most SESSION_BEFORE_MAX */
 };
 
 /*
@@ -70,6 +74,14 @@ enum err session_refresh(struct request *req, const char *refresh_token,
  */
 enum err session_check(
     struct request *req, const struct access_claims *claims) MUST_CHECK;
+
+/*
+ * Tells Redis what Postgres has ended: the columns gone_sessions and
+ * gone_tokens of the first row, from `column` on. What Redis cannot be told is
+ * noted for the log and no failure: the commit stands, an entry lasts 60 s.
+ */
+void session_bury(struct request *req, const char *user_id,
+    const struct pg_result *r, int column);
 
 enum session_scope { SESSION_THIS, SESSION_OTHERS, SESSION_ALL };
 
