@@ -18,6 +18,7 @@
 #include "base/config.h"
 #include "base/keyring.h"
 #include "base/log.h"
+#include "http/origin.h"
 #include "server/master.h"
 #include "store/redis.h"
 
@@ -70,6 +71,12 @@ check_settings(const struct config *c, char why[static MASTER_WHY])
 		return ERR_INVALID_FIELD;
 	}
 	redis_address_clear(&address);
+	if (!origin_list_is_fit(c->origins)) {
+		snprintf(why, MASTER_WHY,
+		    "CHAT_ORIGINS takes origins as browsers send them: "
+		    "https://app.example.com, no path, no *, spaces between");
+		return ERR_INVALID_FIELD;
+	}
 	return OK;
 }
 

@@ -60,6 +60,7 @@ struct stream {
 	struct turn *turn;
 	bool wants_stream;
 	const char *method, *route;
+	char *origin; /* owned; NULL: not a page of an allowed origin */
 	char request_id[64];
 	struct phases phases; /* of the front */
 

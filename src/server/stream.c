@@ -95,6 +95,7 @@ free_stream(struct stream *s)
 	turn_free(s->turn);
 	model_parser_free(&s->parser);
 	buf_free(&s->error_body);
+	free(s->origin);
 	relay_forget(s);
 	free(s);
 }
@@ -456,6 +457,7 @@ stream_begin(struct relay *r, const struct handoff *h)
 	s->wants_stream = h->turn->wants_stream;
 	s->method = h->method;
 	s->route = h->route;
+	s->origin = h->origin;
 	memcpy(s->request_id, h->turn->request_id, sizeof(s->request_id));
 	s->phases = h->phases;
 	s->transfer.on_head = head_came;
