@@ -7,6 +7,7 @@
 
 #include "api/api.h"
 #include "auth/access.h"
+#include "auth/browser.h"
 #include "base/clock.h"
 #include "http/origin.h"
 #include "http/reply.h"
@@ -85,12 +86,18 @@ answers_while_draining(const struct route *route)
 static enum err
 authenticate(struct request *req)
 {
+	static enum err (*const ways[])(struct request *) = {
+	    [ACCESS_USER] = access_authenticate,
+	    [ACCESS_PAGE] = access_authenticate_page,
+	    [ACCESS_LEAVE] = access_authenticate_leaving,
+	    [ACCESS_ADMIN] = access_authenticate,
+	};
 	uint64_t began = clock_mono_us();
 	enum err e;
 
 	if (req->route->access == ACCESS_OPEN)
 		return OK;
-	e = access_authenticate(req);
+	e = ways[req->route->access](req);
 	req->phases.auth_us = clock_mono_us() - began;
 	if (e == OK && req->route->access == ACCESS_ADMIN &&
 	    strcmp(req->who.role, "admin") != 0)
@@ -118,11 +125,22 @@ handle(struct request *req, struct reply *rep)
 	return e;
 }
 
+/* Will this session never be refreshed again? */
+static bool
+is_terminal(enum err e)
+{
+	return e == ERR_SESSION_REVOKED || e == ERR_REFRESH_INVALID ||
+	       e == ERR_REFRESH_EXPIRED || e == ERR_REFRESH_REUSED;
+}
+
 void
 api_handle(struct request *req, struct reply *rep)
 {
 	enum err e = handle(req, rep);
 
-	if (e != OK)
-		reply_error(req, rep, e);
+	if (e == OK)
+		return;
+	if (req->is_by_cookie && is_terminal(e))
+		browser_take_back(req, rep);
+	reply_error(req, rep, e);
 }

@@ -54,6 +54,7 @@ user_register(struct request *req, const struct user_ask *ask,
 	    .user_id = id,
 	    .device_name = ask->device_name,
 	    .is_remembered = ask->is_remembered,
+	    .carrier = ask->carrier,
 	    .before = &insert,
 	};
 	e = session_open(req, &session, out_tokens);
@@ -102,6 +103,7 @@ open_proven(struct request *req, const struct user_ask *ask,
 	    .user_id = who->user_id,
 	    .device_name = ask->device_name,
 	    .is_remembered = ask->is_remembered,
+	    .carrier = ask->carrier,
 	    .before = new_hash ? &rehash : NULL,
 	};
 	return session_open(req, &session, out);
