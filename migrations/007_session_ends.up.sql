@@ -8,16 +8,17 @@ ALTER TABLE auth.sessions ADD COLUMN IF NOT EXISTS buried_at timestamptz;
 COMMENT ON COLUMN auth.sessions.buried_at IS
     'When a ledger told Redis that the session was ended; NULL: not yet, or long ago';
 
-CREATE INDEX IF NOT EXISTS idx_auth_sessions_unburied
-    ON auth.sessions (revoked_at) WHERE buried_at IS NULL AND revoked_at IS NOT NULL;
-COMMENT ON INDEX auth.idx_auth_sessions_unburied IS
-    'The sessions just ended that Redis may not know of; asked every second';
+CREATE INDEX IF NOT EXISTS idx_auth_sessions_revoked
+    ON auth.sessions (revoked_at) WHERE revoked_at IS NOT NULL;
+COMMENT ON INDEX auth.idx_auth_sessions_revoked IS
+    'The sessions just ended, of which Redis may not know; asked every second';
 
 SET ROLE natter_auth;
 
 -- Redis remembers for a minute that a session lives: who ended longer ago than
--- two is of no interest any more. Tokens as auth.sessions_end tells them.
-CREATE OR REPLACE FUNCTION auth.sessions_unburied(p_limit integer DEFAULT 100)
+-- two is of no interest any more. p_again: also those of which it was told,
+-- for it may have forgotten. Tokens as auth.sessions_end tells them.
+CREATE OR REPLACE FUNCTION auth.sessions_unburied(p_again boolean, p_limit integer)
 RETURNS TABLE (user_id uuid, session_id uuid, gone_tokens text)
 LANGUAGE sql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -31,13 +32,12 @@ AS $$
                      ORDER BY t.issued_at DESC
                      LIMIT 64) r)
       FROM auth.sessions s
-     WHERE s.buried_at IS NULL
-       AND s.revoked_at IS NOT NULL
+     WHERE (p_again OR s.buried_at IS NULL)
        AND s.revoked_at > now() - interval '2 minutes'
      ORDER BY s.revoked_at
      LIMIT least(greatest(p_limit, 1), 1000);
 $$;
-COMMENT ON FUNCTION auth.sessions_unburied(integer) IS
+COMMENT ON FUNCTION auth.sessions_unburied(boolean, integer) IS
     'Sessions ended in the last two minutes of which Redis may not have been told.';
 
 -- A row that somebody holds is skipped: it is told once more, and marked then.
@@ -119,13 +119,13 @@ COMMENT ON FUNCTION auth.session_recognize(uuid, integer, bytea, bytea) IS
     'Whose a refresh token is, for leaving; changes nothing.';
 
 REVOKE ALL ON FUNCTION
-    auth.sessions_unburied(integer),
+    auth.sessions_unburied(boolean, integer),
     auth.sessions_buried(uuid[]),
     auth.sessions_ended(uuid[], uuid[]),
     auth.session_recognize(uuid, integer, bytea, bytea)
     FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION
-    auth.sessions_unburied(integer),
+    auth.sessions_unburied(boolean, integer),
     auth.sessions_buried(uuid[]),
     auth.sessions_ended(uuid[], uuid[]),
     auth.session_recognize(uuid, integer, bytea, bytea)

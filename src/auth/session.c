@@ -12,6 +12,7 @@
 #include "auth/session.h"
 #include "auth/session_cache.h"
 #include "auth/session_tokens.h"
+#include "auth/session_watch.h"
 #include "base/arena.h"
 #include "base/config.h"
 #include "http/request.h"
@@ -39,7 +40,7 @@ device_text(struct request *req)
 
 /*
  * Tells Redis what Postgres has ended. What it cannot be told is noted for
- * the log and no failure: the commit stands, and an entry lasts 60 s.
+ * the log and no failure: the commit stands, and the watch tells it later.
  */
 static void
 bury(struct request *req, const char *user_id, const PGresult *r, int column)
@@ -348,6 +349,8 @@ session_check(struct request *req, const struct access_claims *claims)
 	if (memory == SESSION_GONE)
 		return request_fail(
 		    req, ERR_SESSION_REVOKED, "the session was ended");
+	if (memory == SESSION_LIVE && session_is_doubted(req->services->doubt))
+		memory = SESSION_AWAY; /* as good as */
 	if (memory != SESSION_LIVE) {
 		enum err e = look_up(req, claims, &live);
 		if (e)

@@ -23,6 +23,7 @@ struct keyring;
 struct pg;
 struct redis;
 struct route;
+struct session_doubt;
 
 #define REQUEST_IDS_MAX 3
 
@@ -57,6 +58,8 @@ struct services {
 	struct pg *pg;
 	struct redis *redis;
 	struct keyring *keys;
+	struct session_doubt
+	    *doubt;            /* the worker's; see auth/session_watch.h */
 	const char *worker_id; /* UUID of this worker, for running replies */
 
 	/* The worker around them; `worker` is passed back. */

@@ -1,5 +1,6 @@
 /*
- * The relay's thread: the loop, the two inboxes, the dirty list and draining.
+ * The relay's thread: the loop, the inboxes, the dirty list, the roll of
+ * sessions and draining.
  * One reply's own story is in stream.c.
  */
 #include <assert.h>
@@ -7,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "auth/session_watch.h"
 #include "base/config.h"
 #include "base/log.h"
 #include "base/queue.h"
@@ -16,6 +18,10 @@
 
 /* The longest wait for coalesced text, in ms. */
 #define FLUSH_MS 25
+
+/* How often the sessions behind the replies are looked at, in ms. An ended one
+ * is noticed after this, a second of the ledger's, and two round trips. */
+#define ROLL_MS 3000
 
 void
 relay_mark_dirty(struct stream *s)
@@ -85,6 +91,8 @@ close_all(struct relay *r)
 	r->upstream = NULL;
 	close_handle((uv_handle_t *)&r->inbox_poll, NULL);
 	close_handle((uv_handle_t *)&r->stored_poll, NULL);
+	close_handle((uv_handle_t *)&r->rolls_poll, NULL);
+	close_handle((uv_handle_t *)&r->roll_timer, NULL);
 	close_handle((uv_handle_t *)&r->wake, NULL);
 	close_handle((uv_handle_t *)&r->prepare, NULL);
 	close_handle((uv_handle_t *)&r->flush_timer, NULL);
@@ -154,6 +162,96 @@ stored_ready(uv_poll_t *handle, int status, int events)
 		stream_stored(t->owner);
 }
 
+/* Later the turn is the ledger's, and its text is said. */
+static bool
+is_running(const struct stream *s)
+{
+	return s->state == STREAM_ASKING || s->state == STREAM_WAITING;
+}
+
+/* Writes down who leans on a session; NULL without memory. */
+static struct roll *
+make_roll(const struct relay *r)
+{
+	struct roll *roll = calloc(1, sizeof(*roll));
+
+	if (roll != NULL)
+		roll->pairs = calloc(r->n_streams, sizeof(*roll->pairs));
+	if (roll == NULL || roll->pairs == NULL) {
+		roll_free(roll);
+		return NULL;
+	}
+	for (const struct stream *s = r->streams; s != NULL; s = s->next) {
+		struct session_pair *p = &roll->pairs[roll->n];
+
+		if (!is_running(s))
+			continue;
+		roll->n++;
+		memcpy(p->user_id, s->turn->user_id, ID_TEXT);
+		memcpy(p->session_id, s->turn->session_id, ID_TEXT);
+	}
+	return roll;
+}
+
+static void
+ask_roll(uv_timer_t *timer)
+{
+	struct relay *r = timer->data;
+	struct roll *roll;
+
+	if (r->is_asking || r->n_streams == 0)
+		return;
+	roll = make_roll(r);
+	if (roll == NULL)
+		return;
+	r->is_asking = true;
+	ledger_ask(r->ledger, roll);
+}
+
+static int
+compare_pairs(const void *a, const void *b)
+{
+	return memcmp(a, b, sizeof(struct session_pair));
+}
+
+/* Ends the replies of the sessions that have ended. */
+static void
+answer_roll(struct relay *r, struct roll *roll)
+{
+	struct stream *s, *next;
+
+	qsort(roll->pairs, roll->n_ended, sizeof(*roll->pairs), compare_pairs);
+	for (s = r->streams; s != NULL; s = next) {
+		struct session_pair own;
+
+		next = s->next;
+		if (!is_running(s))
+			continue;
+		memcpy(own.user_id, s->turn->user_id, ID_TEXT);
+		memcpy(own.session_id, s->turn->session_id, ID_TEXT);
+		if (bsearch(&own, roll->pairs, roll->n_ended, sizeof(own),
+			compare_pairs) != NULL)
+			stream_interrupt(s, ERR_SESSION_REVOKED,
+			    "the session was ended meanwhile");
+	}
+}
+
+static void
+rolls_ready(uv_poll_t *handle, int status, int events)
+{
+	struct relay *r = handle->data;
+	struct roll *roll;
+
+	(void)status;
+	(void)events;
+	while ((roll = queue_pop(r->rolls)) != NULL) {
+		r->is_asking = false;
+		if (roll->n_ended > 0)
+			answer_roll(r, roll);
+		roll_free(roll);
+	}
+}
+
 /* The time is over: what still runs ends here. */
 static void
 drain_over(uv_timer_t *timer)
@@ -163,7 +261,7 @@ drain_over(uv_timer_t *timer)
 
 	for (s = r->streams; s != NULL; s = next) {
 		next = s->next;
-		stream_interrupt(s);
+		stream_interrupt(s, ERR_DRAINING, "the worker had to stop");
 	}
 	close_if_drained(r);
 }
@@ -189,16 +287,21 @@ open_handles(struct relay *r)
 		return false;
 	if (uv_async_init(&r->loop, &r->wake, woken) != 0 ||
 	    uv_poll_init(&r->loop, &r->inbox_poll, queue_fd(r->inbox)) != 0 ||
-	    uv_poll_init(&r->loop, &r->stored_poll, queue_fd(r->stored)) != 0)
+	    uv_poll_init(&r->loop, &r->stored_poll, queue_fd(r->stored)) != 0 ||
+	    uv_poll_init(&r->loop, &r->rolls_poll, queue_fd(r->rolls)) != 0)
 		return false;
 	uv_prepare_init(&r->loop, &r->prepare);
 	uv_timer_init(&r->loop, &r->flush_timer);
 	uv_timer_init(&r->loop, &r->drain_timer);
+	uv_timer_init(&r->loop, &r->roll_timer);
 	r->wake.data = r->inbox_poll.data = r->stored_poll.data = r;
 	r->prepare.data = r->flush_timer.data = r->drain_timer.data = r;
+	r->rolls_poll.data = r->roll_timer.data = r;
 	uv_prepare_start(&r->prepare, service_dirty);
 	uv_poll_start(&r->inbox_poll, UV_READABLE, inbox_ready);
 	uv_poll_start(&r->stored_poll, UV_READABLE, stored_ready);
+	uv_poll_start(&r->rolls_poll, UV_READABLE, rolls_ready);
+	uv_timer_start(&r->roll_timer, ask_roll, ROLL_MS, ROLL_MS);
 	return true;
 }
 
@@ -214,7 +317,9 @@ relay_new(const struct config *config, struct ledger *ledger)
 	r->ledger = ledger;
 	r->inbox = queue_new(max);
 	r->stored = queue_new(max + 1);
-	if (r->inbox == NULL || r->stored == NULL || !open_handles(r)) {
+	r->rolls = queue_new(1);
+	if (r->inbox == NULL || r->stored == NULL || r->rolls == NULL ||
+	    !open_handles(r)) {
 		relay_free(r);
 		return NULL;
 	}
@@ -223,7 +328,7 @@ relay_new(const struct config *config, struct ledger *ledger)
 		relay_free(r);
 		return NULL;
 	}
-	ledger_returns_to(ledger, r->stored);
+	ledger_returns_to(ledger, r->stored, r->rolls);
 	return r;
 }
 
@@ -278,6 +383,9 @@ relay_free(struct relay *r)
 {
 	if (r == NULL)
 		return;
+	if (r->rolls != NULL) /* an answer for which nobody waited */
+		roll_free(queue_pop(r->rolls));
+	queue_free(r->rolls);
 	uv_loop_close(&r->loop);
 	queue_free(r->inbox);
 	queue_free(r->stored);

@@ -25,12 +25,16 @@ struct relay {
 	uv_loop_t loop;
 	struct queue *inbox;  /* struct handoff: new replies */
 	struct queue *stored; /* struct turn: back from the ledger */
+	struct queue *rolls;  /* struct roll: back from the ledger */
 	uv_poll_t inbox_poll;
 	uv_poll_t stored_poll;
+	uv_poll_t rolls_poll;
 	uv_async_t wake;      /* relay_drain was called */
 	uv_prepare_t prepare; /* flushes dirty streams before the loop waits */
 	uv_timer_t flush_timer; /* wakes the loop for coalesced text */
 	uv_timer_t drain_timer;
+	uv_timer_t roll_timer;  /* asks whose sessions have ended */
+	bool is_asking;         /* a roll is with the ledger */
 	struct stream *streams; /* all, doubly linked */
 	struct stream *dirty;   /* those with something to flush */
 	size_t n_streams;
@@ -95,8 +99,8 @@ void stream_stored(struct stream *s);
 /* Writes text that waits, or notices that the model is done. */
 void stream_service(struct stream *s, uint64_t now_ms);
 
-/* Ends the reply now as interrupted, text so far is kept. */
-void stream_interrupt(struct stream *s);
+/* Ends the reply now as interrupted, text so far is kept; `why` is constant. */
+void stream_interrupt(struct stream *s, enum err error, const char *why);
 
 /* relay.c: puts the stream onto the dirty list. */
 void relay_mark_dirty(struct stream *s);

@@ -152,13 +152,13 @@ fail(struct stream *s, enum err error, const char *why)
 }
 
 void
-stream_interrupt(struct stream *s)
+stream_interrupt(struct stream *s, enum err error, const char *why)
 {
 	if (s->state != STREAM_ASKING && s->state != STREAM_WAITING)
 		return;
-	explain(s, "the worker had to stop");
+	explain(s, why);
 	upstream_stop(s->relay->upstream, &s->transfer);
-	store(s, TURN_INTERRUPTED, ERR_DRAINING);
+	store(s, TURN_INTERRUPTED, error);
 }
 
 /* A pause that doubles, with a quarter of jitter either way. */

@@ -123,6 +123,9 @@ write_document(struct stream *s, struct buf *out)
 		rep.content_type = "application/problem+json";
 		if (rep.status == 503)
 			reply_header(&rep, "Retry-After", "2");
+		if (reply_challenge(s->turn->error) != NULL)
+			reply_header(&rep, "WWW-Authenticate",
+			    reply_challenge(s->turn->error));
 	}
 	allow_origin(s, &rep);
 	s->status = rep.status;
