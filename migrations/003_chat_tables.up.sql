@@ -285,10 +285,11 @@ GRANT INSERT (user_id, id, conversation_id, message_id, model, prompt_tokens,
     completion_tokens, cached_tokens, cost, is_estimated)
     ON chat.usage_tracking TO natter_app;
 
--- Partitions. A partition is made beside its table and then attached, which
--- takes no lock that readers or writers of the table wait for. It carries
--- forced row level security, no policy and no grant: it is reached through
--- its table only.
+-- Partitions. A partition is made beside its table and then attached: readers
+-- and writers of the other partitions go on; those of the default partition and
+-- writers of a table that it refers to wait for that moment, and it for them for
+-- two seconds at most. It carries forced row level security, no policy and no
+-- grant: it is reached through its table only.
 
 CREATE OR REPLACE FUNCTION chat.create_partition(p_table name, p_month timestamptz)
 RETURNS int

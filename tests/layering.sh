@@ -16,6 +16,7 @@ wrong=0
 for file in "$srcdir"/src/*/*.[ch] "$srcdir"/src/*/*.def; do
 	[ -e "$file" ] || continue
 	mine=$(floor "$(basename "$(dirname "$file")")")
+	# shellcheck disable=SC2013 # one word a line
 	for include in $(sed -n 's|^#include "\([a-z_]*/[a-z_.]*\)"$|\1|p' "$file"); do
 		theirs=$(floor "${include%%/*}")
 		if [ "$theirs" = none ] || [ "$theirs" -gt "$mine" ]; then

@@ -13,8 +13,8 @@ PACKAGES_RUN=(ca-certificates curl nginx redis-server spawn-fcgi)
 PACKAGES_BUILD=(autoconf automake gcc libc6-dev make pkg-config
 	libcurl4-openssl-dev libfcgi-dev libhiredis-dev libjson-c-dev libjwt-dev
 	libpq-dev libsodium-dev libunistring-dev libuv1-dev)
-PACKAGES_CHECK=(clang-format clang-tidy cppcheck libcriterion-dev shellcheck
-	xz-utils)
+PACKAGES_CHECK=(clang-format clang-tidy cppcheck libcriterion-dev mandoc
+	shellcheck xz-utils)
 
 # The folder of the newest PostgreSQL that will do (15 or later).
 postgres_bin() {
@@ -118,7 +118,7 @@ packages_ensure() {
 	command -v apt-get >/dev/null ||
 		die "packages are missing, and apt-get too: ${missing[*]}"
 	say "installing ${missing[*]}"
-	log=$(mktemp /tmp/natter-apt.XXXXXX)
+	log=$(mktemp -t natter-apt.XXXXXX)
 	# A subshell, so that whatever ends it puts the policy back.
 	(
 		exec 8<"${POLICY%/*}" # one at a time

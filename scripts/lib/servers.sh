@@ -56,7 +56,7 @@ last_words() {
 	local end
 	end=$(grep -avE '^[[:space:]]*$|system is starting up' \
 	    "$STACK/log/$1.log" 2>/dev/null | tail -n 5 || :)
-	{ grep -aE 'FATAL|PANIC|\[emerg\]|ERROR: ' <<<"$end" ||
+	{ grep -aE 'FATAL|PANIC|\[emerg\]|ERROR: |"level":"error"' <<<"$end" ||
 	    printf '%s\n' "$end"; } | tail -n 1 | cut -c 1-300
 }
 
@@ -178,7 +178,7 @@ start_redis() {
 ctl() {
 	local log=$STACK/log/natterctl.log
 	if ! (
-		clean_environment natterctl
+		clean_environment natterd
 		SUPERUSER_DATABASE_URL=$(database_url postgres postgres)
 		OWNER_DATABASE_URL=$(database_url natter_migrate natter)
 		NATTER_APP_PASSWORD=$(secret natter_app)
@@ -195,15 +195,15 @@ ctl() {
 
 prepare_database() {
 	local out=$STACK/log/natterctl.log
-	: >"$out"
 	ctl bootstrap --database natter >>"$out"
 	ctl migrate up >>"$out"
-	[ -e "$STACK/keys" ] || ctl keys init "$STACK/keys" >>"$out"
-	USERS=$(ctl seed)
+	USERS=$(ctl seed --config "$STACK/natter.env")
 }
 
-# The servers' settings; those in natterd's environment win over them.
-write_settings() {
+# The servers' settings; those in natterd's environment win over them. natterd
+# must like them before anything starts.
+prepare_settings() {
+	local log=$STACK/log/natterd.log
 	cat >"$STACK/natter.env" <<-END
 		# Written by scripts/demo at every start. Set OPENAI_* and
 		# CHAT_* in the environment that scripts/demo is called with.
@@ -212,20 +212,21 @@ write_settings() {
 		JWT_KEYS_FILE=$STACK/keys
 		CHAT_RUN_DIR=$STACK/run/natterd.d
 	END
-}
-
-start_natterd() {
-	local log=$STACK/log/natterd.log
-	local -a natterd=("$STACK/bin/natterd" --config "$STACK/natter.env")
 	mkdir -p "$STACK/run/natterd.d"
+	: >"$STACK/log/natterctl.log"
+	[ -e "$STACK/keys" ] || ctl keys init "$STACK/keys" >/dev/null
+	NATTERD=("$STACK/bin/natterd" --config "$STACK/natter.env")
 	if ! (
 		clean_environment natterd
-		exec "${natterd[@]}" --check </dev/null >"$log" 2>&1 9<&-
+		exec "${NATTERD[@]}" --check </dev/null >"$log" 2>&1 9<&-
 	); then
 		die_of natterd "refuses its configuration"
 	fi
+}
+
+start_natterd() {
 	launch natterd spawn-fcgi -n -s "$SOCKETS/natterd.sock" -M 0660 \
-	    -b 4096 -- "${natterd[@]}"
+	    -b 4096 -- "${NATTERD[@]}"
 }
 
 start_nginx() {
@@ -254,11 +255,11 @@ start_servers() {
 	printf '%s\n' "$SOCKETS" >"$STACK/run/sockets"
 	printf '%s\n' "$1" >"$STACK/run/port"
 	printf '%s\n' "${CHAT_DRAIN_SECONDS:-60}" >"$STACK/run/drain"
+	prepare_settings
 	start_redis
 	start_postgres
 	await postgres 60 "${PG_ISREADY[@]}"
 	await redis 20 redis-cli -s "$SOCKETS/redis.sock" ping
-	write_settings
 	prepare_database
 	start_natterd
 	start_nginx "$1"

@@ -3,12 +3,12 @@
  * reply. The fields' limits are the domain's; how a refusal reads is decided
  * here. Knows no SQL.
  */
-#include <assert.h>
 #include <string.h>
 
 #include "api/api.h"
 #include "api/page.h"
 #include "base/arena.h"
+#include "base/buf.h"
 #include "base/json.h"
 #include "base/text.h"
 #include "chat/conversation.h"
@@ -162,41 +162,37 @@ enum err
 api_conversation_create(struct request *req, struct reply *rep)
 {
 	struct conversation_change c;
-	struct json_object *made;
+	struct buf body = {0};
+	char id[ID_TEXT];
 	enum err e = read_change(req, fields_of_new, &c);
 	if (e == OK)
-		e = conversation_create(req, &c, &made);
-	if (e != OK)
-		return e;
-	struct json_object *id = json_object_object_get(made, "id");
-	const char *location = arena_printf(
-	    req->arena, "/api/v1/conversations/%s", json_object_get_string(id));
-	if (location)
-		reply_header(rep, "Location", location);
-	return reply_json(req, rep, 201, made);
+		e = conversation_create(req, &c, &body, id);
+	if (e == OK) {
+		const char *location =
+		    arena_printf(req->arena, "/api/v1/conversations/%s", id);
+		if (location)
+			reply_header(rep, "Location", location);
+	}
+	return page_reply(req, rep, e, 201, &body);
 }
 
 enum err
 api_conversation_get(struct request *req, struct reply *rep)
 {
-	struct json_object *found;
-	enum err e = conversation_get(req, req->ids[0], &found);
-	if (e != OK)
-		return e;
-	return reply_json(req, rep, 200, found);
+	struct buf body = {0};
+	enum err e = conversation_get(req, req->ids[0], &body);
+	return page_reply(req, rep, e, 200, &body);
 }
 
 enum err
 api_conversation_patch(struct request *req, struct reply *rep)
 {
 	struct conversation_change c;
-	struct json_object *changed;
+	struct buf body = {0};
 	enum err e = read_change(req, fields_of_change, &c);
 	if (e == OK)
-		e = conversation_update(req, req->ids[0], &c, &changed);
-	if (e != OK)
-		return e;
-	return reply_json(req, rep, 200, changed);
+		e = conversation_update(req, req->ids[0], &c, &body);
+	return page_reply(req, rep, e, 200, &body);
 }
 
 enum err
@@ -240,7 +236,8 @@ enum err
 api_conversations_list(struct request *req, struct reply *rep)
 {
 	struct conversations_ask ask = {0};
-	struct conversations_page page;
+	struct buf body = {0};
+	const char *next[3] = {NULL}; /* ended with NULL */
 	const char *list = NULL;
 	enum err e = read_archived(req, &ask.archived, &list);
 	if (e == OK)
@@ -248,10 +245,10 @@ api_conversations_list(struct request *req, struct reply *rep)
 		    CONVERSATION_LIMIT_MAX, &ask.limit);
 	if (e == OK)
 		e = cursor_read(req, list, ask.after);
+	page_open(&body);
 	if (e == OK)
-		e = conversations_list(req, &ask, &page);
-	if (e != OK)
-		return e;
-	const char *const keys[] = {page.next[0], page.next[1], NULL};
-	return page_reply(req, rep, page.data, list, keys);
+		e = conversations_list(req, &ask, &body, next);
+	if (e == OK)
+		e = page_close(req, &body, list, next);
+	return page_reply(req, rep, e, 200, &body);
 }

@@ -8,6 +8,7 @@
 #include "api/api.h"
 #include "api/page.h"
 #include "base/arena.h"
+#include "base/buf.h"
 #include "base/config.h"
 #include "base/json.h"
 #include "chat/conversation.h"
@@ -47,8 +48,9 @@ enum err
 api_messages_list(struct request *req, struct reply *rep)
 {
 	struct messages_ask ask = {.conversation_id = req->ids[0]};
-	struct messages_page page;
+	struct buf body = {0};
 	const char *after[CURSOR_KEYS_MAX] = {NULL};
+	const char *next[2] = {NULL}; /* ended with NULL */
 	const char *list = NULL;
 	enum err e = read_order(req, &ask.is_descending);
 	if (e == OK)
@@ -60,22 +62,20 @@ api_messages_list(struct request *req, struct reply *rep)
 		e = list ? cursor_read(req, list, after) : ERR_TOO_LARGE;
 	}
 	ask.after = after[0];
+	page_open(&body);
 	if (e == OK)
-		e = messages_list(req, &ask, &page);
-	if (e != OK)
-		return e;
-	const char *const keys[] = {page.next, NULL};
-	return page_reply(req, rep, page.data, list, keys);
+		e = messages_list(req, &ask, &body, &next[0]);
+	if (e == OK)
+		e = page_close(req, &body, list, next);
+	return page_reply(req, rep, e, 200, &body);
 }
 
 enum err
 api_message_get(struct request *req, struct reply *rep)
 {
-	struct json_object *found;
-	enum err e = message_get(req, req->ids[0], &found);
-	if (e != OK)
-		return e;
-	return reply_json(req, rep, 200, found);
+	struct buf body = {0};
+	enum err e = message_get(req, req->ids[0], &body);
+	return page_reply(req, rep, e, 200, &body);
 }
 
 /* The texts of a post. */

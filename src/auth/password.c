@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -36,6 +37,8 @@ try_slot(const char *dir, long i)
 	int fd = open(path, O_RDONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
 	if (fd < 0)
 		return -2;
+	/* Whose umask made the file must not shut the other out. */
+	(void)fchmod(fd, 0644);
 	if (flock(fd, LOCK_EX | LOCK_NB) == 0)
 		return fd;
 	int why = errno;

@@ -28,6 +28,16 @@ is_open(const struct config *config)
 	return strcmp(config->registration, "open") == 0;
 }
 
+/* Why a hash could not be made or checked, for the log. */
+static const char *
+hash_trouble(enum err e)
+{
+	if (e == ERR_BUSY)
+		return "no hash slot came free (CHAT_HASH_SLOTS), or there is "
+		       "no memory for a hash";
+	return "cannot hash: is CHAT_RUN_DIR a folder that can be written to?";
+}
+
 enum err
 user_register(struct request *req, const struct user_ask *ask,
     struct session_tokens *out_tokens)
@@ -43,7 +53,7 @@ user_register(struct request *req, const struct user_ask *ask,
 		    "A username has 1 to 64 characters without spaces.");
 	enum err e = password_hash(config, ask->password, hash);
 	if (e)
-		return request_fail(req, e, "cannot hash a password");
+		return request_fail(req, e, hash_trouble(e));
 
 	id_make(id);
 	const struct pg_call insert = {
@@ -125,8 +135,9 @@ user_sign_in(struct request *req, const struct user_ask *ask,
 	e = password_verify(config, ask->password, who.hash, &needs_rehash);
 	if (e)
 		return request_fail(req, e,
-		    !who.user_id ? "no such user"
-				 : "the password was not proven");
+		    e != ERR_INVALID_CREDENTIALS ? hash_trouble(e)
+		    : !who.user_id               ? "no such user"
+				   : "the password was not proven");
 	if (who.is_disabled)
 		return request_fail(
 		    req, ERR_INVALID_CREDENTIALS, "the user is disabled");

@@ -3,17 +3,14 @@
  * (environment, file, secret file, credential, default), whether it fits, and
  * the sentence for the operator when it does not. Knows no setting by name.
  */
-#include <errno.h>
 #include <limits.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "base/config.h"
 #include "base/config_table.h"
 #include "base/env_file.h"
-#include "base/text.h"
 
 /* One load in progress. */
 struct loader {
@@ -52,12 +49,26 @@ wipe_free(char *secret)
 	free(secret);
 }
 
+/* Does only natterctl read it? natterd must not know the owner's password. */
+static bool
+is_natterctls(const char *key)
+{
+	return strncmp(key, "OWNER_", 6) == 0 ||
+	       strncmp(key, "SUPERUSER_", 10) == 0 ||
+	       strncmp(key, "NATTER_", 7) == 0;
+}
+
 /* `place` says where the key stands. */
 static enum err
 refuse_unknown(const struct loader *l, const char *place, const char *key)
 {
 	const char *name = setting_nearest(key);
 
+	if (is_natterctls(key))
+		return refuse(l,
+		    "%.200s: %.64s is natterctl's alone: keep it in the "
+		    "environment of natterctl and out of natterd's settings",
+		    place, key);
 	if (name != NULL)
 		return refuse(l,
 		    "%.200s: %.64s is not a setting: did you mean %s?", place,
@@ -100,8 +111,6 @@ check_environment_keys(const struct loader *l)
 	}
 	return OK;
 }
-
-/* Finding a value. */
 
 /* Where `f` was found, for a sentence. */
 static const char *
@@ -217,122 +226,17 @@ find(const struct loader *l, const struct setting *s, struct found *out)
 	return OK;
 }
 
-/* Storing a value. */
-
-static enum err
-store_text(const struct loader *l, const struct setting *s, const char *value)
-{
-	char *copy = strdup(value);
-
-	if (copy == NULL)
-		return refuse(l, "out of memory");
-	*setting_text(l->config, s) = copy;
-	return OK;
-}
-
-/* Decimal digits, perhaps after a minus, and nothing else. */
-static bool
-parse_number(const char *value, long *out_number)
-{
-	const char *digits = value + (value[0] == '-');
-	char *end;
-
-	if (digits[0] < '0' || digits[0] > '9')
-		return false;
-	errno = 0;
-	*out_number = strtol(value, &end, 10);
-	return errno == 0 && *end == '\0';
-}
-
-static enum err
-store_number(const struct loader *l, const struct setting *s, const char *place,
-    const char *value)
-{
-	long number;
-
-	if (!parse_number(value, &number) || number < s->min || number > s->max)
-		return refuse(l,
-		    "%s: %s is \"%.60s\": it takes a whole number from %ld to "
-		    "%ld",
-		    place, s->key, value, s->min, s->max);
-	*setting_number(l->config, s) = number;
-	return OK;
-}
-
-static enum err
-store_switch(const struct loader *l, const struct setting *s, const char *place,
-    const char *value)
-{
-	static const char *const words[] = {
-	    "off", "on", "false", "true", "no", "yes", "0", "1"};
-
-	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
-		if (strcasecmp(value, words[i]) == 0) {
-			*setting_switch(l->config, s) = i % 2 == 1;
-			return OK;
-		}
-	return refuse(
-	    l, "%s: %s is \"%.60s\": it takes on or off", place, s->key, value);
-}
-
-/* Is `value` one of the space-separated `words`? */
-static bool
-is_choice(const char *words, const char *value)
-{
-	size_t n = strlen(value);
-
-	for (const char *w = words; *w != '\0'; w += strspn(w, " ")) {
-		size_t m = strcspn(w, " ");
-
-		if (m == n && memcmp(w, value, n) == 0)
-			return true;
-		w += m;
-	}
-	return false;
-}
-
-static enum err
-store_choice(const struct loader *l, const struct setting *s, const char *place,
-    const char *value)
-{
-	if (!is_choice(s->choices, value))
-		return refuse(l, "%s: %s is \"%.60s\": it takes one of: %s",
-		    place, s->key, value, s->choices);
-	return store_text(l, s, value);
-}
-
-static enum err
-store_default(const struct loader *l, const struct setting *s)
-{
-	if (s->kind == SETTING_NUMBER)
-		*setting_number(l->config, s) = s->number;
-	else if (s->kind == SETTING_SWITCH)
-		*setting_switch(l->config, s) = s->number != 0;
-	else
-		return store_text(l, s, s->text);
-	return OK;
-}
-
 static enum err
 store(const struct loader *l, const struct setting *s, const struct found *f)
 {
-	char place[256];
+	char place[256], why[SETTING_WHY];
+	enum err e;
 
-	if (f->value == NULL)
-		return store_default(l, s);
-	place_of(l, f, place);
-	if (!text_is_clean(f->value, strlen(f->value)))
-		return refuse(l, "%s: %s is not valid UTF-8", place, s->key);
-	switch (s->kind) {
-	case SETTING_NUMBER:
-		return store_number(l, s, place, f->value);
-	case SETTING_SWITCH:
-		return store_switch(l, s, place, f->value);
-	case SETTING_CHOICE:
-		return store_choice(l, s, place, f->value);
-	default:
-		return store_text(l, s, f->value);
-	}
+	e = f->value != NULL ? setting_store(l->config, s, f->value, why)
+			     : setting_store_default(l->config, s, why);
+	if (e == OK)
+		return OK;
+	return refuse(l, "%s: %s %s", place_of(l, f, place), s->key, why);
 }
 
 static enum err

@@ -153,26 +153,53 @@ markdown(FILE *out)
 	}
 }
 
-/* mdoc text: a backslash is \e, and no line may begin as a request. */
+/* A word of mdoc: a backslash is \e, and no line may begin as a request. */
 static void
-mdoc_text(const char *text, FILE *out)
+mdoc_word(const char *word, size_t n, bool is_first, FILE *out)
 {
-	if (*text == '.' || *text == '\'')
+	if (is_first && (*word == '.' || *word == '\''))
 		fputs("\\&", out);
-	for (const char *p = text; *p != '\0'; p++) {
-		if (*p == '\\')
+	for (size_t i = 0; i < n; i++) {
+		if (word[i] == '\\')
 			fputs("\\e", out);
 		else
-			fputc(*p, out);
+			fputc(word[i], out);
 	}
+}
+
+/* Text in lines of at most 78 columns, each sentence on a line of its own. */
+static void
+mdoc_lines(const char *text, FILE *out)
+{
+	size_t column = 0;
+
+	for (const char *p = text; *p != '\0'; p += strspn(p, " ")) {
+		size_t n = strcspn(p, " ");
+
+		if (column > 0 && column + 1 + n > 78) {
+			fputc('\n', out);
+			column = 0;
+		}
+		if (column > 0)
+			fputc(' ', out);
+		mdoc_word(p, n, column == 0, out);
+		column += n + 1;
+		p += n;
+		if (p[-1] == '.') {
+			fputc('\n', out);
+			column = 0;
+		}
+	}
+	if (column > 0)
+		fputc('\n', out);
 }
 
 static void
 mdoc_item(const struct setting *s, FILE *out)
 {
 	fprintf(out, ".It Ev %s\n", s->key);
-	mdoc_text(s->help, out);
-	fputs("\n(", out);
+	mdoc_lines(s->help, out);
+	fputc('(', out);
 	print_range(s, out);
 	if (s->kind == SETTING_TEXT)
 		fputs("text", out);

@@ -1,6 +1,7 @@
 /*
  * config.def as an array, and what can be said about a setting's name. Private
- * to config.c (loading) and config_document.c (printing).
+ * to the files config*.c: config.c finds values, config_value.c checks and
+ * stores one, config_document.c prints.
  *
  * Thread: any. Everything here is constant but config_sources, which belongs
  * to its struct config.
@@ -10,6 +11,8 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+
+#include "base/errors.h"
 
 struct config;
 
@@ -43,6 +46,18 @@ bool *setting_switch(const struct config *c, const struct setting *s);
 
 /* Is the field a string that the config owns? */
 bool setting_is_string(const struct setting *s);
+
+/* The size of what setting_store writes when it refuses. */
+#define SETTING_WHY 256
+
+/*
+ * Checks a value and puts it into its field. On refusal `why` goes on after
+ * the key: "is \"two\": it takes a whole number from 1 to 256".
+ */
+enum err setting_store(struct config *c, const struct setting *s,
+    const char *value, char why[static SETTING_WHY]) MUST_CHECK;
+enum err setting_store_default(struct config *c, const struct setting *s,
+    char why[static SETTING_WHY]) MUST_CHECK;
 
 /* Is `key` a setting's KEY or, of a secret, KEY_FILE? */
 bool setting_is_known(const char *key);

@@ -3,14 +3,13 @@
  * only file that knows the order of a conversation row's columns and the names
  * of its members.
  */
-#include <assert.h>
 #include <string.h>
 #include <unictype.h>
 #include <unistr.h>
 
 #include "base/arena.h"
 #include "base/id.h"
-#include "base/json.h"
+#include "base/json_write.h"
 #include "chat/conversation.h"
 #include "chat/queries.h"
 #include "http/request.h"
@@ -42,26 +41,27 @@ enum column {
 
 #define TITLE_CHARACTERS 60
 
-static struct json_object *
-row_json(const PGresult *r, int row)
+static void
+write_row(struct buf *out, const PGresult *r, int row)
 {
-	struct json_object *o = json_object_new_object();
-	assert(o);
-	json_put_text(o, "id", pg_text(r, row, ID));
-	json_put_text(o, "short_id", pg_text(r, row, SHORT_ID));
-	json_put_text(o, "title", pg_text(r, row, TITLE));
-	json_put_raw(o, "metadata", pg_text(r, row, METADATA));
-	json_put_raw(o, "tags", pg_text(r, row, TAGS));
-	json_put_text(o, "model", pg_text(r, row, MODEL));
-	json_put_text(o, "system_prompt", pg_text(r, row, SYSTEM_PROMPT));
-	json_put_flag(o, "is_active", pg_flag(r, row, IS_ACTIVE));
-	json_put_flag(o, "is_archived", pg_flag(r, row, IS_ARCHIVED));
-	json_put_number(o, "message_count", pg_number(r, row, MESSAGE_COUNT));
-	json_put_text(o, "leaf_id", pg_text(r, row, LEAF_ID));
-	json_put_text(o, "created_at", pg_text(r, row, CREATED_AT));
-	json_put_text(o, "updated_at", pg_text(r, row, UPDATED_AT));
-	json_put_text(o, "last_message_at", pg_text(r, row, LAST_MESSAGE_AT));
-	return o;
+	json_write_open(out, NULL, '{');
+	json_write_text(out, "id", pg_text(r, row, ID));
+	json_write_text(out, "short_id", pg_text(r, row, SHORT_ID));
+	json_write_text(out, "title", pg_text(r, row, TITLE));
+	json_write_raw(out, "metadata", pg_text(r, row, METADATA));
+	json_write_raw(out, "tags", pg_text(r, row, TAGS));
+	json_write_text(out, "model", pg_text(r, row, MODEL));
+	json_write_text(out, "system_prompt", pg_text(r, row, SYSTEM_PROMPT));
+	json_write_flag(out, "is_active", pg_flag(r, row, IS_ACTIVE));
+	json_write_flag(out, "is_archived", pg_flag(r, row, IS_ARCHIVED));
+	json_write_number(
+	    out, "message_count", pg_number(r, row, MESSAGE_COUNT));
+	json_write_text(out, "leaf_id", pg_text(r, row, LEAF_ID));
+	json_write_time(out, "created_at", pg_text(r, row, CREATED_AT));
+	json_write_time(out, "updated_at", pg_text(r, row, UPDATED_AT));
+	json_write_time(
+	    out, "last_message_at", pg_text(r, row, LAST_MESSAGE_AT));
+	json_write_close(out, '}');
 }
 
 enum err
@@ -77,7 +77,7 @@ conversation_key(const char *name, const char *out_key[static 2])
 
 /* Runs a call that gives one conversation or, without a row, none. */
 static enum err
-run_for_one(struct request *req, struct pg_call *call, struct json_object **out)
+run_for_one(struct request *req, struct pg_call *call, struct buf *out)
 {
 	enum err e = chat_run(req, call, 1);
 	if (e != OK)
@@ -85,14 +85,14 @@ run_for_one(struct request *req, struct pg_call *call, struct json_object **out)
 	if (pg_rows(call->result) == 0)
 		e = ERR_NOT_FOUND;
 	else
-		*out = row_json(call->result, 0);
+		write_row(out, call->result, 0);
 	pg_calls_clear(call, 1);
 	return e;
 }
 
 enum err
 conversation_create(struct request *req, const struct conversation_change *c,
-    struct json_object **out_conversation)
+    struct buf *out, char out_id[static ID_TEXT])
 {
 	enum err e = ERR_CONFLICT;
 	for (int i = 0; i < SHORT_ID_TRIES && e == ERR_CONFLICT; i++) {
@@ -105,14 +105,15 @@ conversation_create(struct request *req, const struct conversation_change *c,
 		    .params = {req->who.user_id, id, short_id, c->title,
 			c->metadata, c->tags, c->model, c->system_prompt},
 		};
-		e = run_for_one(req, &call, out_conversation);
+		e = run_for_one(req, &call, out);
+		if (e == OK)
+			memcpy(out_id, id, sizeof(id));
 	}
 	return e;
 }
 
 enum err
-conversation_get(struct request *req, const char *name,
-    struct json_object **out_conversation)
+conversation_get(struct request *req, const char *name, struct buf *out)
 {
 	const char *key[2];
 	enum err e = conversation_key(name, key);
@@ -122,7 +123,7 @@ conversation_get(struct request *req, const char *name,
 	    .query = chat_query(CHAT_CONVERSATION_GET),
 	    .params = {req->who.user_id, key[0], key[1]},
 	};
-	return run_for_one(req, &call, out_conversation);
+	return run_for_one(req, &call, out);
 }
 
 static struct pg_call
@@ -145,30 +146,31 @@ list_call(
 
 /* One row more than asked for says that more follow. */
 static enum err
-fill_page(struct request *req, const PGresult *r, int limit,
-    struct conversations_page *out_page)
+write_page(struct request *req, const PGresult *r, int limit, struct buf *out,
+    const char *out_next[static 2])
 {
-	struct conversations_page page = {0};
+	const char *next[2] = {NULL, NULL};
 	int n = pg_rows(r);
 	if (n > limit) {
 		n = limit;
-		page.next[0] = arena_strdup(
+		next[0] = arena_strdup(
 		    req->arena, pg_text(r, n - 1, LAST_MESSAGE_AT));
-		page.next[1] = arena_strdup(req->arena, pg_text(r, n - 1, ID));
-		if (!page.next[0] || !page.next[1])
+		next[1] = arena_strdup(req->arena, pg_text(r, n - 1, ID));
+		if (!next[0] || !next[1])
 			return ERR_TOO_LARGE;
 	}
-	page.data = json_object_new_array();
-	assert(page.data);
+	json_write_open(out, NULL, '[');
 	for (int i = 0; i < n; i++)
-		json_object_array_add(page.data, row_json(r, i));
-	*out_page = page;
+		write_row(out, r, i);
+	json_write_close(out, ']');
+	out_next[0] = next[0];
+	out_next[1] = next[1];
 	return OK;
 }
 
 enum err
 conversations_list(struct request *req, const struct conversations_ask *ask,
-    struct conversations_page *out_page)
+    struct buf *out, const char *out_next[static 2])
 {
 	const char *limit = arena_printf(req->arena, "%ld", ask->limit + 1);
 	if (!limit)
@@ -177,14 +179,14 @@ conversations_list(struct request *req, const struct conversations_ask *ask,
 	enum err e = chat_run(req, &call, 1);
 	if (e != OK)
 		return e;
-	e = fill_page(req, call.result, (int)ask->limit, out_page);
+	e = write_page(req, call.result, (int)ask->limit, out, out_next);
 	pg_calls_clear(&call, 1);
 	return e;
 }
 
 enum err
 conversation_update(struct request *req, const char *name,
-    const struct conversation_change *c, struct json_object **out_conversation)
+    const struct conversation_change *c, struct buf *out)
 {
 	const char *key[2];
 	enum err e = conversation_key(name, key);
@@ -197,7 +199,7 @@ conversation_update(struct request *req, const char *name,
 		c->system_prompt, c->has_system_prompt ? "t" : "f",
 		c->is_active},
 	};
-	return run_for_one(req, &call, out_conversation);
+	return run_for_one(req, &call, out);
 }
 
 enum err

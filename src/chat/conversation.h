@@ -3,8 +3,8 @@
  * function is one round trip and sees the caller's own conversations only: a
  * conversation of somebody else is ERR_NOT_FOUND.
  *
- * A conversation is named by its UUID or its short id. Its JSON belongs to
- * the caller of the function that made it. Thread: front.
+ * A conversation is named by its UUID or its short id. What is read is
+ * appended to a buffer as JSON (see base/json_write.h). Thread: front.
  */
 #ifndef CHAT_CONVERSATION_H
 #define CHAT_CONVERSATION_H
@@ -13,9 +13,10 @@
 #include <stddef.h>
 
 #include "base/errors.h"
+#include "base/id.h"
 
 struct arena;
-struct json_object;
+struct buf;
 struct request;
 
 #define CONVERSATION_TITLE_MAX    200 /* characters */
@@ -51,11 +52,6 @@ struct conversations_ask {
 	const char *after[2]; /* last_message_at and id of the row before */
 };
 
-struct conversations_page {
-	struct json_object *data; /* array */
-	const char *next[2];      /* the last row's keys where more follow */
-};
-
 /*
  * The two parameters by which statements name a conversation: its UUID, its
  * short id, one of them NULL. ERR_NOT_FOUND when `name` is neither.
@@ -65,20 +61,23 @@ conversation_key(const char *name, const char *out_key[static 2]) MUST_CHECK;
 
 /* Makes one; model and system_prompt are taken whatever the has_ flags say. */
 enum err conversation_create(struct request *req,
-    const struct conversation_change *c,
-    struct json_object **out_conversation) MUST_CHECK;
+    const struct conversation_change *c, struct buf *out,
+    char out_id[static ID_TEXT]) MUST_CHECK;
 
-enum err conversation_get(struct request *req, const char *name,
-    struct json_object **out_conversation) MUST_CHECK;
+enum err conversation_get(
+    struct request *req, const char *name, struct buf *out) MUST_CHECK;
 
-/* The latest first; closed ones (is_active false) are not listed. */
+/*
+ * Appends a page, the latest first, as a JSON array; closed conversations
+ * (is_active false) are not in it. out_next: the last row's keys, where more
+ * rows follow, else NULL.
+ */
 enum err conversations_list(struct request *req,
-    const struct conversations_ask *ask,
-    struct conversations_page *out_page) MUST_CHECK;
+    const struct conversations_ask *ask, struct buf *out,
+    const char *out_next[static 2]) MUST_CHECK;
 
 enum err conversation_update(struct request *req, const char *name,
-    const struct conversation_change *c,
-    struct json_object **out_conversation) MUST_CHECK;
+    const struct conversation_change *c, struct buf *out) MUST_CHECK;
 
 /* Its messages and running replies go with it. */
 enum err conversation_delete(struct request *req, const char *name) MUST_CHECK;

@@ -8,7 +8,7 @@
 
 #include "base/arena.h"
 #include "base/id.h"
-#include "base/json.h"
+#include "base/json_write.h"
 #include "chat/conversation.h"
 #include "chat/message.h"
 #include "chat/queries.h"
@@ -71,57 +71,48 @@ message_read(const PGresult *r, int row, struct message *out)
 }
 
 static void
-put_tokens(struct json_object *o, int64_t tokens)
+write_usage(struct buf *out, const struct message *m)
 {
-	if (tokens < 0)
-		json_put_text(o, "token_count", NULL);
-	else
-		json_put_number(o, "token_count", tokens);
-}
-
-static void
-put_usage(struct json_object *o, const struct message *m)
-{
+	int64_t total = m->prompt_tokens + m->completion_tokens;
 	if (!m->has_usage) {
-		json_put_text(o, "usage", NULL);
+		json_write_text(out, "usage", NULL);
 		return;
 	}
-	struct json_object *usage = json_object_new_object();
-	assert(usage);
-	json_put_number(usage, "prompt_tokens", m->prompt_tokens);
-	json_put_number(usage, "completion_tokens", m->completion_tokens);
-	json_put_number(
-	    usage, "total_tokens", m->prompt_tokens + m->completion_tokens);
-	json_put_flag(usage, "estimated", m->is_estimated);
-	json_object_object_add(o, "usage", usage);
+	json_write_open(out, "usage", '{');
+	json_write_number(out, "prompt_tokens", m->prompt_tokens);
+	json_write_number(out, "completion_tokens", m->completion_tokens);
+	json_write_number(out, "total_tokens", total);
+	json_write_flag(out, "estimated", m->is_estimated);
+	json_write_close(out, '}');
 }
 
-struct json_object *
-message_json(const struct message *m)
+void
+message_write(struct buf *out, const struct message *m)
 {
-	struct json_object *o = json_object_new_object();
-	assert(o);
-	json_put_text(o, "id", m->id);
-	json_put_text(o, "conversation_id", m->conversation_id);
-	json_put_text(o, "parent_id", m->parent_id);
-	json_put_number(o, "position", m->position);
-	json_put_text(o, "role", m->role);
-	json_put_text(o, "content", m->content);
-	json_put_text(o, "status", m->status);
-	json_put_text(o, "model", m->model);
-	json_put_text(o, "finish_reason", m->finish_reason);
-	json_put_text(o, "error_code", m->error_code);
-	put_tokens(o, m->token_count);
-	json_put_raw(o, "metadata", m->metadata);
-	json_put_text(o, "created_at", m->created_at);
-	json_put_text(o, "completed_at", m->completed_at);
-	put_usage(o, m);
-	return o;
+	json_write_open(out, NULL, '{');
+	json_write_text(out, "id", m->id);
+	json_write_text(out, "conversation_id", m->conversation_id);
+	json_write_text(out, "parent_id", m->parent_id);
+	json_write_number(out, "position", m->position);
+	json_write_text(out, "role", m->role);
+	json_write_text(out, "content", m->content);
+	json_write_text(out, "status", m->status);
+	json_write_text(out, "model", m->model);
+	json_write_text(out, "finish_reason", m->finish_reason);
+	json_write_text(out, "error_code", m->error_code);
+	if (m->token_count < 0)
+		json_write_text(out, "token_count", NULL);
+	else
+		json_write_number(out, "token_count", m->token_count);
+	json_write_raw(out, "metadata", m->metadata);
+	json_write_time(out, "created_at", m->created_at);
+	json_write_time(out, "completed_at", m->completed_at);
+	write_usage(out, m);
+	json_write_close(out, '}');
 }
 
 enum err
-message_get(
-    struct request *req, const char *id, struct json_object **out_message)
+message_get(struct request *req, const char *id, struct buf *out)
 {
 	if (!id_is_uuid(id))
 		return ERR_NOT_FOUND;
@@ -137,7 +128,7 @@ message_get(
 	} else {
 		struct message m;
 		message_read(call.result, 0, &m);
-		*out_message = message_json(&m);
+		message_write(out, &m);
 	}
 	pg_calls_clear(&call, 1);
 	return e;
@@ -148,36 +139,35 @@ message_get(
  * bytes, say that more follow.
  */
 static enum err
-fill_page(struct request *req, const struct messages_ask *ask,
-    const PGresult *r, struct messages_page *out_page)
+write_page(struct request *req, const struct messages_ask *ask,
+    const PGresult *r, struct buf *out, const char **out_next)
 {
 	int n = pg_rows(r);
+	const char *next = NULL;
 	bool has_more = n > 0 && pg_number(r, 0, FETCHED) > n;
 	if (n > ask->limit) {
 		n = (int)ask->limit;
 		has_more = true;
 	}
-	struct messages_page page = {0};
 	if (has_more) {
-		page.next =
-		    arena_strdup(req->arena, pg_text(r, n - 1, POSITION));
-		if (!page.next)
+		next = arena_strdup(req->arena, pg_text(r, n - 1, POSITION));
+		if (!next)
 			return ERR_TOO_LARGE;
 	}
-	page.data = json_object_new_array();
-	assert(page.data);
+	json_write_open(out, NULL, '[');
 	for (int i = 0; i < n; i++) {
 		struct message m;
 		message_read(r, i, &m);
-		json_object_array_add(page.data, message_json(&m));
+		message_write(out, &m);
 	}
-	*out_page = page;
+	json_write_close(out, ']');
+	*out_next = next;
 	return OK;
 }
 
 enum err
 messages_list(struct request *req, const struct messages_ask *ask,
-    struct messages_page *out_page)
+    struct buf *out, const char **out_next)
 {
 	const char *key[2];
 	enum err e = conversation_key(ask->conversation_id, key);
@@ -207,7 +197,7 @@ messages_list(struct request *req, const struct messages_ask *ask,
 	if (pg_rows(calls[0].result) == 0)
 		e = ERR_NOT_FOUND;
 	else
-		e = fill_page(req, ask, calls[1].result, out_page);
+		e = write_page(req, ask, calls[1].result, out, out_next);
 	pg_calls_clear(calls, 2);
 	return e;
 }

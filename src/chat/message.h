@@ -2,9 +2,8 @@
  * Stored messages: reading them, and the one JSON form that lists, single
  * reads, the `done` event and the answer to a post without a stream share.
  *
- * Ownership: a struct message borrows from the result that it was read from;
- * JSON objects belong to the caller. Thread: message_read and message_json
- * any; the others the front's.
+ * Ownership: a struct message borrows from the result that it was read from.
+ * Thread: message_read and message_write any; the others the front's.
  */
 #ifndef CHAT_MESSAGE_H
 #define CHAT_MESSAGE_H
@@ -16,7 +15,7 @@
 
 #include "base/errors.h"
 
-struct json_object;
+struct buf;
 struct request;
 
 /* A row of MESSAGE_COLUMNS and USAGE_COLUMNS. NULL is SQL's NULL. */
@@ -48,12 +47,12 @@ struct message {
 /* Reads a row; everything in it is borrowed from `r`. */
 void message_read(const PGresult *r, int row, struct message *out);
 
-/* The message as the API shows it. */
-struct json_object *message_json(const struct message *m);
+/* Appends the message as the API shows it (see base/json_write.h). */
+void message_write(struct buf *out, const struct message *m);
 
-/* One message of the caller's. */
-enum err message_get(struct request *req, const char *id,
-    struct json_object **out_message) MUST_CHECK;
+/* Appends one message of the caller's; ERR_NOT_FOUND. */
+enum err
+message_get(struct request *req, const char *id, struct buf *out) MUST_CHECK;
 
 /* The contents of one page end, at the latest, after this many bytes. */
 #define MESSAGES_PAGE_BYTES (4L * 1024 * 1024)
@@ -66,13 +65,12 @@ struct messages_ask {
 	const char *after; /* position of the row before; NULL: none */
 };
 
-struct messages_page {
-	struct json_object *data; /* array */
-	const char *next; /* the last row's position where more follow; NULL */
-};
-
-/* A page of a conversation's messages by position; ERR_NOT_FOUND. */
+/*
+ * Appends a page of a conversation's messages by position, as a JSON array.
+ * *out_next is the last row's position where more rows follow, NULL where
+ * not. ERR_NOT_FOUND.
+ */
 enum err messages_list(struct request *req, const struct messages_ask *ask,
-    struct messages_page *out_page) MUST_CHECK;
+    struct buf *out, const char **out_next) MUST_CHECK;
 
 #endif

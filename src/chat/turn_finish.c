@@ -10,7 +10,6 @@
 #include <unistd.h>
 
 #include "base/arena.h"
-#include "base/json.h"
 #include "chat/context.h"
 #include "chat/message.h"
 #include "chat/queries.h"
@@ -126,9 +125,8 @@ turn_stored(struct turn *t, const struct pg_call *calls, size_t n)
 		m.content = calls[0].params[2];
 	else if (!is_own_end(t, &m))
 		return ERR_NOT_FOUND;
-	AUTO_JSON struct json_object *o = message_json(&m);
 	buf_clear(&t->stored);
-	json_append(&t->stored, o);
+	message_write(&t->stored, &m);
 	return t->stored.failed ? ERR_INTERNAL : OK;
 }
 

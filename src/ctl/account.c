@@ -11,6 +11,7 @@
 #include "base/id.h"
 #include "base/text.h"
 #include "ctl/account.h"
+#include "ctl/prompt.h"
 #include "ctl/settings.h"
 #include "store/pg.h"
 #include "store/redis.h"
@@ -88,6 +89,12 @@ account_exists(struct account *a, const char *name, bool *out_exists)
 	if (code == CTL_OK)
 		*out_exists = PQntuples(r) > 0;
 	return code;
+}
+
+enum ctl_exit
+account_password(const struct account *a, char **out_password)
+{
+	return prompt_generate((size_t)a->config->password_min, out_password);
 }
 
 enum ctl_exit

@@ -39,6 +39,10 @@ enum ctl_exit account_call(struct account *a, const char *sql, int n,
 enum ctl_exit account_exists(
     struct account *a, const char *name, bool *out_exists) MUST_CHECK;
 
+/* Makes a password that is long enough; to be freed with ctl_wipe. */
+enum ctl_exit
+account_password(const struct account *a, char **out_password) MUST_CHECK;
+
 /* Checks the password's length and hashes it. */
 enum ctl_exit account_hash(struct account *a, const char *password,
     char out_hash[static PASSWORD_HASH_TEXT]) MUST_CHECK;

@@ -41,7 +41,8 @@ connect_superuser(const char *dbname, PGconn **out_conn)
 
 	if (e != OK && e != ERR_NOT_FOUND)
 		return CTL_CONFIG;
-	code = ctl_connect(url != NULL ? url : "", dbname, out_conn);
+	code = ctl_connect(
+	    "SUPERUSER_DATABASE_URL", url != NULL ? url : "", dbname, out_conn);
 	ctl_wipe(url);
 	return code;
 }

@@ -250,16 +250,34 @@ keep_quiet(void *arg, const PGresult *r)
 	(void)r;
 }
 
+/* libpq's own sentence about a malformed URL quotes it, password and all. */
+static bool
+is_conninfo(const char *url)
+{
+	PQconninfoOption *options = PQconninfoParse(url, NULL);
+	bool is_good = options != NULL;
+
+	PQconninfoFree(options);
+	return is_good;
+}
+
 enum ctl_exit
-ctl_connect(const char *url, const char *dbname, PGconn **out_conn)
+ctl_connect(
+    const char *name, const char *url, const char *dbname, PGconn **out_conn)
 {
 	/* A later word wins; "dbname" first, because it takes the URL. */
 	const char *keys[] = {"dbname", "fallback_application_name",
 	    "connect_timeout", "client_encoding",
 	    dbname != NULL ? "dbname" : NULL, NULL};
 	const char *values[] = {url, "natterctl", "10", "UTF8", dbname, NULL};
-	PGconn *conn = PQconnectdbParams(keys, values, 1);
+	PGconn *conn;
 
+	if (!is_conninfo(url))
+		return ctl_refuse(CTL_CONFIG,
+		    "%s is neither a URL such as postgresql://role@host/natter "
+		    "nor words such as host=/run/postgresql dbname=natter",
+		    name);
+	conn = PQconnectdbParams(keys, values, 1);
 	if (conn == NULL)
 		return ctl_refuse(CTL_FAILED, "out of memory");
 	if (PQstatus(conn) != CONNECTION_OK) {
@@ -288,7 +306,7 @@ ctl_connect_owner(PGconn **out_conn)
 		    "makes both)");
 	if (e != OK)
 		return CTL_CONFIG;
-	code = ctl_connect(url, NULL, out_conn);
+	code = ctl_connect("OWNER_DATABASE_URL", url, NULL, out_conn);
 	ctl_wipe(url);
 	return code;
 }

@@ -78,9 +78,12 @@ void ctl_result_cleanup(PGresult **r);
 /* Did the statement succeed? */
 bool ctl_is_ok(const PGresult *r);
 
-/* Connects to a URL; `dbname`, unless NULL, overrides the URL's database. */
-enum ctl_exit
-ctl_connect(const char *url, const char *dbname, PGconn **out_conn) MUST_CHECK;
+/*
+ * Connects to the URL of the variable `name`, which refusals name instead of
+ * its value; `dbname`, unless NULL, overrides the URL's database.
+ */
+enum ctl_exit ctl_connect(const char *name, const char *url, const char *dbname,
+    PGconn **out_conn) MUST_CHECK;
 
 /* Connects as the role natter_migrate, by OWNER_DATABASE_URL. */
 enum ctl_exit ctl_connect_owner(PGconn **out_conn) MUST_CHECK;

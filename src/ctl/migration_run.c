@@ -88,12 +88,17 @@ migration_run_open(struct migration_run *r, const char *folder)
 	code = ctl_connect_owner(&r->conn);
 	if (code == CTL_OK)
 		code = migration_role_check(r->conn);
-	/* A killed natterctl must not hold its locks until a statement ends. */
 	if (code == CTL_OK)
 		code = run_sql(r,
-		    "SET client_connection_check_interval = '1s'; "
 		    "SET lock_timeout = '2s'; SET statement_timeout = 0; "
 		    "SET idle_in_transaction_session_timeout = 0");
+	/*
+	 * A killed natterctl must not hold its locks until a statement ends;
+	 * not every system that Postgres runs on can tell.
+	 */
+	if (code == CTL_OK)
+		PQclear(PQexec(
+		    r->conn, "SET client_connection_check_interval = '1s'"));
 	if (code == CTL_OK)
 		code = take_lock(r);
 	if (code == CTL_OK)

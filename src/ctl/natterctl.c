@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include <sodium.h>
 
@@ -101,6 +102,8 @@ main(int argc, char **argv)
 
 	/* A closed pipe is an error of the write, not a death. */
 	signal(SIGPIPE, SIG_IGN);
+	/* Passwords must not lie about in a core file. */
+	(void)setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
 	if (sodium_init() < 0)
 		return (int)ctl_refuse(CTL_FAILED, "libsodium does not start");
 	if (argc < 2)

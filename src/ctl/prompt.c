@@ -101,17 +101,21 @@ prompt_read(char **out_password)
 }
 
 enum ctl_exit
-prompt_generate(char **out_password)
+prompt_generate(size_t min, char **out_password)
 {
 	/* Without those that look alike. */
 	static const char letters[] = "abcdefghjkmnpqrstuvwxyz23456789";
-	char *p = calloc(1, 24);
+	size_t n = 6 * (min > 23 ? min / 6 + 1 : 4) - 1;
+	char *p = calloc(1, n + 1);
 
 	if (p == NULL)
 		return ctl_refuse(CTL_FAILED, "out of memory");
-	for (size_t i = 0; i < 23; i++)
-		p[i] = letters[randombytes_uniform(sizeof(letters) - 1)];
-	p[5] = p[11] = p[17] = '-';
+	for (size_t i = 0; i < n; i++) {
+		p[i] = '-';
+		if (i % 6 != 5)
+			p[i] =
+			    letters[randombytes_uniform(sizeof(letters) - 1)];
+	}
 	*out_password = p;
 	return CTL_OK;
 }

@@ -15,7 +15,10 @@ enum ctl_exit prompt_ask(const char *name, char **out_password) MUST_CHECK;
 /* Reads one line from standard input; refusals are printed. */
 enum ctl_exit prompt_read(char **out_password) MUST_CHECK;
 
-/* Makes one: 20 characters in four groups, more than 90 random bits. */
-enum ctl_exit prompt_generate(char **out_password) MUST_CHECK;
+/*
+ * Makes one of at least `min` characters: groups of five, four of them at the
+ * least, which is more than 90 random bits.
+ */
+enum ctl_exit prompt_generate(size_t min, char **out_password) MUST_CHECK;
 
 #endif

@@ -5,7 +5,6 @@
 #include <stdio.h>
 
 #include "ctl/account.h"
-#include "ctl/prompt.h"
 
 static const struct {
 	const char *name;
@@ -32,7 +31,7 @@ seed_one(struct account *a, size_t i)
 		ctl_note("there is a user %s already", new.name);
 		return CTL_OK;
 	}
-	code = prompt_generate(&password);
+	code = account_password(a, &password);
 	if (code == CTL_OK)
 		code = account_hash(a, password, hash);
 	if (code == CTL_OK)

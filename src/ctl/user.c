@@ -30,7 +30,7 @@ new_hash(struct account *a, const char *name, struct password_from from,
 		return ctl_refuse(CTL_USAGE,
 		    "--password-stdin and --generate: give one of them");
 	code = from.is_stdin       ? prompt_read(&password)
-	       : from.is_generated ? prompt_generate(&password)
+	       : from.is_generated ? account_password(a, &password)
 				   : prompt_ask(name, &password);
 	if (code == CTL_OK)
 		code = account_hash(a, password, out_hash);

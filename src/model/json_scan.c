@@ -184,7 +184,9 @@ json_scan_peek(struct json_scan *s)
 {
 	while (s->p < s->end && is_space(*s->p))
 		s->p++;
-	return s->p < s->end ? *s->p : (char)0;
+	if (s->p == s->end)
+		return '\0';
+	return *s->p;
 }
 
 bool

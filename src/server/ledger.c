@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "auth/session_watch.h"
 #include "base/arena.h"
@@ -17,6 +18,7 @@
 #include "base/queue.h"
 #include "chat/turn.h"
 #include "server/ledger.h"
+#include "server/master.h"
 #include "server/shared.h"
 #include "store/pg.h"
 #include "store/redis.h"
@@ -60,6 +62,7 @@ struct ledger {
 	    steady_since_ms; /* every sign since then went well; 0 = none */
 	int pause_ms;
 	bool was_away;
+	bool sign_fails;       /* the last sign did: it is logged once */
 	_Atomic bool is_known; /* the worker's row is there */
 	_Atomic bool gives_up;
 	_Atomic bool has_ended;
@@ -136,6 +139,8 @@ run_patiently(struct ledger *l, size_t from, size_t to)
 	enum err e;
 
 	while ((e = run(l, from, to)) == ERR_UNAVAILABLE) {
+		/* Nobody gave a sign meanwhile: not steady any more. */
+		l->steady_since_ms = 0;
 		if (atomic_load(&l->gives_up))
 			return e;
 		pause_while_away(l);
@@ -194,6 +199,18 @@ may_sweep(const struct ledger *l, uint64_t now)
 	return l->steady_since_ms != 0 && now >= l->steady_since_ms + STEADY_MS;
 }
 
+/* A worker of a role that row level security does not bind must not serve:
+ * found before it could take its first reply, so that nothing is lost. */
+static void
+end_if_misconfigured(const struct ledger *l)
+{
+	if (atomic_load(&l->is_known) || !pg_role_is_refused(l->pg))
+		return;
+	log_with(LOG_ERROR, "DATABASE_URL cannot be used",
+	    LOG_TEXT("why", pg_why(l->pg)));
+	_exit(EXIT_CONFIGURATION);
+}
+
 static void
 give_life_sign(struct ledger *l)
 {
@@ -205,9 +222,14 @@ give_life_sign(struct ledger *l)
 	arena_reset(l->arena, ARENA_MAX);
 	n = turn_worker_calls(l->shared->worker_id, l->arena, calls);
 	e = pg_run(l->pg, NULL, calls, may_sweep(l, now) ? n : 1);
-	if (e != OK && !l->was_away)
+	if (e != OK)
+		end_if_misconfigured(l);
+	if (e != OK && !l->sign_fails && !l->was_away)
 		log_with(LOG_WARNING, "the worker's life sign failed",
 		    LOG_TEXT("why", pg_why(l->pg)));
+	if (e == OK && l->sign_fails)
+		log_text(LOG_NOTICE, "the worker's life sign works again");
+	l->sign_fails = e != OK;
 	pg_calls_clear(calls, n);
 	if (e != OK)
 		l->steady_since_ms = 0;

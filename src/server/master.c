@@ -47,6 +47,7 @@ struct proc {
 	int report_fd; /* the master's end; -1 once it said its last word */
 	int generation;
 	enum proc_state state;
+	uint64_t drain_ms; /* by the settings that it was started with */
 	uint64_t born_ms;
 	uint64_t kill_ms; /* SIGKILL then; 0 = no deadline */
 };
@@ -131,6 +132,7 @@ start_worker(struct master *m)
 	    .pid = pid,
 	    .report_fd = ends[0],
 	    .generation = m->generation,
+	    .drain_ms = (uint64_t)m->config->drain_seconds * 1000,
 	    .born_ms = clock_mono_ms(),
 	};
 	return true;
@@ -165,12 +167,18 @@ fill(struct master *m)
 	}
 }
 
+/* It does not count any more, and has its time to end. */
 static void
-tell_leave(struct master *m, struct proc *p, int signal)
+let_leave(struct proc *p)
 {
-	p->kill_ms = clock_mono_ms() +
-		     (uint64_t)m->config->drain_seconds * 1000 + KILL_GRACE_MS;
 	p->state = PROC_LEAVING;
+	p->kill_ms = clock_mono_ms() + p->drain_ms + KILL_GRACE_MS;
+}
+
+static void
+tell_leave(struct proc *p, int signal)
+{
+	let_leave(p);
 	kill(p->pid, signal);
 }
 
@@ -181,7 +189,7 @@ retire_old(struct master *m)
 	for (size_t i = 0; i < m->n_procs; i++)
 		if (m->procs[i].generation != m->generation &&
 		    m->procs[i].state != PROC_LEAVING)
-			tell_leave(m, &m->procs[i], SIGQUIT);
+			tell_leave(&m->procs[i], SIGQUIT);
 }
 
 static bool
@@ -217,11 +225,8 @@ read_report(struct master *m, struct proc *p)
 	while ((n = read(p->report_fd, &word, 1)) == 1) {
 		if (word == WORKER_READY && p->state == PROC_STARTING)
 			p->state = PROC_READY;
-		if (word == WORKER_LEAVING && p->state != PROC_LEAVING) {
-			p->state = PROC_LEAVING;
-			p->kill_ms = clock_mono_ms() + KILL_GRACE_MS +
-				     (uint64_t)m->config->drain_seconds * 1000;
-		}
+		if (word == WORKER_LEAVING && p->state != PROC_LEAVING)
+			let_leave(p);
 	}
 	if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
 		close(p->report_fd);
@@ -290,7 +295,7 @@ begin_stop(struct master *m, int exit_status)
 	log_with(LOG_NOTICE, "stopping", LOG_NUMBER("workers", m->n_procs));
 	notify_send("STOPPING=1\nSTATUS=Draining replies.");
 	for (size_t i = 0; i < m->n_procs; i++)
-		tell_leave(m, &m->procs[i], signal);
+		tell_leave(&m->procs[i], signal);
 }
 
 static void
@@ -309,6 +314,7 @@ reload(struct master *m)
 		notify_send("READY=1\nSTATUS=Reload refused: see the log.");
 		return;
 	}
+	log_init("master", (enum log_level)log_level_named(config->log_level));
 	log_text(LOG_NOTICE, "reloading");
 	config_free(m->config);
 	keyring_free(m->keys);

@@ -4,6 +4,7 @@
  * descriptor 0, as FastCGI has it (spawn-fcgi -n, or a systemd socket unit
  * with StandardInput=socket).
  */
+#include <errno.h>
 #include <getopt.h>
 #include <libpq-fe.h>
 #include <signal.h>
@@ -11,8 +12,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/config.h"
@@ -28,7 +31,7 @@ static const char usage_text[] =
     "usage: natterd [--config FILE] [--activated] [--check]\n"
     "\n"
     "The FastCGI listening socket is standard input:\n"
-    "  spawn-fcgi -n -s /run/natter/fcgi.sock -M 0660 -b 4096 -- \\\n"
+    "  spawn-fcgi -n -s /run/natter/natterd.sock -M 0660 -b 4096 -- \\\n"
     "      /usr/sbin/natterd --config /etc/natter/natter.env\n"
     "\n"
     "  --config FILE  KEY=VALUE lines; the environment wins over them\n"
@@ -40,9 +43,8 @@ static const char usage_text[] =
     "SIGTERM drains and ends, SIGHUP reloads. Exit status 78: a configuration\n"
     "that cannot work. Settings: natterctl config, natterd(8).\n";
 
-/* Refuses settings that cannot work whatever the servers do. */
 static enum err
-check_settings(const struct config *c, char why[static MASTER_WHY])
+check_stores(const struct config *c, char why[static MASTER_WHY])
 {
 	struct redis_address address = {0};
 	PQconninfoOption *options;
@@ -71,13 +73,74 @@ check_settings(const struct config *c, char why[static MASTER_WHY])
 		return ERR_INVALID_FIELD;
 	}
 	redis_address_clear(&address);
-	if (!origin_list_is_fit(c->origins)) {
+	return OK;
+}
+
+/* Without the hash slots' folder every sign-in fails. */
+static enum err
+check_run_dir(const struct config *c, char why[static MASTER_WHY])
+{
+	struct stat st;
+
+	if (stat(c->run_dir, &st) == 0 && !S_ISDIR(st.st_mode))
+		errno = ENOTDIR;
+	else if (access(c->run_dir, W_OK | X_OK) == 0)
+		return OK;
+	snprintf(why, MASTER_WHY,
+	    "CHAT_RUN_DIR: natterd cannot make files in %.512s: %s", c->run_dir,
+	    strerror(errno));
+	return ERR_INVALID_FIELD;
+}
+
+/* What goes into every request to the model's server. */
+static enum err
+check_model(const struct config *c, char why[static MASTER_WHY])
+{
+	const char *base = c->openai_base_url;
+
+	if (base[0] != '\0' && strncasecmp(base, "http://", 7) != 0 &&
+	    strncasecmp(base, "https://", 8) != 0) {
 		snprintf(why, MASTER_WHY,
-		    "CHAT_ORIGINS takes origins as browsers send them: "
-		    "https://app.example.com, no path, no *, spaces between");
+		    "OPENAI_BASE_URL is not http:// or https:// followed by an "
+		    "address");
+		return ERR_INVALID_FIELD;
+	}
+	for (const char *p = c->openai_api_key; *p != '\0'; p++) {
+		if (*p > ' ' && *p <= '~')
+			continue;
+		snprintf(why, MASTER_WHY,
+		    "OPENAI_API_KEY holds a blank, a line break or another "
+		    "character that no key has");
 		return ERR_INVALID_FIELD;
 	}
 	return OK;
+}
+
+/* A wildcard or a path would never match what a browser sends. */
+static enum err
+check_origins(const struct config *c, char why[static MASTER_WHY])
+{
+	if (origin_list_is_fit(c->origins))
+		return OK;
+	snprintf(why, MASTER_WHY,
+	    "CHAT_ORIGINS takes origins as browsers send them: "
+	    "https://app.example.com, no path, no *, spaces between");
+	return ERR_INVALID_FIELD;
+}
+
+/* Refuses settings that cannot work whatever the servers do. */
+static enum err
+check_settings(const struct config *c, char why[static MASTER_WHY])
+{
+	enum err e = check_stores(c, why);
+
+	if (e == OK)
+		e = check_run_dir(c, why);
+	if (e == OK)
+		e = check_model(c, why);
+	if (e == OK)
+		e = check_origins(c, why);
+	return e;
 }
 
 /* master_options.load: the settings and the key ring, or why not. */

@@ -1,6 +1,5 @@
 /*
- * The relay's thread: the loop, the inboxes, the dirty list, the roll of
- * sessions and draining.
+ * The relay's thread: the loop, the inboxes, the dirty list and draining.
  * One reply's own story is in stream.c.
  */
 #include <assert.h>
@@ -8,7 +7,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "auth/session_watch.h"
 #include "base/config.h"
 #include "base/log.h"
 #include "base/queue.h"
@@ -19,9 +17,8 @@
 /* The longest wait for coalesced text, in ms. */
 #define FLUSH_MS 25
 
-/* How often the sessions behind the replies are looked at, in ms. An ended one
- * is noticed after this, a second of the ledger's, and two round trips. */
-#define ROLL_MS 3000
+/* After the drain time: how long clients may take to read the last words. */
+#define LAST_WORDS_MS 1000
 
 void
 relay_mark_dirty(struct stream *s)
@@ -162,93 +159,17 @@ stored_ready(uv_poll_t *handle, int status, int events)
 		stream_stored(t->owner);
 }
 
-/* Later the turn is the ledger's, and its text is said. */
-static bool
-is_running(const struct stream *s)
-{
-	return s->state == STREAM_ASKING || s->state == STREAM_WAITING;
-}
-
-/* Writes down who leans on a session; NULL without memory. */
-static struct roll *
-make_roll(const struct relay *r)
-{
-	struct roll *roll = calloc(1, sizeof(*roll));
-
-	if (roll != NULL)
-		roll->pairs = calloc(r->n_streams, sizeof(*roll->pairs));
-	if (roll == NULL || roll->pairs == NULL) {
-		roll_free(roll);
-		return NULL;
-	}
-	for (const struct stream *s = r->streams; s != NULL; s = s->next) {
-		struct session_pair *p = &roll->pairs[roll->n];
-
-		if (!is_running(s))
-			continue;
-		roll->n++;
-		memcpy(p->user_id, s->turn->user_id, ID_TEXT);
-		memcpy(p->session_id, s->turn->session_id, ID_TEXT);
-	}
-	return roll;
-}
-
+/* Everything is said and stored; who does not read it holds up the stop. */
 static void
-ask_roll(uv_timer_t *timer)
+cut_readers(uv_timer_t *timer)
 {
 	struct relay *r = timer->data;
-	struct roll *roll;
 
-	if (r->is_asking || r->n_streams == 0)
-		return;
-	roll = make_roll(r);
-	if (roll == NULL)
-		return;
-	r->is_asking = true;
-	ledger_ask(r->ledger, roll);
-}
-
-static int
-compare_pairs(const void *a, const void *b)
-{
-	return memcmp(a, b, sizeof(struct session_pair));
-}
-
-/* Ends the replies of the sessions that have ended. */
-static void
-answer_roll(struct relay *r, struct roll *roll)
-{
-	struct stream *s, *next;
-
-	qsort(roll->pairs, roll->n_ended, sizeof(*roll->pairs), compare_pairs);
-	for (s = r->streams; s != NULL; s = next) {
-		struct session_pair own;
-
-		next = s->next;
-		if (!is_running(s))
+	for (struct stream *s = r->streams; s != NULL; s = s->next) {
+		if (s->state != STREAM_OVER || s->client.state != CLIENT_ENDING)
 			continue;
-		memcpy(own.user_id, s->turn->user_id, ID_TEXT);
-		memcpy(own.session_id, s->turn->session_id, ID_TEXT);
-		if (bsearch(&own, roll->pairs, roll->n_ended, sizeof(own),
-			compare_pairs) != NULL)
-			stream_interrupt(s, ERR_SESSION_REVOKED,
-			    "the session was ended meanwhile");
-	}
-}
-
-static void
-rolls_ready(uv_poll_t *handle, int status, int events)
-{
-	struct relay *r = handle->data;
-	struct roll *roll;
-
-	(void)status;
-	(void)events;
-	while ((roll = queue_pop(r->rolls)) != NULL) {
-		r->is_asking = false;
-		if (roll->n_ended > 0)
-			answer_roll(r, roll);
-		roll_free(roll);
+		s->client.was_cut = true;
+		client_cut(&s->client);
 	}
 }
 
@@ -259,6 +180,7 @@ drain_over(uv_timer_t *timer)
 	struct relay *r = timer->data;
 	struct stream *s, *next;
 
+	uv_timer_start(timer, cut_readers, LAST_WORDS_MS, LAST_WORDS_MS);
 	for (s = r->streams; s != NULL; s = next) {
 		next = s->next;
 		stream_interrupt(s, ERR_DRAINING, "the worker had to stop");
@@ -288,20 +210,16 @@ open_handles(struct relay *r)
 	if (uv_async_init(&r->loop, &r->wake, woken) != 0 ||
 	    uv_poll_init(&r->loop, &r->inbox_poll, queue_fd(r->inbox)) != 0 ||
 	    uv_poll_init(&r->loop, &r->stored_poll, queue_fd(r->stored)) != 0 ||
-	    uv_poll_init(&r->loop, &r->rolls_poll, queue_fd(r->rolls)) != 0)
+	    !relay_roll_open(r))
 		return false;
 	uv_prepare_init(&r->loop, &r->prepare);
 	uv_timer_init(&r->loop, &r->flush_timer);
 	uv_timer_init(&r->loop, &r->drain_timer);
-	uv_timer_init(&r->loop, &r->roll_timer);
 	r->wake.data = r->inbox_poll.data = r->stored_poll.data = r;
 	r->prepare.data = r->flush_timer.data = r->drain_timer.data = r;
-	r->rolls_poll.data = r->roll_timer.data = r;
 	uv_prepare_start(&r->prepare, service_dirty);
 	uv_poll_start(&r->inbox_poll, UV_READABLE, inbox_ready);
 	uv_poll_start(&r->stored_poll, UV_READABLE, stored_ready);
-	uv_poll_start(&r->rolls_poll, UV_READABLE, rolls_ready);
-	uv_timer_start(&r->roll_timer, ask_roll, ROLL_MS, ROLL_MS);
 	return true;
 }
 
@@ -383,9 +301,7 @@ relay_free(struct relay *r)
 {
 	if (r == NULL)
 		return;
-	if (r->rolls != NULL) /* an answer for which nobody waited */
-		roll_free(queue_pop(r->rolls));
-	queue_free(r->rolls);
+	relay_roll_free(r);
 	uv_loop_close(&r->loop);
 	queue_free(r->inbox);
 	queue_free(r->stored);

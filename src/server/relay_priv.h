@@ -1,5 +1,5 @@
 /*
- * What relay.c, stream.c and stream_reply.c share. Thread: relay.
+ * What relay.c, relay_roll.c, stream.c and stream_reply.c share. Thread: relay.
  */
 #ifndef SERVER_RELAY_PRIV_H
 #define SERVER_RELAY_PRIV_H
@@ -110,6 +110,10 @@ void relay_remember(struct stream *s);
 
 /* relay.c: forgets the stream. Called once, when its last handle is closed. */
 void relay_forget(struct stream *s);
+
+/* relay_roll.c: begins to look for ended sessions, and takes down the rest. */
+bool relay_roll_open(struct relay *r);
+void relay_roll_free(struct relay *r);
 
 /* stream_reply.c: what the client sees. */
 void stream_say_start(struct stream *s);

@@ -286,8 +286,22 @@ Test(auth, hashing_without_a_slot_is_busy)
 	cr_expect_eq(caller_call(&c, "POST", "/auth/login", NULL, body), 503);
 	cr_expect_str_eq(caller_code(&c), "busy");
 	cr_expect_not_null(caller_header(&c, "Retry-After"));
+	cr_expect_not_null(strstr(c.req.why, "CHAT_HASH_SLOTS"));
 	close(fd);
 	cr_expect_eq(caller_call(&c, "POST", "/auth/login", NULL, body), 200);
+}
+
+Test(auth, a_login_that_cannot_hash_names_the_setting_in_the_log)
+{
+	char body[256], missing[] = "/nonexistent";
+	caller_register(&c, &s);
+	c.config.run_dir = missing;
+	snprintf(body, sizeof body,
+	    "{\"username\":\"%s\",\"password\":\"" PASSWORD "\"}", s.username);
+	cr_expect_eq(caller_call(&c, "POST", "/auth/login", NULL, body), 500);
+	cr_expect_not_null(strstr(c.req.why, "CHAT_RUN_DIR"));
+	cr_expect_null(strstr(c.rep.body, "CHAT_RUN_DIR"));
+	c.config.run_dir = c.run_dir;
 }
 
 Test(auth, the_11th_session_ends_the_least_recently_used)

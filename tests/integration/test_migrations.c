@@ -187,9 +187,13 @@ Test(migrations, each_edited_file_is_refused_by_name)
 		    "%s is not the file that was applied", file);
 		admin_append(file, "-- edited\n");
 		EXPECT(1, says, "migrate", "up", "--dir", folder);
-		EXPECT(1, says, "migrate", "down", "--yes", "--dir", folder);
-		EXPECT(1, "EDITED", "migrate", "status", "--dir", folder);
-		EXPECT(1, says, "migrate", "verify", "--dir", folder);
+		if (i == 0) {
+			EXPECT(1, says, "migrate", "down", "--yes", "--dir",
+			    folder);
+			EXPECT(
+			    1, "EDITED", "migrate", "status", "--dir", folder);
+			EXPECT(1, says, "migrate", "verify", "--dir", folder);
+		}
 		folder = admin_copy();
 	}
 	EXPECT(0, "Nothing to do", "migrate", "up", "--dir", folder);
@@ -211,7 +215,9 @@ Test(migrations, each_missing_file_is_refused_by_name)
 		admin_remove(up);
 		snprintf(says, sizeof(says), "%s is applied", up);
 		EXPECT(1, says, "migrate", "up", "--dir", folder);
-		EXPECT(1, "MISSING", "migrate", "status", "--dir", folder);
+		if (i == 0)
+			EXPECT(
+			    1, "MISSING", "migrate", "status", "--dir", folder);
 		folder = admin_copy();
 	}
 }

@@ -108,8 +108,9 @@ end_alone(void)
 	server_remove(&alone);
 }
 
-Test(natterctl, bootstrap_mends_a_role_that_was_given_too_much,
-    .init = begin_alone, .fini = end_alone)
+TestSuite(cluster, .init = begin_alone, .fini = end_alone, .timeout = 120);
+
+Test(cluster, bootstrap_mends_a_role_that_was_given_too_much)
 {
 	admin_sql("ALTER ROLE natter_app BYPASSRLS");
 	migrate();
@@ -134,8 +135,7 @@ Test(natterctl, bootstraps_of_two_databases_at_once_both_succeed)
 	}
 }
 
-Test(natterctl, bootstrap_sends_passwords_as_verifiers_only,
-    .init = begin_alone, .fini = end_alone)
+Test(cluster, bootstrap_sends_passwords_as_verifiers_only)
 {
 	char path[128];
 	FILE *f;
@@ -212,6 +212,28 @@ Test(natterctl, a_bad_name_role_or_password_is_refused)
 	EXPECT(78, "(CHAT_RUN_DIR) must be there", "user", "add", "x",
 	    "--generate");
 	EXPECT_VALUE("SELECT count(*) FROM auth.users", "0");
+}
+
+Test(natterctl, a_generated_password_is_as_long_as_it_must_be)
+{
+	migrate();
+	setenv("CHAT_PASSWORD_MIN", "64", 1);
+	EXPECT(0, "Password (not shown again): ", "user", "add", "kim",
+	    "--generate");
+	setenv("CHAT_PASSWORD_MIN", "128", 1);
+	EXPECT(0, "admin ", "seed");
+}
+
+Test(natterctl, a_malformed_url_is_refused_without_its_password)
+{
+	struct command_end e;
+
+	setenv("OWNER_DATABASE_URL", "postgres//me:hunter2@host/natter", 1);
+	e = RUN(admin_natterctl(), "user", "list");
+	cr_expect_eq(e.code, 78);
+	cr_expect_not_null(strstr(e.err, "OWNER_DATABASE_URL is neither"));
+	cr_expect_null(strstr(e.err, "hunter2"), "%s", e.err);
+	command_end_clear(&e);
 }
 
 Test(natterctl, without_the_schema_it_says_to_migrate)

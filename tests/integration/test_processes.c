@@ -306,6 +306,23 @@ log_says(void *arg)
 	return found;
 }
 
+/* It takes longer than what a worker has beyond its drain time (15 s). */
+Test(processes, a_shorter_drain_time_does_not_cut_those_who_began_before)
+{
+	struct stack_options o = {
+	    .has_model = true, .settings = {"CHAT_DRAIN_SECONDS=60"}};
+	static struct client client;
+
+	stack_start(&stack, &o);
+	clients_start(&client, 1, "[[events=180 gap=100]] go");
+	stack_set(&stack, "CHAT_DRAIN_SECONDS=0");
+	kill(stack.natterd, SIGHUP);
+	clients_join(&client, 1);
+	cr_expect(answer_ends_with(&client.answer, "done"));
+	expect_text_stored(&client.answer, "complete");
+	answer_clear(&client.answer);
+}
+
 Test(processes, a_broken_configuration_is_refused_on_reload)
 {
 	struct stack_options o = {.settings = {"CHAT_WORKERS=1"}};
@@ -406,6 +423,33 @@ run_natterd(const char *arguments, char *out, size_t size)
 	return WEXITSTATUS(pclose(f));
 }
 
+/* How often natterd's log says so. */
+static int
+count_in_log(const char *words)
+{
+	char line[4096];
+	FILE *f = fopen(stack.log, "r");
+	int n = 0;
+
+	while (fgets(line, sizeof(line), f) != NULL)
+		n += strstr(line, words) != NULL;
+	fclose(f);
+	return n;
+}
+
+/* They are tried twice a second. */
+Test(processes, life_signs_that_fail_are_logged_once_by_each_worker)
+{
+	struct stack_options o = {
+	    .database_url = "postgresql:///?host=/nowhere",
+	    .settings = {"CHAT_WORKERS=2"},
+	    .may_be_unready = true};
+
+	stack_start(&stack, &o);
+	pause_ms(3000);
+	cr_expect_eq(count_in_log("life sign failed"), 2);
+}
+
 Test(processes, a_configuration_that_cannot_work_is_78_and_one_line)
 {
 	static const struct {
@@ -418,6 +462,10 @@ Test(processes, a_configuration_that_cannot_work_is_78_and_one_line)
 	    {"DATABASE_URL=", "DATABASE_URL"},
 	    {"REDIS_URL=http://x", "REDIS_URL"},
 	    {"JWT_KEYS_FILE=/nowhere", "/nowhere"},
+	    {"CHAT_RUN_DIR=/nowhere", "CHAT_RUN_DIR"},
+	    {"CHAT_RUN_DIR=/etc/passwd", "CHAT_RUN_DIR"},
+	    {"OPENAI_BASE_URL=127.0.0.1:11434/v1", "OPENAI_BASE_URL"},
+	    {"OPENAI_API_KEY=sk-1 # mine", "OPENAI_API_KEY"},
 	};
 	struct stack_options o = {.may_be_unready = false};
 
@@ -437,6 +485,23 @@ Test(processes, a_configuration_that_cannot_work_is_78_and_one_line)
 		stack_stop(&stack);
 		stack.natterd = stack.nginx = stack.standin = 0;
 	}
+}
+
+Test(processes, a_role_above_row_level_security_ends_natterd_with_78)
+{
+	struct stack_options o = {
+	    .may_not_start = true,
+	    .database_url = getenv("SUPERUSER_DATABASE_URL"),
+	};
+	int status = 0;
+
+	stack_start(&stack, &o);
+	for (int i = 0;
+	     i < 200 && waitpid(stack.natterd, &status, WNOHANG) == 0; i++)
+		pause_ms(50);
+	stack.natterd = 0;
+	cr_expect(WIFEXITED(status) && WEXITSTATUS(status) == 78, "%d", status);
+	cr_expect(log_says("DATABASE_URL cannot be used"));
 }
 
 Test(processes, without_a_listening_socket_it_says_how_to_start_it)

@@ -54,7 +54,8 @@ static const char drop_constraints_sql[] =
 static const char insert_sql[] =
     "SELECT format('INSERT INTO %s (%s) VALUES (%s)', $1::text,"
     " string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum),"
-    " string_agg(CASE WHEN a.attname = $3::name THEN quote_literal($2::text) ELSE"
+    " string_agg(CASE WHEN a.attname = $3::name THEN quote_literal($2::text) "
+    "ELSE"
     "  CASE format_type(a.atttypid, NULL)"
     "  WHEN 'uuid' THEN 'gen_random_uuid()'"
     "  WHEN 'text' THEN 'md5(random()::text)'"
@@ -66,7 +67,8 @@ static const char insert_sql[] =
     "  WHEN 'inet' THEN '''::1'''"
     "  ELSE '(random() * 1000)::' || format_type(a.atttypid, NULL) END END,"
     "  ', ' ORDER BY a.attnum))"
-    " FROM pg_attribute a WHERE a.attrelid = $1::text::regclass AND a.attnum > 0"
+    " FROM pg_attribute a WHERE a.attrelid = $1::text::regclass AND a.attnum > "
+    "0"
     " AND NOT a.attisdropped AND a.attgenerated = '' AND a.attidentity = ''"
     " AND (a.attname = $3::name OR (a.attnotnull AND NOT a.atthasdef))";
 

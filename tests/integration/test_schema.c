@@ -103,14 +103,13 @@ Test(schema, verify_names_whatever_is_amiss)
 		EXPECT(1, rows[i].says, "migrate", "verify");
 		if (rows[i].mend_it != NULL) {
 			admin_sql(rows[i].mend_it);
-			EXPECT(0, "All is well", "migrate", "verify");
 			continue;
 		}
 		/* The files mend themselves: run them again. */
 		admin_sql("TRUNCATE natter.schema_migrations");
 		EXPECT(0, "applied", "migrate", "up");
-		EXPECT(0, "All is well", "migrate", "verify");
 	}
+	EXPECT(0, "All is well", "migrate", "verify");
 }
 
 /* A user with a conversation; ids are fixed. */

@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <string.h>
 
+#include "api/api.h"
 #include "base/arena.h"
 #include "base/json.h"
 #include "chat/conversation.h"
@@ -126,12 +127,11 @@ Test(turn, what_done_shows_is_what_a_read_shows)
 	world_conversation(&w, c);
 	cr_assert_eq(world_begin(&w, c, NULL, "Hello", &t), OK);
 	cr_assert_eq(world_finish(&w, t, "Hi."), OK);
-	AUTO_JSON struct json_object *read = NULL;
+	struct buf read = {0};
 	cr_assert_eq(message_get(world_request(&w), t->message_id, &read), OK);
-	size_t n;
-	const char *text = json_text(read, &n);
-	cr_expect_eq(n, t->stored.n);
-	cr_expect_arr_eq(text, t->stored.p, n);
+	cr_expect_eq(read.n, t->stored.n);
+	cr_expect_arr_eq(read.p, t->stored.p, read.n);
+	buf_free(&read);
 	turn_free(t);
 }
 
@@ -284,10 +284,8 @@ Test(turn, a_parent_must_be_an_answer_of_the_same_conversation)
 	world_conversation(&w, elsewhere);
 	world_turn(&w, c, NULL, "One", reply);
 	world_turn(&w, elsewhere, NULL, "One", other_reply);
-	AUTO_JSON struct json_object *o = NULL;
-	cr_assert_eq(message_get(world_request(&w), reply, &o), OK);
-	const char *question =
-	    json_object_get_string(json_object_object_get(o, "parent_id"));
+	cr_assert_eq(world_call(&w, api_message_get, reply, "", ""), OK);
+	const char *question = world_text(&w, "parent_id");
 	const char *const parents[] = {other_reply, question, w.user, "x"};
 	for (size_t i = 0; i < sizeof(parents) / sizeof(*parents); i++) {
 		cr_expect_eq(world_begin(&w, c, parents[i], "Two", &t),
@@ -345,10 +343,8 @@ Test(turn, a_short_id_names_the_conversation_too)
 	char c[ID_TEXT];
 	struct turn *t = NULL;
 	world_conversation(&w, c);
-	AUTO_JSON struct json_object *o = NULL;
-	cr_assert_eq(conversation_get(world_request(&w), c, &o), OK);
-	const char *short_id =
-	    json_object_get_string(json_object_object_get(o, "short_id"));
+	cr_assert_eq(world_call(&w, api_conversation_get, c, "", ""), OK);
+	const char *short_id = world_text(&w, "short_id");
 	uint64_t before = pg_round_trips(w.services.pg);
 	cr_assert_eq(world_begin(&w, short_id, NULL, "Hello", &t), OK);
 	cr_expect_eq(pg_round_trips(w.services.pg) - before, 1);
@@ -374,13 +370,15 @@ Test(turn, the_model_is_the_asked_then_the_conversations_then_the_servers)
 		    .model = rows[i].conversation,
 		};
 		struct turn *t = NULL;
-		AUTO_JSON struct json_object *o = NULL;
+		struct buf shown = {0};
+		char id[ID_TEXT];
 		cr_assert_eq(
-		    conversation_create(world_request(&w), &change, &o), OK);
+		    conversation_create(world_request(&w), &change, &shown, id),
+		    OK);
+		buf_free(&shown);
 		w.config.openai_base_url = (char *)rows[i].url;
 		struct turn_ask ask = {
-		    .conversation_id =
-			json_object_get_string(json_object_object_get(o, "id")),
+		    .conversation_id = id,
 		    .content = "What are you?",
 		    .model = rows[i].asked,
 		};
@@ -537,6 +535,36 @@ Test(turn, a_worker_that_was_not_seen_loses_its_replies)
 				  " WHERE id = '%s' AND pid > 1",
 			 other),
 	    1);
+	turn_free(t);
+}
+
+Test(turn, a_reply_that_nobody_can_be_writing_frees_its_branch)
+{
+	char c[ID_TEXT];
+	struct turn *lost = NULL;
+	struct turn *t = NULL;
+	w.config.reply_max_seconds = 300;
+	world_conversation(&w, c);
+	cr_assert_eq(world_begin(&w, c, NULL, "Hello", &lost), OK);
+	world_sql("UPDATE chat.running_replies SET started_at = now()"
+		  " - interval '1190 seconds' WHERE message_id = '%s'",
+	    lost->message_id);
+	cr_expect_eq(
+	    world_begin(&w, c, NULL, "Again", &t), ERR_REPLY_IN_PROGRESS);
+	world_sql("UPDATE chat.running_replies SET started_at = now()"
+		  " - interval '1201 seconds' WHERE message_id = '%s'",
+	    lost->message_id);
+	cr_assert_eq(world_begin(&w, c, NULL, "Again", &t), OK);
+	cr_expect_eq(world_number("SELECT count(*) FROM chat.messages"
+				  " WHERE id = '%s' AND status = 'interrupted'"
+				  " AND completed_at IS NOT NULL",
+			 lost->message_id),
+	    1);
+	cr_expect_eq(world_number("SELECT count(*) FROM chat.running_replies"
+				  " WHERE user_id = '%s'",
+			 w.user),
+	    1);
+	turn_free(lost);
 	turn_free(t);
 }
 

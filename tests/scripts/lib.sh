@@ -52,11 +52,11 @@ wait_for() {
 run_tests() {
 	local name passed=0 failed=0 log start
 	T=
-	log=$(mktemp /tmp/natter-test.XXXXXX)
+	log=$(mktemp -t natter-test.XXXXXX)
 	for name in $(compgen -A function test_); do
 		case $name in *${1:-}*) ;; *) continue ;; esac
 		start=$SECONDS
-		T=$(mktemp -d /tmp/natter-test.XXXXXX)
+		T=$(mktemp -d -t natter-test.XXXXXX)
 		chmod 755 "$T" # servers do not run as root
 		(
 			trap 'set +e; clean_up' EXIT

@@ -39,7 +39,7 @@ foreground() {
 
 # The demo that tests share which only look: in $SHARED, at $SHARED_URL.
 shared() {
-	SHARED=/tmp/natter-shared.$$
+	SHARED=${TMPDIR:-/tmp}/natter-shared.$$
 	T_KEPT=$T T=$SHARED
 	mkdir -p "$SHARED"
 	if ! demo "$SHARED/d" --status >/dev/null 2>&1; then
@@ -54,7 +54,7 @@ shared() {
 }
 
 clean_up_all() {
-	T=/tmp/natter-shared.$$
+	T=${TMPDIR:-/tmp}/natter-shared.$$
 	clean_up
 }
 

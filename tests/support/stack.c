@@ -113,19 +113,24 @@ stack_workers(const struct stack *s, pid_t *pids, size_t max)
 	return n;
 }
 
-/* A port that nobody has now. */
+/*
+ * A port of our own. It stays bound without listening, so that nobody else is
+ * given it before nginx, which binds with SO_REUSEADDR too, listens on it.
+ */
 static int
-free_port(void)
+take_port(int *out_fd)
 {
 	struct sockaddr_in a = {
 	    .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	socklen_t n = sizeof(a);
-	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
 
-	if (fd < 0 || bind(fd, (struct sockaddr *)&a, n) != 0 ||
+	if (fd < 0 ||
+	    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0 ||
+	    bind(fd, (struct sockaddr *)&a, n) != 0 ||
 	    getsockname(fd, (struct sockaddr *)&a, &n) != 0)
 		give_up("no free port");
-	close(fd);
+	*out_fd = fd;
 	return ntohs(a.sin_port);
 }
 
@@ -249,9 +254,10 @@ write_config(struct stack *s, const struct stack_options *o)
 	if (o->has_model)
 		fprintf(f, "OPENAI_BASE_URL=%s/v1\nCHAT_MODEL=test-model\n",
 		    s->model);
-	for (size_t i = 0; i < 16 && o->settings[i] != NULL; i++)
-		fprintf(f, "%s\n", o->settings[i]);
 	fclose(f);
+	/* In place of a default: natterd refuses a key that comes twice. */
+	for (size_t i = 0; i < 16 && o->settings[i] != NULL; i++)
+		stack_set(s, o->settings[i]);
 }
 
 static void
@@ -337,7 +343,7 @@ stack_start(struct stack *s, const struct stack_options *o)
 	if (mkdtemp(s->dir) == NULL)
 		give_up("mkdtemp");
 	chmod(s->dir, 0755);
-	s->port = free_port();
+	s->port = take_port(&s->port_fd);
 	snprintf(s->base, sizeof(s->base), "http://127.0.0.1:%d", s->port);
 	snprintf(s->socket, sizeof(s->socket), "%s/fcgi", s->dir);
 	snprintf(s->log, sizeof(s->log), "%s/natterd.log", s->dir);
@@ -347,7 +353,10 @@ stack_start(struct stack *s, const struct stack_options *o)
 	write_config(s, o);
 	start_natterd(s);
 	start_nginx(s);
-	if (wait_until(o->may_be_unready ? is_live : is_ready, s, START_MS))
+	if (o->may_not_start)
+		return;
+	if (wait_until(o->may_be_unready ? is_live : is_ready, s, START_MS) &&
+	    process_runs(s->nginx))
 		return;
 	fprintf(
 	    stderr, "stack: not ready; natterd's log:\n%s\n", slurp(s->log));
@@ -389,6 +398,9 @@ stack_stop(struct stack *s)
 	end_process(s->natterd, SIGTERM, 90000);
 	end_process(s->nginx, SIGTERM, 5000);
 	end_process(s->standin, SIGTERM, 5000);
+	if (s->port_fd > 0)
+		close(s->port_fd);
+	s->port_fd = 0;
 	snprintf(command, sizeof(command), "rm -rf '%s'", s->dir);
 	if (getenv("NATTER_KEEP") == NULL && system(command) != 0)
 		give_up("rm");

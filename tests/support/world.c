@@ -229,11 +229,10 @@ void
 world_conversation(struct world *w, char out_id[static ID_TEXT])
 {
 	struct conversation_change c = {0};
-	AUTO_JSON struct json_object *o = NULL;
-	enum err e = conversation_create(world_request(w), &c, &o);
+	struct buf shown = {0};
+	enum err e = conversation_create(world_request(w), &c, &shown, out_id);
 	assert(e == OK);
-	(void)snprintf(out_id, ID_TEXT, "%s",
-	    json_object_get_string(json_object_object_get(o, "id")));
+	buf_free(&shown);
 }
 
 enum err

@@ -160,6 +160,8 @@ Test(config, an_error_in_the_file_names_file_line_and_key)
 	    "/env: line 3: CHAT_WORKERS is \"many\"");
 	setenv("CHAT_WORKERS", "none", 1);
 	refused(NULL, "environment: CHAT_WORKERS is \"none\"");
+	setenv("CHAT_WORKERS", "two\nlines", 1);
+	refused(NULL, "CHAT_WORKERS is \"two?lines\"");
 }
 
 Test(config, a_switch_takes_on_and_off_and_their_likes)
@@ -210,6 +212,14 @@ Test(config, an_unknown_key_in_the_file_is_refused_with_the_nearest)
 	    "is not a setting (natterctl config --markdown lists them all)");
 	refused(file_with("env", "CHAT_WORKERS_FILE=x\n"),
 	    "CHAT_WORKERS_FILE is not a setting");
+}
+
+Test(config, what_only_natterctl_reads_is_kept_out_of_the_file)
+{
+	refused(file_with("env", "OWNER_DATABASE_URL=x\n"),
+	    "line 1: OWNER_DATABASE_URL is natterctl's alone");
+	refused(file_with("env", "NATTER_APP_PASSWORD=x\n"),
+	    "NATTER_APP_PASSWORD is natterctl's alone");
 }
 
 Test(config, an_unknown_chat_variable_in_the_environment_is_refused)
@@ -454,6 +464,19 @@ static const char *const names[] = {
 #define CONFIG_CHOICE(key, field, def, words, help) #key,
 #include "base/config.def"
 };
+
+/* As man pages want it: what comes after a full stop is a line of its own. */
+Test(config, the_mdoc_has_one_sentence_a_line)
+{
+	char *text = documented(CONFIG_MDOC), *rest = text, *line;
+
+	while ((line = strsep(&rest, "\n")) != NULL) {
+		cr_expect_leq(strlen(line), 80, "%s", line);
+		cr_expect(
+		    line[0] == '.' || strstr(line, ". ") == NULL, "%s", line);
+	}
+	free(text);
+}
 
 Test(config, every_document_names_every_setting)
 {

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "auth/password.h"
@@ -142,6 +143,19 @@ Test(password, a_holder_that_was_killed_holds_nothing)
 	cr_assert_eq(read(ready[0], &c, 1), 1);
 	kill(pid, SIGKILL);
 	cr_expect_eq(password_hash(&config, "correct horse", hash), OK);
+}
+
+/* natterctl runs as root, natterd does not; root's umask may be 077. */
+Test(password, slots_can_be_used_by_every_user_whatever_the_umask)
+{
+	char hash[PASSWORD_HASH_TEXT], path[64];
+	struct stat st;
+	mode_t before = umask(077);
+	cr_expect_eq(password_hash(&config, "correct horse", hash), OK);
+	(void)umask(before);
+	slot_path(path, 0);
+	cr_assert_eq(stat(path, &st), 0);
+	cr_expect_eq(st.st_mode & 07777, 0644);
 }
 
 Test(password, a_folder_that_is_not_there_is_a_fault_of_the_server)
