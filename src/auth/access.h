@@ -23,4 +23,17 @@ struct request;
  */
 enum err access_authenticate(struct request *req) MUST_CHECK;
 
+/*
+ * The same for a page load, where a browser's cookie may hold the token. With
+ * another Authorization than Bearer, which is somebody else's, it counts too.
+ */
+enum err access_authenticate_page(struct request *req) MUST_CHECK;
+
+/*
+ * The same for leaving: without Authorization a browser's refresh token is
+ * enough (auth/browser.h), whatever became of its access token. Errors of
+ * browser_enter and session_recognize; one round trip to Postgres.
+ */
+enum err access_authenticate_leaving(struct request *req) MUST_CHECK;
+
 #endif

@@ -29,10 +29,17 @@ client_device(
 {
 	_Static_assert(CLIENT_DEVICE == crypto_hash_sha256_BYTES, "SHA-256");
 	crypto_hash_sha256_state state;
-	bool has_id = req->device && *req->device;
 	(void)crypto_hash_sha256_init(&state);
-	add_text(&state, has_id ? "device:" : "agent:");
-	add_text(&state, has_id ? req->device : req->user_agent);
+	if (req->device_cookie && *req->device_cookie) {
+		add_text(&state, "cookie:");
+		add_text(&state, req->device_cookie);
+	} else if (req->device && *req->device) {
+		add_text(&state, "device:");
+		add_text(&state, req->device);
+	} else {
+		add_text(&state, "agent:");
+		add_text(&state, req->user_agent);
+	}
 	(void)crypto_hash_sha256_final(&state, out_hash);
 }
 

@@ -13,8 +13,9 @@ struct request;
 
 /*
  * Which device asks, as a refresh compares it (sessions.rt_ctx): SHA-256 of
- * the device's own id where it sends one (X-Natter-Device), else of its
- * User-Agent. An id that comes as a cookie belongs in front of the two.
+ * the browser's id where its cookies speak for the request (device_cookie),
+ * else of the device's own id where it sends one (X-Natter-Device), else of
+ * its User-Agent.
  */
 void client_device(
     const struct request *req, unsigned char out_hash[static CLIENT_DEVICE]);

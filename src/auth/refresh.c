@@ -12,11 +12,9 @@
 #include "base/keyring.h"
 #include "base/text.h"
 
-#define VERSION 1
-
 /* Offsets into the token's bytes. */
 enum {
-	AT_VERSION = 0,
+	AT_FORM = 0,
 	AT_KID = 1,
 	AT_SESSION = 2,
 	AT_GENERATION = 18,
@@ -52,15 +50,16 @@ hmac(const struct keyring *ring, size_t key, char label,
 
 /* The part of a token that both MACs cover. */
 static void
-put_named(const struct keyring *ring, const char *session_id,
-    uint32_t generation, unsigned char out[static NAMED_BYTES])
+put_named(const struct keyring *ring, const struct refresh_token *token,
+    unsigned char out[static NAMED_BYTES])
 {
-	out[AT_VERSION] = VERSION;
+	assert(token->form >= 1 && token->form <= REFRESH_FORMS);
+	out[AT_FORM] = token->form;
 	out[AT_KID] = kid_byte(keyring_kid(ring, keyring_current(ring)));
-	id_to_bytes(session_id, out + AT_SESSION);
+	id_to_bytes(token->session_id, out + AT_SESSION);
 	for (int i = 0; i < 4; i++)
 		out[AT_GENERATION + i] =
-		    (unsigned char)(generation >> (24 - 8 * i));
+		    (unsigned char)(token->generation >> (24 - 8 * i));
 }
 
 static uint32_t
@@ -103,11 +102,13 @@ refresh_parse(const struct keyring *ring, const char *text,
 	unsigned char bytes[TOKEN_BYTES];
 	if (strnlen(text, REFRESH_TEXT) != REFRESH_TEXT - 1 ||
 	    !text_from_base64url(text, REFRESH_TEXT - 1, bytes, sizeof bytes) ||
-	    bytes[AT_VERSION] != VERSION || read_generation(bytes) >= INT32_MAX)
+	    bytes[AT_FORM] < 1 || bytes[AT_FORM] > REFRESH_FORMS ||
+	    read_generation(bytes) >= INT32_MAX)
 		return ERR_REFRESH_INVALID;
 	int key = maker_of(ring, bytes);
 	if (key < 0)
 		return ERR_REFRESH_INVALID;
+	out_token->form = bytes[AT_FORM];
 	id_from_bytes(bytes + AT_SESSION, out_token->session_id);
 	out_token->generation = read_generation(bytes);
 	memcpy(out_token->mac, bytes + AT_MAC_B, REFRESH_MAC);
@@ -117,11 +118,11 @@ refresh_parse(const struct keyring *ring, const char *text,
 }
 
 void
-refresh_key(const struct keyring *ring, const char *session_id,
-    uint32_t generation, unsigned char out_key[static REFRESH_KEY])
+refresh_key(const struct keyring *ring, const struct refresh_token *token,
+    unsigned char out_key[static REFRESH_KEY])
 {
 	unsigned char named[NAMED_BYTES];
-	put_named(ring, session_id, generation, named);
+	put_named(ring, token, named);
 	hmac(ring, keyring_current(ring), 'b', named, out_key);
 }
 
@@ -131,7 +132,7 @@ refresh_make(const struct keyring *ring, const struct refresh_token *token,
 {
 	unsigned char bytes[TOKEN_BYTES];
 	unsigned char mac[crypto_auth_hmacsha256_BYTES];
-	put_named(ring, token->session_id, token->generation, bytes);
+	put_named(ring, token, bytes);
 	hmac(ring, keyring_current(ring), 'a', bytes, mac);
 	memcpy(bytes + AT_MAC_A, mac, REFRESH_MAC);
 	memcpy(bytes + AT_MAC_B, token->mac, REFRESH_MAC);

@@ -13,6 +13,7 @@
 #include "auth/session.h"
 #include "auth/session_cache.h"
 #include "auth/session_tokens.h"
+#include "auth/session_watch.h"
 #include "base/arena.h"
 #include "base/config.h"
 #include "http/request.h"
@@ -71,12 +72,13 @@ enum err
 session_open(struct request *req, const struct session_ask *ask,
     struct session_tokens *out_tokens)
 {
-	char session_id[ID_TEXT];
+	struct refresh_token first = {
+	    .form = session_form(ask->carrier), .generation = REFRESH_FIRST};
 	char jti[ID_TEXT];
 	unsigned char key[REFRESH_KEY];
-	id_make(session_id);
+	id_make(first.session_id);
 	id_make(jti);
-	refresh_key(req->services->keys, session_id, REFRESH_FIRST, key);
+	refresh_key(req->services->keys, &first, key);
 	const char *key_text = queries_bytea(req->arena, key, sizeof key);
 	const char *device = device_text(req);
 	sodium_memzero(key, sizeof key);
@@ -90,15 +92,16 @@ session_open(struct request *req, const struct session_ask *ask,
 		calls[i] = ask->before[i];
 	calls[n++] = (struct pg_call){
 	    .query = &auth_queries[AUTH_SESSION_OPEN],
-	    .params = {ask->user_id, session_id, jti, key_text, device,
+	    .params = {ask->user_id, first.session_id, jti, key_text, device,
 		ask->is_remembered ? "t" : "f", ask->device_name,
 		client_agent(req), client_address(req)},
 	};
 	enum err e = run(req, ask->user_id, calls, n);
 	if (!e) {
 		struct session_grant g = {.user_id = ask->user_id,
-		    .session_id = session_id,
+		    .session_id = first.session_id,
 		    .jti = jti,
+		    .carrier = ask->carrier,
 		    .generation = REFRESH_FIRST};
 		e = opened(req, calls[n - 1].result, &g, out_tokens);
 	}
@@ -106,7 +109,7 @@ session_open(struct request *req, const struct session_ask *ask,
 	return e;
 }
 
-/* What an outcome of auth.session_refresh means. */
+/* What an outcome of auth.session_refresh or session_recognize means. */
 static const struct {
 	const char *outcome;
 	enum err error;
@@ -115,6 +118,7 @@ static const struct {
 } outcomes[] = {
     {"rotated", OK, NULL, false},
     {"grace", OK, NULL, false},
+    {"known", OK, NULL, false},
     {"invalid", ERR_REFRESH_INVALID, "no such session, or not its token",
 	false},
     {"ahead", ERR_REFRESH_INVALID,
@@ -155,6 +159,7 @@ refreshed(struct request *req, const PGresult *r,
 	const struct session_grant g = {
 	    .user_id = pg_text(r, 0, 1),
 	    .session_id = token->session_id,
+	    .carrier = (enum session_carrier)(token->form - 1),
 	    .generation = token->generation + 1,
 	    .mac = pg_text(r, 0, 2),
 	    .epoch = pg_number(r, 0, 3),
@@ -174,11 +179,13 @@ refresh_call(
     struct request *req, const struct refresh_token *token, struct pg_call *out)
 {
 	struct arena *a = req->arena;
+	struct refresh_token successor = *token;
 	unsigned char next[REFRESH_KEY];
 	char jti[ID_TEXT];
 	id_make(jti);
-	refresh_key(req->services->keys, token->session_id,
-	    token->generation + 1, next);
+	successor.generation++;
+	refresh_key(req->services->keys, &successor, next);
+	sodium_memzero(&successor, sizeof successor);
 	*out = (struct pg_call){
 	    .query = &auth_queries[AUTH_SESSION_REFRESH],
 	    .params = {token->session_id,
@@ -196,20 +203,83 @@ refresh_call(
 	return true;
 }
 
+/* Reads a token that came as tokens of its session travel. */
+static enum err
+read_token(
+    struct request *req, const char *text, struct refresh_token *out_token)
+{
+	struct refresh_token token;
+	enum err e = refresh_parse(req->services->keys, text, &token);
+	if (e)
+		return request_fail(req, e, "not a token of this key ring");
+	bool is_for_body = token.form == session_form(SESSION_IN_BODY);
+	req->is_alarm = !is_for_body && !req->is_by_cookie;
+	if (is_for_body == req->is_by_cookie)
+		return request_fail(req, ERR_REFRESH_INVALID,
+		    is_for_body ? "a token of bodies came in a cookie"
+				: "ALARM: a cookie's token came in a body");
+	*out_token = token;
+	return OK;
+}
+
 enum err
 session_refresh(struct request *req, const char *refresh_token,
     struct session_tokens *out_tokens)
 {
 	struct refresh_token token;
-	enum err e = refresh_parse(req->services->keys, refresh_token, &token);
+	enum err e = read_token(req, refresh_token, &token);
 	if (e)
-		return request_fail(req, e, "not a token of this key ring");
+		return e;
 	struct pg_call call;
 	if (!refresh_call(req, &token, &call))
 		return ERR_TOO_LARGE;
 	e = run(req, NULL, &call, 1);
 	if (!e)
 		e = refreshed(req, call.result, &token, out_tokens);
+	pg_calls_clear(&call, 1);
+	sodium_memzero(&token, sizeof token);
+	return e;
+}
+
+/* Reads the row of SESSION_RECOGNIZE. */
+static enum err
+recognized(struct request *req, const PGresult *r, const char *session_id)
+{
+	enum err e = judge_outcome(req, pg_text(r, 0, 0));
+	if (e)
+		return e;
+	struct identity who = {
+	    .user_id = arena_strdup(req->arena, pg_text(r, 0, 1)),
+	    .session_id = arena_strdup(req->arena, session_id),
+	    .role = arena_strdup(req->arena, pg_text(r, 0, 2)),
+	    .username = arena_strdup(req->arena, pg_text(r, 0, 3)),
+	};
+	if (!who.user_id || !who.session_id || !who.role || !who.username)
+		return ERR_TOO_LARGE;
+	req->who = who;
+	return OK;
+}
+
+enum err
+session_recognize(struct request *req, const char *refresh_token)
+{
+	struct arena *a = req->arena;
+	struct refresh_token token;
+	enum err e = read_token(req, refresh_token, &token);
+	if (e)
+		return e;
+	struct pg_call call = {
+	    .query = &auth_queries[AUTH_SESSION_RECOGNIZE],
+	    .params = {token.session_id,
+		arena_printf(a, "%u", (unsigned)token.generation),
+		queries_bytea(a, token.mac, sizeof token.mac),
+		queries_bytea(a, token.key, sizeof token.key)},
+	};
+	e = ERR_TOO_LARGE;
+	if (call.params[1] && call.params[2] && call.params[3])
+		e = run(req, NULL, &call, 1);
+	if (!e)
+		e = recognized(req, call.result, token.session_id);
 	pg_calls_clear(&call, 1);
 	sodium_memzero(&token, sizeof token);
 	return e;
@@ -270,6 +340,8 @@ session_check(struct request *req, const struct access_claims *claims)
 	if (memory == SESSION_GONE)
 		return request_fail(
 		    req, ERR_SESSION_REVOKED, "the session was ended");
+	if (memory == SESSION_LIVE && session_is_doubted(req->services->doubt))
+		memory = SESSION_AWAY; /* as good as */
 	if (memory != SESSION_LIVE) {
 		enum err e = look_up(req, claims, &live);
 		if (e)

@@ -9,6 +9,10 @@
  * and the lineage row of the refresh token that came with it, so that an
  * ending knows which access tokens are still about.
  *
+ * A session's refresh token travels in bodies or in a browser's cookie, and
+ * keeps to that for life: a token taken from the one is worth nothing in the
+ * other.
+ *
  * All strings written out live in the request's arena. Thread: any, with its
  * own services.
  */
@@ -25,8 +29,16 @@ struct pg_call;
 struct pg_result; /* libpq's PGresult */
 struct request;
 
+/* How a session's refresh token travels: its form. */
+enum session_carrier {
+	SESSION_IN_BODY,
+	SESSION_IN_COOKIE,       /* which stays when the browser is closed */
+	SESSION_IN_BRIEF_COOKIE, /* which goes then */
+};
+
 /* What signing in or refreshing gives. */
 struct session_tokens {
+	enum session_carrier carrier;
 	const char *access_token;
 	const char *refresh_token;
 	const char *session_id;
@@ -46,6 +58,7 @@ struct session_ask {
 	const char *user_id;
 	const char *device_name; /* NULL: not named */
 	bool is_remembered;
+	enum session_carrier carrier;
 	const struct pg_call *before; /* run first, in the same transaction */
 	size_t n_before;              /* at most SESSION_BEFORE_MAX */
 };
@@ -59,13 +72,21 @@ enum err session_open(struct request *req, const struct session_ask *ask,
     struct session_tokens *out_tokens) MUST_CHECK;
 
 /*
- * Exchanges a refresh token. ERR_REFRESH_INVALID, ERR_REFRESH_EXPIRED,
+ * Exchanges a refresh token that came in the body, or in a cookie where
+ * req->is_by_cookie. ERR_REFRESH_INVALID, ERR_REFRESH_EXPIRED,
  * ERR_REFRESH_REUSED, ERR_SESSION_REVOKED. One Postgres round trip, none for
- * a token that no key of the ring made; one to Redis when a reuse ended the
- * session.
+ * a token that no key of the ring made or that came the wrong way; one to
+ * Redis when a reuse ended the session.
  */
 enum err session_refresh(struct request *req, const char *refresh_token,
     struct session_tokens *out_tokens) MUST_CHECK;
+
+/*
+ * Fills req->who from a refresh token, for leaving; errors as above. One
+ * Postgres round trip, nothing is exchanged.
+ */
+enum err
+session_recognize(struct request *req, const char *refresh_token) MUST_CHECK;
 
 /*
  * Fills req->who when the session behind verified claims lives.

@@ -96,6 +96,7 @@ store(struct request *req, const struct user_ask *ask,
 	    .user_id = id,
 	    .device_name = ask->device_name,
 	    .is_remembered = ask->is_remembered,
+	    .carrier = ask->carrier,
 	    .before = before,
 	    .n_before = 2,
 	};
@@ -194,7 +195,7 @@ enum err
 user_sign_in(struct request *req, const struct user_ask *ask,
     struct session_tokens *out_tokens)
 {
-	struct credentials who;
+	struct credentials who = {0};
 	struct throttle_keys keys;
 	const char *username = NULL;
 	bool needs_rehash = false;
@@ -224,6 +225,7 @@ user_sign_in(struct request *req, const struct user_ask *ask,
 	    .user_id = who.user_id,
 	    .device_name = ask->device_name,
 	    .is_remembered = ask->is_remembered,
+	    .carrier = ask->carrier,
 	    .before = &done,
 	    .n_before = 1,
 	};

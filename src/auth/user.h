@@ -11,10 +11,10 @@
 
 #include <stdbool.h>
 
+#include "auth/session.h"
 #include "base/errors.h"
 
 struct request;
-struct session_tokens;
 
 /* A password and what the session that it opens is to be. Borrowed. */
 struct user_ask {
@@ -23,6 +23,7 @@ struct user_ask {
 	const char *device_name; /* NULL: not named */
 	const char *invite;      /* code of an invitation; NULL: none */
 	bool is_remembered;
+	enum session_carrier carrier;
 };
 
 /* A row of auth.users as its owner sees it. */

@@ -19,6 +19,7 @@
 #include "base/config.h"
 #include "base/log.h"
 #include "chat/turn.h"
+#include "http/origin.h"
 #include "http/reply.h"
 #include "http/request.h"
 #include "server/chores.h"
@@ -72,6 +73,7 @@ answer(struct front *f, struct request *req, struct reply *rep)
 {
 	struct buf head = {0};
 
+	origin_allow(f->shared->config, req->origin, rep);
 	reply_head(&head, rep, req->request_id);
 	FCGX_PutStr(head.p, (int)head.n, f->fcgi.out);
 	if (rep->body != NULL && strcmp(req->method_name, "HEAD") != 0)
@@ -109,6 +111,15 @@ refuse(struct front *f, struct request *req, struct reply *rep, enum err e)
 	answer(f, req, rep);
 }
 
+/* A copy of the page's origin, when its browser has to be told. */
+static char *
+copy_origin(const struct request *req)
+{
+	if (!origin_is_allowed(req->services->config, req->origin))
+		return NULL;
+	return strdup(req->origin);
+}
+
 static void
 to_relay(struct front *f, struct request *req, struct reply *rep)
 {
@@ -117,6 +128,7 @@ to_relay(struct front *f, struct request *req, struct reply *rep)
 	    .request_id = f->fcgi.requestId,
 	    .method = "POST",
 	    .route = req->route->pattern,
+	    .origin = copy_origin(req),
 	    .phases = req->phases,
 	};
 
@@ -130,6 +142,7 @@ to_relay(struct front *f, struct request *req, struct reply *rep)
 	log_text(LOG_ERROR, "a reply could not be handed to the relay");
 	if (h.fd >= 0)
 		close(h.fd);
+	free(h.origin);
 	turn_free(rep->turn);
 }
 

@@ -22,6 +22,7 @@
 #include "base/config.h"
 #include "base/keyring.h"
 #include "base/log.h"
+#include "http/origin.h"
 #include "server/master.h"
 #include "store/redis.h"
 
@@ -130,6 +131,18 @@ check_model(const struct config *c, char why[static MASTER_WHY])
 	return OK;
 }
 
+/* A wildcard or a path would never match what a browser sends. */
+static enum err
+check_origins(const struct config *c, char why[static MASTER_WHY])
+{
+	if (origin_list_is_fit(c->origins))
+		return OK;
+	snprintf(why, MASTER_WHY,
+	    "CHAT_ORIGINS takes origins as browsers send them: "
+	    "https://app.example.com, no path, no *, spaces between");
+	return ERR_INVALID_FIELD;
+}
+
 /* Refuses settings that cannot work whatever the servers do. */
 static enum err
 check_settings(const struct config *c, char why[static MASTER_WHY])
@@ -142,6 +155,8 @@ check_settings(const struct config *c, char why[static MASTER_WHY])
 		e = check_model(c, why);
 	if (e == OK)
 		e = check_exchange(c, why);
+	if (e == OK)
+		e = check_origins(c, why);
 	return e;
 }
 

@@ -69,6 +69,18 @@ services_pg(const struct shared *shared, const char *name)
 	return pg_new(&options);
 }
 
+struct redis *
+services_redis(struct shared *shared)
+{
+	const struct config *config = shared->config;
+	struct redis *redis =
+	    redis_new(config->redis_url, config->redis_timeout_ms);
+
+	if (redis != NULL)
+		redis_count_troubles(redis, &shared->doubt.troubles);
+	return redis;
+}
+
 enum err
 services_open(struct services *out, struct shared *shared, const char *name)
 {
@@ -80,9 +92,9 @@ services_open(struct services *out, struct shared *shared, const char *name)
 	    .is_draining = is_draining,
 	    .refuses_new = refuses_new,
 	    .has_room = has_room,
+	    .doubt = &shared->doubt,
 	    .pg = services_pg(shared, name),
-	    .redis = redis_new(
-		shared->config->redis_url, shared->config->redis_timeout_ms),
+	    .redis = services_redis(shared),
 	    .site_keys = site_keys_new(shared->config->exchange_jwks),
 	};
 	if (out->pg != NULL && out->redis != NULL && out->site_keys != NULL)

@@ -246,6 +246,12 @@ caller_close(struct caller *c)
 	free(c->app_url);
 }
 
+static const char *
+or_empty(const char *s)
+{
+	return s ? s : "";
+}
+
 static void
 prepare(struct caller *c, const char *method, const char *path,
     const char *token, const char *body)
@@ -268,10 +274,11 @@ prepare(struct caller *c, const char *method, const char *path,
 	    .authorization = token ? arena_printf(a, "Bearer %s", token) : "",
 	    .content_type = "application/json",
 	    .accept = "",
-	    .cookie = "",
-	    .origin = "",
-	    .sec_fetch_site = "",
-	    .natter_client = "",
+	    .cookie = or_empty(c->cookie),
+	    .origin = or_empty(c->origin),
+	    .sec_fetch_site = or_empty(c->sec_fetch_site),
+	    .cors_method = "",
+	    .natter_client = or_empty(c->natter_client),
 	    .device = c->device,
 	    .idempotency_key = "",
 	    .last_event_id = "",

@@ -32,6 +32,11 @@ struct caller {
 	const char *ip;     /* REMOTE_ADDR of the next call */
 	const char *agent;  /* its User-Agent */
 	const char *device; /* its X-Natter-Device */
+	/* What a browser says; all NULL: none does. */
+	const char *cookie;
+	const char *origin;
+	const char *sec_fetch_site;
+	const char *natter_client;
 };
 
 /*
