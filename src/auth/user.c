@@ -194,7 +194,7 @@ enum err
 user_sign_in(struct request *req, const struct user_ask *ask,
     struct session_tokens *out_tokens)
 {
-	struct credentials who;
+	struct credentials who = {0};
 	struct throttle_keys keys;
 	const char *username = NULL;
 	bool needs_rehash = false;
