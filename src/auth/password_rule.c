@@ -34,7 +34,12 @@ struct forms {
 static char
 lower(char c)
 {
-	return c >= 'A' && c <= 'Z' ? (char)(c + ('a' - 'A')) : c;
+	static const char upper[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+	static const char letters[] = "abcdefghijklmnopqrstuvwxyz";
+	const char *at = c ? strchr(upper, c) : NULL;
+	if (at)
+		return letters[at - upper];
+	return c;
 }
 
 static bool
@@ -65,9 +70,11 @@ unmask(const char *text, char one, char out[static PASSWORD_MAX + 1])
 	_Static_assert(sizeof masks == sizeof letters, "one for each");
 	for (; text[n]; n++) {
 		const char *mask = strchr(masks, text[n]);
-		out[n] = text[n] == '1' ? one
-			 : mask         ? letters[mask - masks]
-					: text[n];
+		out[n] = text[n];
+		if (mask)
+			out[n] = letters[mask - masks];
+		if (text[n] == '1')
+			out[n] = one;
 	}
 	out[n] = '\0';
 }
@@ -245,7 +252,7 @@ password_rule_judge(const struct config *config, const char *username,
     const char *password, const char **out_flaw)
 {
 	struct forms forms = {0};
-	char text[PASSWORD_MAX + 1], around[PASSWORD_MAX + 1];
+	char text[PASSWORD_MAX + 1] = "", around[PASSWORD_MAX + 1] = "";
 	const char *path = config->password_list;
 	bool is_found = false;
 	const char *flaw = NULL;

@@ -73,7 +73,7 @@ prove(struct request *req, const char *password, const struct claim *claim,
 enum err
 proof_renew(struct request *req, const char *password)
 {
-	struct claim claim;
+	struct claim claim = {0};
 	char hash[PASSWORD_HASH_TEXT];
 	bool needs_rehash = false, has_hash = false;
 	enum err e = begin(req, &claim);
@@ -125,7 +125,7 @@ enum err
 proof_change_password(
     struct request *req, const char *current, const char *next)
 {
-	struct claim claim;
+	struct claim claim = {0};
 	char hash[PASSWORD_HASH_TEXT];
 	bool needs_rehash = false;
 	enum err e = begin(req, &claim);

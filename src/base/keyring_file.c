@@ -37,6 +37,7 @@ struct ring_file {
 	size_t n;
 	struct entry entries[KEYRING_MAX];
 	char comments[KEYRING_FILE]; /* all but ours, each with its newline */
+	size_t n_comments;           /* bytes */
 	char text[KEYRING_FILE];
 };
 
@@ -96,6 +97,18 @@ read_since(const char *line, char kid[static KEYRING_KID], int64_t *out_s)
 	return true;
 }
 
+/* All of them together are no longer than the file. */
+static void
+keep_comment(struct ring_file *f, const char *line)
+{
+	size_t n = strlen(line);
+	if (n >= sizeof(f->comments) - f->n_comments)
+		return;
+	memcpy(f->comments + f->n_comments, line, n);
+	f->comments[f->n_comments + n] = '\n';
+	f->n_comments += n + 1;
+}
+
 /* Reads one line: the loader has said before that it is a right one. */
 static void
 read_line(struct ring_file *f, char *line, struct keyring_entry *sinces,
@@ -109,7 +122,7 @@ read_line(struct ring_file *f, char *line, struct keyring_entry *sinces,
 		    read_since(line, s->kid, &s->since_s))
 			++*n_sinces;
 		else
-			strcat(strcat(f->comments, line), "\n");
+			keep_comment(f, line);
 		return;
 	}
 	char *rest = NULL;
@@ -162,8 +175,10 @@ open_file(const char *path, struct ring_file **out_file, char *why)
 	if (e)
 		return e;
 	struct ring_file *f = calloc(1, sizeof(*f));
-	if (!f)
-		return keyring_refuse(why, "%s: out of memory", path);
+	if (!f) {
+		(void)keyring_refuse(why, "%s: out of memory", path);
+		return ERR_INVALID_FIELD;
+	}
 	f->path = path;
 	f->fd = -1;
 	e = open_locked(f, why);
@@ -182,7 +197,7 @@ open_file(const char *path, struct ring_file **out_file, char *why)
 static void
 write_text(const struct ring_file *f, struct buf *out)
 {
-	buf_puts(out, f->comments);
+	buf_add(out, f->comments, f->n_comments);
 	for (size_t i = 0; i < f->n; i++) {
 		const struct keyring_entry *e = &f->entries[i].told;
 		char since[32];

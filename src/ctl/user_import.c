@@ -71,9 +71,8 @@ import_all(struct import *i, FILE *in)
 	enum ctl_exit code = CTL_OK;
 	char *line = NULL;
 	size_t room = 0;
-	ssize_t n;
 
-	while (code == CTL_OK && (n = getline(&line, &room, in)) >= 0) {
+	while (code == CTL_OK && getline(&line, &room, in) >= 0) {
 		i->line++;
 		line[strcspn(line, "\r\n")] = '\0';
 		if (line[0] != '\0' && line[0] != '#')
