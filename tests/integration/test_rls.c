@@ -342,11 +342,15 @@ Test(rls, a_user_sees_own_rows_only)
 
 Test(rls, with_the_rights_as_shipped_own_rows_are_seen)
 {
+	/* The functions of schema auth alone read that one. */
+	static const char closed[] = "auth.login_throttle";
+
 	for (int i = 0; i < n_tables; i++)
 		if (!tables[i].is_partition)
 			cr_expect_eq(reached_in(ME, &tables[i],
 					 "SELECT count(@o) FROM @t"),
-			    1, "%s", tables[i].name);
+			    strcmp(tables[i].name, closed) == 0 ? -1 : 1, "%s",
+			    tables[i].name);
 }
 
 Test(rls, nobody_and_others_change_no_row)
