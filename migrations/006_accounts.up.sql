@@ -259,7 +259,8 @@ COMMENT ON FUNCTION auth.device_remember(uuid, bytea) IS
     'Notes that a user signed in from a device: it has a bucket of its own from now on. The newest 20 are kept.';
 
 -- The first step of a sign-in: charges it and gives what verifying takes, in
--- one row. p_name is the bucket of a name that nobody has, so that such a name
+-- one row. A known device is charged alone: not even a neighbour behind the same
+-- address makes its owner wait. p_name is the bucket of a name that nobody has, so that such a name
 -- is throttled as any other. p_devices are the device's keys under each key of
 -- the ring, 32 bytes each.
 CREATE OR REPLACE FUNCTION auth.login_begin(p_username text, p_name bytea,
@@ -279,15 +280,6 @@ BEGIN
                       ORDER BY o.expires_at
                       LIMIT 8
                         FOR UPDATE SKIP LOCKED);
-    wait := 0;
-    IF p_address IS NOT NULL AND p_rate > 0 THEN
-        wait := auth.throttle_take_address(p_address, p_rate);
-    END IF;
-    IF wait > 0 THEN
-        RETURN NEXT;
-        RETURN;
-    END IF;
-
     SELECT u.id, u.password_hash, u.is_disabled INTO v_user
       FROM auth.users u
      WHERE u.username = p_username;
@@ -300,6 +292,13 @@ BEGIN
     IF bucket IS NULL THEN
         v_kind := 'account';
         bucket := coalesce(uuid_send(v_user.id), p_name);
+        IF p_address IS NOT NULL AND p_rate > 0 THEN
+            wait := auth.throttle_take_address(p_address, p_rate);
+        END IF;
+        IF wait > 0 THEN
+            RETURN NEXT;
+            RETURN;
+        END IF;
     END IF;
     wait := auth.throttle_take(bucket, v_user.id, v_kind);
     IF wait = 0 THEN
@@ -311,7 +310,7 @@ BEGIN
 END;
 $$;
 COMMENT ON FUNCTION auth.login_begin(text, bytea, bytea, bytea, integer) IS
-    'Charges a sign-in to its address, then to its device or account, and gives what checking the password takes; or the seconds to wait.';
+    'Charges a sign-in to its known device, or else to its address and account, and gives what checking the password takes; or the seconds to wait.';
 
 -- A charge whose try was never made (the server was busy).
 CREATE OR REPLACE FUNCTION auth.throttle_undo(p_bucket bytea)
@@ -348,7 +347,8 @@ BEGIN
     IF p_new IS NOT NULL THEN
         UPDATE auth.users u SET password_hash = p_new WHERE u.id = p_user;
     END IF;
-    IF p_rate > 0 THEN
+    IF p_rate > 0 AND NOT EXISTS (SELECT FROM auth.login_throttle t
+                                   WHERE t.key = p_bucket AND t.kind = 'device') THEN
         UPDATE auth.login_throttle t
            SET ready_at = t.ready_at - make_interval(secs => 60.0 / p_rate)
          WHERE t.key = p_address;

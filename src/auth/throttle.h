@@ -3,13 +3,15 @@
  * and given back when it was right, so that parallel guesses cannot slip
  * through. What is charged:
  *
- *   the address  CHAT_LOGIN_ADDRESS_RATE failures a minute (IPv6 by /64)
  *   the device   where the user signed in from it before: five failures at
  *                once, then one after 30 s, doubling to an hour; 100 in a row
  *                stop it
  *   the account  the same, for all other devices together
+ *   the address  of other devices: CHAT_LOGIN_ADDRESS_RATE failures a minute
+ *                (IPv6 by /64)
  *
- * so that who guesses from elsewhere locks no owner out of a known device. A
+ * so that nobody who guesses, from wherever, locks an owner out of a known
+ * device. A
  * name that nobody has is throttled as any other. The counting is Postgres's
  * (migration 006): every sign-in needs it anyway, and Redis may forget.
  *

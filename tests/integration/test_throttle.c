@@ -329,6 +329,17 @@ Test(throttle, n27_a_mapped_address_and_a_64_are_one_client)
 	cr_expect_eq(fail_from("2001:db8:1:3::1"), 401);
 }
 
+Test(throttle, a_known_device_waits_for_no_neighbour)
+{
+	c.config.login_address_rate = 1;
+	cr_assert_eq(fail_from("198.51.100.77"), 401);
+	expect_throttled(right(), 50, 60);
+	c.device = DEVICE;
+	cr_expect_eq(right(), 200);
+	c.device = "";
+	expect_throttled(right(), 50, 60); /* nor did it pay for them */
+}
+
 Test(throttle, an_office_that_signs_in_rightly_waits_for_nothing)
 {
 	c.config.login_address_rate = 2;
