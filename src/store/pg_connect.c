@@ -319,7 +319,8 @@ take_privileges(struct pg_trip *t)
 	PGresult *r = NULL;
 	enum err e = pg_trip_take(t, privileges.name, &r);
 
-	if (e == OK && r != NULL && PQntuples(r) > 0 && t->refused == OK)
+	t->pg->is_role_refused = e == OK && r != NULL && PQntuples(r) > 0;
+	if (t->pg->is_role_refused && t->refused == OK)
 		t->refused =
 		    pg_fail(t->pg, ERR_INTERNAL, "%s", PQgetvalue(r, 0, 0));
 	PQclear(r);
