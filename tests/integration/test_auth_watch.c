@@ -5,11 +5,14 @@
  */
 #include <criterion/criterion.h>
 #include <criterion/hooks.h>
+#include <fcntl.h>
 #include <hiredis/hiredis.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
 
 #include "../support/auth_world.h"
 #include "../support/servers.h"
@@ -25,12 +28,34 @@ static struct session_doubt c_doubt, idle_doubt;
 static struct arena *arena;
 static struct signed_in s;
 static char s_jti[ID_TEXT];
+static char lock[] = "/tmp/natter-watch-XXXXXX";
 
 ReportHook(PRE_ALL)(struct criterion_test_set *tests)
 {
 	(void)tests;
-	if (!auth_world_provide("natter_watch_test"))
+	int fd = mkstemp(lock);
+	if (fd < 0 || setenv("WATCH_LOCK", lock, 1) != 0 ||
+	    !auth_world_provide("natter_watch_test"))
 		exit(1);
+	close(fd);
+}
+
+ReportHook(POST_ALL)(struct criterion_global_stats *stats)
+{
+	(void)stats;
+	unlink(lock);
+}
+
+/*
+ * One test at a time: each has a Redis of its own, but what one's worker finds
+ * in Postgres and marks as told would be another's.
+ */
+static void
+take_turn(void)
+{
+	int fd = open(getenv("WATCH_LOCK"), O_RDWR | O_CLOEXEC);
+	cr_assert_geq(fd, 0);
+	cr_assert_eq(flock(fd, LOCK_EX), 0); /* until the process ends */
 }
 
 static enum err
@@ -61,6 +86,7 @@ open_worker(struct caller *who, struct session_doubt *doubt)
 static void
 setup(void)
 {
+	take_turn();
 	cr_assert(server_start_redis(&server, NULL));
 	arena = arena_new(1 << 20);
 	open_worker(&c, &c_doubt);
@@ -79,7 +105,7 @@ teardown(void)
 	server_remove(&server);
 }
 
-TestSuite(watch, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(watch, .init = setup, .fini = teardown, .timeout = 300);
 
 /* Runs one Redis command beside the code under test; its number. */
 static long long
