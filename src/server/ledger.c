@@ -22,6 +22,13 @@
 /* The most turns of one transaction. */
 #define BATCH_MAX 64
 
+/*
+ * Texts of one transaction, in bytes, beyond which no further turn is added.
+ * All of it must be stored within CHAT_PG_TIMEOUT, and Postgres takes 5 MB of
+ * text a second (measured): 64 replies of 1 MB were tried again for ever.
+ */
+#define BATCH_BYTES ((size_t)2 << 20)
+
 /* The life sign, in ms; a worker counts as dead after 10 s without one. */
 #define LIFE_SIGN_MS 3000
 
@@ -168,15 +175,17 @@ store_batch(struct ledger *l)
 	l->n_batch = 0;
 }
 
-/* Takes everything that waits; waits for a first one up to `timeout_ms`. */
+/* Takes what waits; waits for a first one up to `timeout_ms`. */
 static void
 collect(struct ledger *l, int timeout_ms)
 {
 	struct turn *t = queue_wait(l->inbox, timeout_ms);
+	size_t bytes = 0;
 
 	while (t != NULL) {
 		l->batch[l->n_batch++] = t;
-		if (l->n_batch == BATCH_MAX)
+		bytes += t->text.n;
+		if (l->n_batch == BATCH_MAX || bytes >= BATCH_BYTES)
 			return;
 		t = queue_pop(l->inbox);
 	}
