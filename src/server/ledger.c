@@ -128,18 +128,64 @@ run(struct ledger *l, size_t from, size_t to)
 	return e;
 }
 
-/* As run, for as long as Postgres is away. */
+static bool
+may_sweep(const struct ledger *l, uint64_t now)
+{
+	return l->steady_since_ms != 0 && now >= l->steady_since_ms + STEADY_MS;
+}
+
+static void
+give_life_sign(struct ledger *l)
+{
+	struct pg_call calls[TURN_WORKER_CALLS] = {0};
+	uint64_t now = clock_mono_ms();
+	size_t n;
+	enum err e;
+
+	arena_reset(l->arena, ARENA_MAX);
+	n = turn_worker_calls(l->shared->worker_id, l->arena, calls);
+	e = pg_run(l->pg, NULL, calls, may_sweep(l, now) ? n : 1);
+	if (e != OK && !l->sign_fails && !l->was_away)
+		log_with(LOG_WARNING, "the worker's life sign failed",
+		    LOG_TEXT("why", pg_why(l->pg)));
+	if (e == OK && l->sign_fails)
+		log_text(LOG_NOTICE, "the worker's life sign works again");
+	l->sign_fails = e != OK;
+	pg_calls_clear(calls, n);
+	if (e != OK)
+		l->steady_since_ms = 0;
+	else if (l->steady_since_ms == 0)
+		l->steady_since_ms = now;
+	if (e == OK)
+		atomic_store(&l->is_known, true);
+	l->next_sign_ms = clock_mono_ms() + (e == OK ? LIFE_SIGN_MS : 500);
+}
+
+static void
+sign_if_due(struct ledger *l)
+{
+	if (clock_mono_ms() >= l->next_sign_ms)
+		give_life_sign(l);
+}
+
+/*
+ * As run, for as long as Postgres is away. It may be there and yet not take
+ * these turns (a lock, a time-out): without a sign meanwhile the other workers
+ * would end every reply of this one.
+ */
 static enum err
 run_patiently(struct ledger *l, size_t from, size_t to)
 {
 	enum err e;
 
+	sign_if_due(l);
 	while ((e = run(l, from, to)) == ERR_UNAVAILABLE) {
-		/* Nobody gave a sign meanwhile: not steady any more. */
+		/* Others may not have given a sign either: not steady. */
 		l->steady_since_ms = 0;
 		if (atomic_load(&l->gives_up))
 			return e;
 		pause_while_away(l);
+		sign_if_due(l);
 	}
 	came_back(l);
 	return e;
@@ -191,51 +237,16 @@ collect(struct ledger *l, int timeout_ms)
 	}
 }
 
-static bool
-may_sweep(const struct ledger *l, uint64_t now)
-{
-	return l->steady_since_ms != 0 && now >= l->steady_since_ms + STEADY_MS;
-}
-
-static void
-give_life_sign(struct ledger *l)
-{
-	struct pg_call calls[TURN_WORKER_CALLS] = {0};
-	uint64_t now = clock_mono_ms();
-	size_t n;
-	enum err e;
-
-	arena_reset(l->arena, ARENA_MAX);
-	n = turn_worker_calls(l->shared->worker_id, l->arena, calls);
-	e = pg_run(l->pg, NULL, calls, may_sweep(l, now) ? n : 1);
-	if (e != OK && !l->sign_fails && !l->was_away)
-		log_with(LOG_WARNING, "the worker's life sign failed",
-		    LOG_TEXT("why", pg_why(l->pg)));
-	if (e == OK && l->sign_fails)
-		log_text(LOG_NOTICE, "the worker's life sign works again");
-	l->sign_fails = e != OK;
-	pg_calls_clear(calls, n);
-	if (e != OK)
-		l->steady_since_ms = 0;
-	else if (l->steady_since_ms == 0)
-		l->steady_since_ms = now;
-	if (e == OK)
-		atomic_store(&l->is_known, true);
-	l->next_sign_ms = clock_mono_ms() + (e == OK ? LIFE_SIGN_MS : 500);
-}
-
 void *
 ledger_run(void *arg)
 {
 	struct ledger *l = arg;
 
 	for (;;) {
-		uint64_t now = clock_mono_ms();
+		uint64_t now;
 
-		if (now >= l->next_sign_ms) {
-			give_life_sign(l);
-			now = clock_mono_ms();
-		}
+		sign_if_due(l);
+		now = clock_mono_ms();
 		collect(l,
 		    l->next_sign_ms > now ? (int)(l->next_sign_ms - now) : 0);
 		if (l->n_batch > 0)

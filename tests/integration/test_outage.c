@@ -321,6 +321,39 @@ Test(outage, long_replies_that_waited_are_stored)
 	crowd_free(&crowd);
 }
 
+static void *
+say_hello(void *arg)
+{
+	person_say(&stack, &me, "hello", arg);
+	return NULL;
+}
+
+/* A lock that lasts, as CREATE INDEX takes it, is no death of the worker. */
+Test(outage, a_reply_that_waits_for_a_lock_is_not_swept)
+{
+	struct stack_options o = {
+	    .has_model = true, .settings = {"CHAT_WORKERS=2"}};
+	struct answer a;
+	pthread_t thread;
+	PGconn *db;
+
+	open_world(&o);
+	for (int i = 0; i < 8; i++) { /* all connections are open then */
+		person_say(&stack, &me, "hello", &a);
+		cr_assert(answer_ends_with(&a, "done"), "%s", a.body.p);
+		answer_clear(&a);
+	}
+	db = PQconnectdb(getenv("SUPERUSER_DATABASE_URL"));
+	PQclear(
+	    PQexec(db, "BEGIN; LOCK TABLE chat.usage_tracking IN SHARE MODE"));
+	pthread_create(&thread, NULL, say_hello, &a);
+	pause_ms(20000);
+	PQfinish(db);
+	pthread_join(thread, NULL);
+	cr_expect(answer_ends_with(&a, "done"), "%s", a.body.p);
+	answer_clear(&a);
+}
+
 Test(outage, without_redis_everything_works)
 {
 	struct stack_options o = {
