@@ -168,8 +168,8 @@ api_conversation_create(struct request *req, struct reply *rep)
 	if (e == OK)
 		e = conversation_create(req, &c, &body, id);
 	if (e == OK) {
-		const char *location = arena_printf(
-		    req->arena, "/api/v1/conversations/%s", id);
+		const char *location =
+		    arena_printf(req->arena, "/api/v1/conversations/%s", id);
 		if (location)
 			reply_header(rep, "Location", location);
 	}

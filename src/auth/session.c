@@ -125,17 +125,20 @@ static const struct {
 	const char *outcome;
 	enum err error;
 	const char *why; /* for the log */
+	bool is_alarm;
 } outcomes[] = {
-    {"rotated", OK, NULL},
-    {"grace", OK, NULL},
-    {"invalid", ERR_REFRESH_INVALID, "no such session, or not its token"},
+    {"rotated", OK, NULL, false},
+    {"grace", OK, NULL, false},
+    {"invalid", ERR_REFRESH_INVALID, "no such session, or not its token",
+	false},
     {"ahead", ERR_REFRESH_INVALID,
 	"ALARM: a refresh token ahead of its session: restored backup, or "
-	"a leaked key"},
-    {"revoked", ERR_SESSION_REVOKED, "the session was ended before"},
-    {"expired", ERR_REFRESH_EXPIRED, "the session is over"},
+	"a leaked key",
+	true},
+    {"revoked", ERR_SESSION_REVOKED, "the session was ended before", false},
+    {"expired", ERR_REFRESH_EXPIRED, "the session is over", false},
     {"reused", ERR_REFRESH_REUSED,
-	"ALARM: a refresh token was used twice; the session is ended"},
+	"ALARM: a refresh token was used twice; the session is ended", true},
 };
 
 static enum err
@@ -144,6 +147,7 @@ judge_outcome(struct request *req, const char *outcome)
 	for (size_t i = 0; i < sizeof outcomes / sizeof *outcomes; i++) {
 		if (strcmp(outcome, outcomes[i].outcome) != 0)
 			continue;
+		req->is_alarm = outcomes[i].is_alarm;
 		if (outcomes[i].error)
 			return request_fail(
 			    req, outcomes[i].error, outcomes[i].why);

@@ -2,7 +2,7 @@
  * JSON as text, without objects in between. Keys are ours and need no escape.
  */
 #include <inttypes.h>
-#include <stddef.h>
+#include <string.h>
 
 #include "base/buf.h"
 #include "base/json_write.h"
@@ -63,7 +63,9 @@ put_string(struct buf *b, const char *s)
 static void
 begin(struct buf *b, const char *key)
 {
-	char last = b->n ? b->p[b->n - 1] : '{';
+	char last = '{';
+	if (b->n)
+		last = b->p[b->n - 1];
 	if (last != '{' && last != '[' && last != ':')
 		buf_putc(b, ',');
 	if (!key)
@@ -108,6 +110,49 @@ json_write_flag(struct buf *b, const char *key, bool flag)
 {
 	begin(b, key);
 	buf_puts(b, flag ? "true" : "false");
+}
+
+/* Does it look like the pattern: '0' a digit, anything else itself? */
+static bool
+looks_like(const char *s, const char *pattern)
+{
+	for (; *pattern; s++, pattern++) {
+		bool is_digit = *s >= '0' && *s <= '9';
+		if (*pattern == '0' ? !is_digit : *s != *pattern)
+			return false;
+	}
+	return true;
+}
+
+void
+json_write_time(struct buf *b, const char *key, const char *time)
+{
+	static const char seconds[] = "0000-00-00 00:00:00";
+	static const char zone[] = "+00";
+	const size_t whole = sizeof(seconds) - 1;
+	char digits[] = "000000";
+	if (!time || !looks_like(time, seconds)) {
+		json_write_text(b, key, time);
+		return;
+	}
+	const char *rest = time + whole;
+	if (*rest == '.') {
+		size_t n = strspn(++rest, "0123456789");
+		memcpy(digits, rest, n < 6 ? n : 6);
+		rest += n;
+	}
+	if (strcmp(rest, zone) != 0) {
+		json_write_text(b, key, time);
+		return;
+	}
+	begin(b, key);
+	buf_putc(b, '"');
+	buf_add(b, time, 10);
+	buf_putc(b, 'T');
+	buf_add(b, time + 11, 8);
+	buf_putc(b, '.');
+	buf_puts(b, digits);
+	buf_puts(b, "Z\"");
 }
 
 void

@@ -57,9 +57,9 @@ write_row(struct buf *out, const PGresult *r, int row)
 	json_write_number(
 	    out, "message_count", pg_number(r, row, MESSAGE_COUNT));
 	json_write_text(out, "leaf_id", pg_text(r, row, LEAF_ID));
-	json_write_text(out, "created_at", pg_text(r, row, CREATED_AT));
-	json_write_text(out, "updated_at", pg_text(r, row, UPDATED_AT));
-	json_write_text(
+	json_write_time(out, "created_at", pg_text(r, row, CREATED_AT));
+	json_write_time(out, "updated_at", pg_text(r, row, UPDATED_AT));
+	json_write_time(
 	    out, "last_message_at", pg_text(r, row, LAST_MESSAGE_AT));
 	json_write_close(out, '}');
 }

@@ -105,8 +105,8 @@ message_write(struct buf *out, const struct message *m)
 	else
 		json_write_number(out, "token_count", m->token_count);
 	json_write_raw(out, "metadata", m->metadata);
-	json_write_text(out, "created_at", m->created_at);
-	json_write_text(out, "completed_at", m->completed_at);
+	json_write_time(out, "created_at", m->created_at);
+	json_write_time(out, "completed_at", m->completed_at);
 	write_usage(out, m);
 	json_write_close(out, '}');
 }

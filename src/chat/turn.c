@@ -27,13 +27,22 @@
  */
 #define BEGIN_TRIES 3
 
+/*
+ * A reply still running so long after its time was up, in s, is nobody's: its
+ * turn was committed and the answer to the commit got lost with Postgres, so
+ * that no relay ever heard of it. The worker that began it lives on, thus no
+ * sweep ends it and its branch would stay closed. The margin is for a ledger
+ * that waits for Postgres to come back.
+ */
+#define LOST_AFTER_S 900
+
 enum { LOCK, BEGIN, HISTORY, FACTS, CALLS_MAX };
 
 /* What TURN_LOCK, TURN_BEGIN, TURN_FACTS and TURN_REFUSAL give. */
 enum { LOCK_ID, LOCK_SYSTEM_PROMPT };
 enum { BEGIN_ID, BEGIN_MODEL };
 enum { FACTS_USERNAME, FACTS_CONVERSATIONS, FACTS_MESSAGES, FACTS_FIRST_MS };
-enum { REFUSAL_RUNNING, REFUSAL_PARENT_FITS };
+enum { REFUSAL_PARENT_FITS, REFUSAL_RUNNING, REFUSAL_IS_LOST };
 
 /* One call of turn_begin. */
 struct beginning {
@@ -163,33 +172,53 @@ fill_calls(struct beginning *b)
 	}
 }
 
-/*
- * Finds out why nothing was stored. OK: the reason has gone meanwhile, so
- * that trying again is worth it.
- */
+/* Ends a lost reply; the branch is free then. */
+static enum err
+end_lost(struct request *req, const char *message_id)
+{
+	struct pg_call call = {
+	    .query = chat_query(CHAT_TURN_LOST),
+	    .params = {req->who.user_id, message_id},
+	};
+	enum err e = chat_run(req, &call, 1);
+	if (e == OK)
+		pg_calls_clear(&call, 1);
+	return e;
+}
+
+/* Reads TURN_REFUSAL's row. OK: nothing stands in the way (any more). */
+static enum err
+read_refusal(struct request *req, const PGresult *r)
+{
+	if (pg_rows(r) == 0)
+		return ERR_NOT_FOUND;
+	if (!pg_flag(r, 0, REFUSAL_PARENT_FITS))
+		return request_refuse(req, "parent_id",
+		    "It must be an answer in this conversation.");
+	const char *running = pg_text(r, 0, REFUSAL_RUNNING);
+	if (!running)
+		return OK;
+	if (pg_flag(r, 0, REFUSAL_IS_LOST))
+		return end_lost(req, running);
+	req->running_message = arena_strdup(req->arena, running);
+	return ERR_REPLY_IN_PROGRESS;
+}
+
+/* Finds out why nothing was stored. OK: trying again is worth it. */
 static enum err
 explain(struct beginning *b)
 {
 	struct request *req = b->req;
+	long lost = req->services->config->reply_max_seconds + LOST_AFTER_S;
 	struct pg_call call = {
 	    .query = chat_query(CHAT_TURN_REFUSAL),
 	    .params = {b->turn->user_id, b->key[0], b->key[1],
-		b->ask->parent_id},
+		b->ask->parent_id, arena_printf(req->arena, "%ld", lost)},
 	};
 	enum err e = chat_run(req, &call, 1);
 	if (e != OK)
 		return e;
-	const PGresult *r = call.result;
-	if (pg_rows(r) == 0) {
-		e = ERR_NOT_FOUND;
-	} else if (!pg_flag(r, 0, REFUSAL_PARENT_FITS)) {
-		e = request_refuse(req, "parent_id",
-		    "It must be an answer in this conversation.");
-	} else if (pg_text(r, 0, REFUSAL_RUNNING)) {
-		req->running_message =
-		    arena_strdup(req->arena, pg_text(r, 0, REFUSAL_RUNNING));
-		e = ERR_REPLY_IN_PROGRESS;
-	}
+	e = read_refusal(req, call.result);
 	pg_calls_clear(&call, 1);
 	return e;
 }
@@ -202,10 +231,9 @@ explain(struct beginning *b)
 static enum err
 store(struct beginning *b)
 {
-	enum err e = ERR_REPLY_IN_PROGRESS;
 	for (int i = 0; i < BEGIN_TRIES; i++) {
 		fill_calls(b);
-		e = chat_run(b->req, b->calls, b->n_calls);
+		enum err e = chat_run(b->req, b->calls, b->n_calls);
 		if (e == OK && pg_rows(b->calls[BEGIN].result) > 0)
 			return OK;
 		if (e != OK && e != ERR_CONFLICT)

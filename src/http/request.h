@@ -99,8 +99,9 @@ struct request {
 	const char *bad_field; /* what ERR_INVALID_FIELD is about */
 	const char *detail; /* a sentence added to the problem; may be NULL */
 	const char *running_message; /* of ERR_REPLY_IN_PROGRESS */
-	const char *why;             /* for the log only */
-	int retry_after_s;           /* of 429 and 503; 0 = the default */
+	bool is_alarm; /* an operator should look: the log line is a warning */
+	const char *why;   /* for the log only */
+	int retry_after_s; /* of 429 and 503; 0 = the default */
 };
 
 /* Records that `field` is wrong and returns ERR_INVALID_FIELD. */

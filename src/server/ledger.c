@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/arena.h"
 #include "base/clock.h"
@@ -16,6 +17,7 @@
 #include "base/queue.h"
 #include "chat/turn.h"
 #include "server/ledger.h"
+#include "server/master.h"
 #include "server/shared.h"
 #include "store/pg.h"
 
@@ -188,6 +190,18 @@ may_sweep(const struct ledger *l, uint64_t now)
 	return l->steady_since_ms != 0 && now >= l->steady_since_ms + STEADY_MS;
 }
 
+/* A worker of a role that row level security does not bind must not serve:
+ * found before it could take its first reply, so that nothing is lost. */
+static void
+end_if_misconfigured(const struct ledger *l)
+{
+	if (atomic_load(&l->is_known) || !pg_role_is_refused(l->pg))
+		return;
+	log_with(LOG_ERROR, "DATABASE_URL cannot be used",
+	    LOG_TEXT("why", pg_why(l->pg)));
+	_exit(EXIT_CONFIGURATION);
+}
+
 static void
 give_life_sign(struct ledger *l)
 {
@@ -199,6 +213,8 @@ give_life_sign(struct ledger *l)
 	arena_reset(l->arena, ARENA_MAX);
 	n = turn_worker_calls(l->shared->worker_id, l->arena, calls);
 	e = pg_run(l->pg, NULL, calls, may_sweep(l, now) ? n : 1);
+	if (e != OK)
+		end_if_misconfigured(l);
 	if (e != OK && !l->sign_fails && !l->was_away)
 		log_with(LOG_WARNING, "the worker's life sign failed",
 		    LOG_TEXT("why", pg_why(l->pg)));

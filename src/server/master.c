@@ -314,6 +314,7 @@ reload(struct master *m)
 		notify_send("READY=1\nSTATUS=Reload refused: see the log.");
 		return;
 	}
+	log_init("master", (enum log_level)log_level_named(config->log_level));
 	log_text(LOG_NOTICE, "reloading");
 	config_free(m->config);
 	keyring_free(m->keys);

@@ -14,7 +14,7 @@ serve_log(const struct request *req, const struct reply *rep)
 	uint64_t total = clock_mono_us() - req->phases.accepted_us;
 	enum log_level level = rep->status >= 500 ? LOG_ERROR : LOG_INFO;
 
-	if (rep->status == 503)
+	if (rep->status == 503 || req->is_alarm)
 		level = LOG_WARNING;
 	log_with(level, "request", LOG_TEXT("request_id", req->request_id),
 	    LOG_TEXT("method", req->method_name),

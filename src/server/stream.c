@@ -68,7 +68,8 @@ log_end(struct stream *s)
 	uint64_t now = clock_mono_us();
 	struct turn *t = s->turn;
 
-	log_with(LOG_INFO, "request", LOG_TEXT("request_id", s->request_id),
+	log_with(t->error == OK ? LOG_INFO : LOG_WARNING, "request",
+	    LOG_TEXT("request_id", s->request_id),
 	    LOG_TEXT("method", s->method), LOG_TEXT("route", s->route),
 	    LOG_NUMBER("status", s->status),
 	    LOG_TEXT("message_id", t->message_id),

@@ -215,6 +215,12 @@ pg_constraint(const struct pg *pg)
 	return pg->constraint;
 }
 
+bool
+pg_role_is_refused(const struct pg *pg)
+{
+	return pg->is_role_refused;
+}
+
 uint64_t
 pg_round_trips(const struct pg *pg)
 {

@@ -106,6 +106,10 @@ const char *pg_why(const struct pg *pg);
 const char *pg_sqlstate(const struct pg *pg);
 const char *pg_constraint(const struct pg *pg);
 
+/* Was the last connection given up because of its role
+ * (demand_unprivileged)? Then no other try can help. */
+bool pg_role_is_refused(const struct pg *pg);
+
 /* Round trips made since pg_new: tests hold each route to its number. */
 uint64_t pg_round_trips(const struct pg *pg);
 

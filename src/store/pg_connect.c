@@ -30,14 +30,20 @@
  * Session settings, as functions and in the first pipeline, because PgBouncer
  * refuses a client whose start-up packet has `options`. statement_timeout is
  * a little shorter than our own deadline, so that a slow statement ends with
- * Postgres's clean refusal and the connection lives on.
+ * Postgres's clean refusal and the connection lives on. Every statement is an
+ * index look-up whatever its parameters, so it is planned once: left to
+ * itself, Postgres plans those on partitioned tables anew each time, because
+ * a plan that knows the partition looks cheaper (measured: a turn's statements
+ * took 3.3 ms of a backend's CPU then, 1.7 ms planned once; with 30 months of
+ * partitions 7.1 and 2.4).
  */
 #define SETTINGS(is_local)                                                    \
 	"set_config('statement_timeout', $1, " is_local "),"                  \
 	" set_config('lock_timeout', '2s', " is_local "),"                    \
 	" set_config('idle_in_transaction_session_timeout', '10s', " is_local \
 	"), set_config('TimeZone', 'UTC', " is_local "),"                     \
-	" set_config('DateStyle', 'ISO, YMD', " is_local ")"
+	" set_config('DateStyle', 'ISO, YMD', " is_local "),"                 \
+	" set_config('plan_cache_mode', 'force_generic_plan', " is_local ")"
 
 static const struct pg_query session_settings = {
     "session settings", "text", "SELECT " SETTINGS("false")};
@@ -313,7 +319,8 @@ take_privileges(struct pg_trip *t)
 	PGresult *r = NULL;
 	enum err e = pg_trip_take(t, privileges.name, &r);
 
-	if (e == OK && r != NULL && PQntuples(r) > 0 && t->refused == OK)
+	t->pg->is_role_refused = e == OK && r != NULL && PQntuples(r) > 0;
+	if (t->pg->is_role_refused && t->refused == OK)
 		t->refused =
 		    pg_fail(t->pg, ERR_INTERNAL, "%s", PQgetvalue(r, 0, 0));
 	PQclear(r);

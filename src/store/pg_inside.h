@@ -18,10 +18,11 @@
 
 struct pg {
 	struct pg_options options;
-	PGconn *conn;      /* NULL while there is none */
-	bool is_stale;     /* open a new one before the next pipeline */
-	uint64_t retry_ms; /* before this, connecting is not tried */
-	enum err away;     /* what the last failed attempt gave */
+	PGconn *conn;         /* NULL while there is none */
+	bool is_role_refused; /* demand_unprivileged found something */
+	bool is_stale;        /* open a new one before the next pipeline */
+	uint64_t retry_ms;    /* before this, connecting is not tried */
+	enum err away;        /* what the last failed attempt gave */
 	uint64_t round_trips;
 	char sqlstate[PG_SQLSTATE];
 	char constraint[PG_NAME];

@@ -190,7 +190,8 @@ Test(chat_plans, every_statement_touches_a_few_pages)
 		", 'q', NULL, 1, NULL, 'm', 't', '" USER "'",
 		150},
 	    {"chat_TURN_REFUSAL",
-		"'" USER "', " A_CONVERSATION ", NULL, " A_REPLY, 40},
+		"'" USER "', " A_CONVERSATION ", NULL, " A_REPLY ", 1200", 40},
+	    {"chat_TURN_LOST", "'" USER "', " A_REPLY, 40},
 	    {"chat_TURN_FINISH",
 		"'" USER "', " NEW_REPLY
 		", 'a', 'complete', 'm', 'stop', NULL, 1, 1, 1, 0, true",

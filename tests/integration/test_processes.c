@@ -487,6 +487,23 @@ Test(processes, a_configuration_that_cannot_work_is_78_and_one_line)
 	}
 }
 
+Test(processes, a_role_above_row_level_security_ends_natterd_with_78)
+{
+	struct stack_options o = {
+	    .may_not_start = true,
+	    .database_url = getenv("SUPERUSER_DATABASE_URL"),
+	};
+	int status = 0;
+
+	stack_start(&stack, &o);
+	for (int i = 0;
+	     i < 200 && waitpid(stack.natterd, &status, WNOHANG) == 0; i++)
+		pause_ms(50);
+	stack.natterd = 0;
+	cr_expect(WIFEXITED(status) && WEXITSTATUS(status) == 78, "%d", status);
+	cr_expect(log_says("DATABASE_URL cannot be used"));
+}
+
 Test(processes, without_a_listening_socket_it_says_how_to_start_it)
 {
 	struct stack_options o = {.may_be_unready = false};

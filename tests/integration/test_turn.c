@@ -538,6 +538,36 @@ Test(turn, a_worker_that_was_not_seen_loses_its_replies)
 	turn_free(t);
 }
 
+Test(turn, a_reply_that_nobody_can_be_writing_frees_its_branch)
+{
+	char c[ID_TEXT];
+	struct turn *lost = NULL;
+	struct turn *t = NULL;
+	w.config.reply_max_seconds = 300;
+	world_conversation(&w, c);
+	cr_assert_eq(world_begin(&w, c, NULL, "Hello", &lost), OK);
+	world_sql("UPDATE chat.running_replies SET started_at = now()"
+		  " - interval '1190 seconds' WHERE message_id = '%s'",
+	    lost->message_id);
+	cr_expect_eq(
+	    world_begin(&w, c, NULL, "Again", &t), ERR_REPLY_IN_PROGRESS);
+	world_sql("UPDATE chat.running_replies SET started_at = now()"
+		  " - interval '1201 seconds' WHERE message_id = '%s'",
+	    lost->message_id);
+	cr_assert_eq(world_begin(&w, c, NULL, "Again", &t), OK);
+	cr_expect_eq(world_number("SELECT count(*) FROM chat.messages"
+				  " WHERE id = '%s' AND status = 'interrupted'"
+				  " AND completed_at IS NOT NULL",
+			 lost->message_id),
+	    1);
+	cr_expect_eq(world_number("SELECT count(*) FROM chat.running_replies"
+				  " WHERE user_id = '%s'",
+			 w.user),
+	    1);
+	turn_free(lost);
+	turn_free(t);
+}
+
 /* --- many at once --- */
 
 struct sender {

@@ -353,6 +353,8 @@ stack_start(struct stack *s, const struct stack_options *o)
 	write_config(s, o);
 	start_natterd(s);
 	start_nginx(s);
+	if (o->may_not_start)
+		return;
 	if (wait_until(o->may_be_unready ? is_live : is_ready, s, START_MS) &&
 	    process_runs(s->nginx))
 		return;

@@ -24,7 +24,8 @@ struct stack_options {
 	bool has_model;           /* start a stand-in model and use it */
 	const char *database_url; /* instead of DATABASE_URL */
 	const char *redis_url;    /* instead of REDIS_URL */
-	bool may_be_unready;      /* do not wait for /readyz */
+	bool may_be_unready;      /* wait for /livez only */
+	bool may_not_start;       /* do not wait at all */
 };
 
 struct stack {

@@ -202,8 +202,8 @@ static const struct message plain = {
     .status = "complete",
     .token_count = -1,
     .metadata = "{\"k\":[1]}",
-    .created_at = "4",
-    .completed_at = "5",
+    .created_at = "2026-01-02 03:04:05.6+00",
+    .completed_at = "2026-01-02 03:04:05+00",
 };
 
 Test(chat, a_message_shows_null_for_what_it_has_not)
@@ -217,7 +217,9 @@ Test(chat, a_message_shows_null_for_what_it_has_not)
 	    "\"content\":\"a\\\"\\\\\\n\u00e9\",\"status\":\"complete\","
 	    "\"model\":null,\"finish_reason\":null,\"error_code\":null,"
 	    "\"token_count\":null,\"metadata\":{\"k\":[1]},"
-	    "\"created_at\":\"4\",\"completed_at\":\"5\",\"usage\":null}");
+	    "\"created_at\":\"2026-01-02T03:04:05.600000Z\","
+	    "\"completed_at\":\"2026-01-02T03:04:05.000000Z\","
+	    "\"usage\":null}");
 	buf_free(&out);
 }
 

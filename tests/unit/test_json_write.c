@@ -119,3 +119,26 @@ Test(json_write, a_full_buffer_is_failed)
 	cr_expect(b.failed);
 	buf_free(&b);
 }
+
+Test(json_write, a_time_is_rfc_3339_in_utc_with_microseconds)
+{
+	static const struct {
+		const char *time, *want;
+	} rows[] = {
+	    {"2026-01-31 23:59:59.123456+00",
+		"\"2026-01-31T23:59:59.123456Z\""},
+	    {"2026-01-31 23:59:59.5+00", "\"2026-01-31T23:59:59.500000Z\""},
+	    {"2026-01-31 23:59:59+00", "\"2026-01-31T23:59:59.000000Z\""},
+	    {"infinity", "\"infinity\""},
+	    {"", "\"\""},
+	    {"2026-01-31 23:59:59+01", "\"2026-01-31 23:59:59+01\""},
+	    {"12026-01-31 23:59:59+00", "\"12026-01-31 23:59:59+00\""},
+	    {NULL, "null"},
+	};
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		struct buf b = {0};
+		json_write_time(&b, NULL, rows[i].time);
+		cr_expect_str_eq(text_of(&b), rows[i].want);
+		buf_free(&b);
+	}
+}
