@@ -71,6 +71,17 @@ is_stored(void *arg)
 	return strcmp(status, "complete") == 0;
 }
 
+static bool
+is_running(void *arg)
+{
+	const struct person *p = arg;
+	char n[16];
+
+	db_value("SELECT count(*) FROM chat.messages WHERE user_id = $1",
+	    p->user_id, n, sizeof(n));
+	return strcmp(n, "2") == 0;
+}
+
 static void
 expect_whole(const struct person *p)
 {
@@ -243,6 +254,20 @@ Test(slow, lists_that_are_not_read_hold_no_worker)
 	cr_expect_lt(clock_mono_ms() - began, 10000);
 	for (int i = 0; i < SLOW; i++)
 		close(fds[i]);
+}
+
+Test(slow, who_leaves_before_the_document_comes_finds_it_later)
+{
+	struct person p;
+	int fd;
+
+	stack_start(&stack, &small_buffer);
+	person_make(&stack, &p);
+	fd = ask_slowly(&p, "\"stream\":false");
+	cr_assert(wait_until(is_running, &p, 10000));
+	close(fd);
+	cr_expect(wait_until(is_stored, &p, 30000));
+	expect_whole(&p);
 }
 
 Test(slow, writers_that_do_not_write_hold_no_worker)
