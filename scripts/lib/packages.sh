@@ -77,14 +77,15 @@ restore_services() {
 
 # What was installed for a demo must not start at the next boot either.
 disable_services() {
-	local name unit
-	command -v systemctl >/dev/null || return 0
+	local name
 	for name; do
-		case $name in
-		nginx | redis-server | postgresql) unit=$name.service ;;
-		*) continue ;;
-		esac
-		systemctl --quiet disable "$unit" >/dev/null 2>&1 || :
+		case $name in nginx | redis-server | postgresql) ;; *) continue ;; esac
+		if command -v systemctl >/dev/null; then
+			systemctl --quiet disable "$name.service"
+		else
+			update-rc.d "$name" disable
+			deb-systemd-helper disable "$name.service"
+		fi >/dev/null 2>&1 || :
 	done
 }
 

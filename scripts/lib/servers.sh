@@ -150,6 +150,7 @@ start_postgres() {
 		log_line_prefix = '%m [%p] %u@%d '
 		log_lock_waits = on
 		log_min_duration_statement = 1000
+		log_parameter_max_length = 0 # users' text
 		timezone = 'UTC'
 		log_timezone = 'UTC'
 	END

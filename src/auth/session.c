@@ -109,22 +109,22 @@ session_open(struct request *req, const struct session_ask *ask,
 /* What an outcome of auth.session_refresh means. */
 static const struct {
 	const char *outcome;
-	enum err error;
 	const char *why; /* for the log */
+	enum err error;
 	bool is_alarm;
 } outcomes[] = {
-    {"rotated", OK, NULL, false},
-    {"grace", OK, NULL, false},
-    {"invalid", ERR_REFRESH_INVALID, "no such session, or not its token",
+    {"rotated", NULL, OK, false},
+    {"grace", NULL, OK, false},
+    {"invalid", "no such session, or not its token", ERR_REFRESH_INVALID,
 	false},
-    {"ahead", ERR_REFRESH_INVALID,
+    {"ahead",
 	"ALARM: a refresh token ahead of its session: restored backup, or "
 	"a leaked key",
-	true},
-    {"revoked", ERR_SESSION_REVOKED, "the session was ended before", false},
-    {"expired", ERR_REFRESH_EXPIRED, "the session is over", false},
-    {"reused", ERR_REFRESH_REUSED,
-	"ALARM: a refresh token was used twice; the session is ended", true},
+	ERR_REFRESH_INVALID, true},
+    {"revoked", "the session was ended before", ERR_SESSION_REVOKED, false},
+    {"expired", "the session is over", ERR_REFRESH_EXPIRED, false},
+    {"reused", "ALARM: a refresh token was used twice; the session is ended",
+	ERR_REFRESH_REUSED, true},
 };
 
 static enum err

@@ -27,11 +27,11 @@ shut(struct client *c)
 	if (c->state == CLIENT_CLOSED)
 		return;
 	c->state = CLIENT_CLOSED;
-	uv_poll_stop(&c->poll);
+	/* libuv first: once closed, the number may be another thread's. */
+	uv_close((uv_handle_t *)&c->poll, closed);
 	close(c->fd);
 	c->fd = -1;
 	buf_free(&c->out);
-	uv_close((uv_handle_t *)&c->poll, closed);
 }
 
 /* Sends what waits; false when the connection is no more. */

@@ -66,12 +66,17 @@ front_wait(struct front *f, int wake_fd, int timeout_ms)
 	return FRONT_REQUEST;
 }
 
-/* Writes the reply through libfcgi and ends the request. */
+/*
+ * Writes the reply through libfcgi and ends the request. The front waits until
+ * all of it is taken, so nginx must take it at once, however slowly the client
+ * reads, also where a location passes streams on unbuffered.
+ */
 static void
 answer(struct front *f, struct request *req, struct reply *rep)
 {
 	struct buf head = {0};
 
+	reply_header(rep, "X-Accel-Buffering", "yes");
 	reply_head(&head, rep, req->request_id);
 	FCGX_PutStr(head.p, (int)head.n, f->fcgi.out);
 	if (rep->body != NULL && strcmp(req->method_name, "HEAD") != 0)

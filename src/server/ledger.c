@@ -24,6 +24,13 @@
 /* The most turns of one transaction. */
 #define BATCH_MAX 64
 
+/*
+ * Texts of one transaction, in bytes, beyond which no further turn is added.
+ * All of it must be stored within CHAT_PG_TIMEOUT, and Postgres takes 5 MB of
+ * text a second (measured): 64 replies of 1 MB were tried again for ever.
+ */
+#define BATCH_BYTES ((size_t)2 << 20)
+
 /* The life sign, in ms; a worker counts as dead after 10 s without one. */
 #define LIFE_SIGN_MS 3000
 
@@ -123,67 +130,6 @@ run(struct ledger *l, size_t from, size_t to)
 	return e;
 }
 
-/* As run, for as long as Postgres is away. */
-static enum err
-run_patiently(struct ledger *l, size_t from, size_t to)
-{
-	enum err e;
-
-	while ((e = run(l, from, to)) == ERR_UNAVAILABLE) {
-		/* Nobody gave a sign meanwhile: not steady any more. */
-		l->steady_since_ms = 0;
-		if (atomic_load(&l->gives_up))
-			return e;
-		pause_while_away(l);
-	}
-	came_back(l);
-	return e;
-}
-
-static void
-log_lost(const struct ledger *l, const struct turn *t)
-{
-	log_with(LOG_ERROR, "a reply could not be stored",
-	    LOG_TEXT("request_id", t->request_id),
-	    LOG_TEXT("message_id", t->message_id),
-	    LOG_NUMBER("bytes", t->text.n), LOG_TEXT("why", pg_why(l->pg)));
-}
-
-static void
-store_batch(struct ledger *l)
-{
-	enum err e = run_patiently(l, 0, l->n_batch);
-
-	if (e != OK && e != ERR_UNAVAILABLE) {
-		for (size_t i = 0; i < l->n_batch; i++)
-			if (run_patiently(l, i, i + 1) != OK)
-				log_lost(l, l->batch[i]);
-	} else if (e != OK) {
-		for (size_t i = 0; i < l->n_batch; i++)
-			log_lost(l, l->batch[i]);
-	}
-	for (size_t i = 0; i < l->n_batch; i++) {
-		bool is_given = queue_push(l->stored, l->batch[i]);
-
-		assert(is_given);
-	}
-	l->n_batch = 0;
-}
-
-/* Takes everything that waits; waits for a first one up to `timeout_ms`. */
-static void
-collect(struct ledger *l, int timeout_ms)
-{
-	struct turn *t = queue_wait(l->inbox, timeout_ms);
-
-	while (t != NULL) {
-		l->batch[l->n_batch++] = t;
-		if (l->n_batch == BATCH_MAX)
-			return;
-		t = queue_pop(l->inbox);
-	}
-}
-
 static bool
 may_sweep(const struct ledger *l, uint64_t now)
 {
@@ -231,18 +177,92 @@ give_life_sign(struct ledger *l)
 	l->next_sign_ms = clock_mono_ms() + (e == OK ? LIFE_SIGN_MS : 500);
 }
 
+static void
+sign_if_due(struct ledger *l)
+{
+	if (clock_mono_ms() >= l->next_sign_ms)
+		give_life_sign(l);
+}
+
+/*
+ * As run, for as long as Postgres is away. It may be there and yet not take
+ * these turns (a lock, a time-out): without a sign meanwhile the other workers
+ * would end every reply of this one.
+ */
+static enum err
+run_patiently(struct ledger *l, size_t from, size_t to)
+{
+	enum err e;
+
+	sign_if_due(l);
+	while ((e = run(l, from, to)) == ERR_UNAVAILABLE) {
+		/* Others may not have given a sign either: not steady. */
+		l->steady_since_ms = 0;
+		if (atomic_load(&l->gives_up))
+			return e;
+		pause_while_away(l);
+		sign_if_due(l);
+	}
+	came_back(l);
+	return e;
+}
+
+static void
+log_lost(const struct ledger *l, const struct turn *t)
+{
+	log_with(LOG_ERROR, "a reply could not be stored",
+	    LOG_TEXT("request_id", t->request_id),
+	    LOG_TEXT("message_id", t->message_id),
+	    LOG_NUMBER("bytes", t->text.n), LOG_TEXT("why", pg_why(l->pg)));
+}
+
+static void
+store_batch(struct ledger *l)
+{
+	enum err e = run_patiently(l, 0, l->n_batch);
+
+	if (e != OK && e != ERR_UNAVAILABLE) {
+		for (size_t i = 0; i < l->n_batch; i++)
+			if (run_patiently(l, i, i + 1) != OK)
+				log_lost(l, l->batch[i]);
+	} else if (e != OK) {
+		for (size_t i = 0; i < l->n_batch; i++)
+			log_lost(l, l->batch[i]);
+	}
+	for (size_t i = 0; i < l->n_batch; i++) {
+		bool is_given = queue_push(l->stored, l->batch[i]);
+
+		assert(is_given);
+	}
+	l->n_batch = 0;
+}
+
+/* Takes what waits; waits for a first one up to `timeout_ms`. */
+static void
+collect(struct ledger *l, int timeout_ms)
+{
+	struct turn *t = queue_wait(l->inbox, timeout_ms);
+	size_t bytes = 0;
+
+	while (t != NULL) {
+		l->batch[l->n_batch++] = t;
+		bytes += t->text.n;
+		if (l->n_batch == BATCH_MAX || bytes >= BATCH_BYTES)
+			return;
+		t = queue_pop(l->inbox);
+	}
+}
+
 void *
 ledger_run(void *arg)
 {
 	struct ledger *l = arg;
 
 	for (;;) {
-		uint64_t now = clock_mono_ms();
+		uint64_t now;
 
-		if (now >= l->next_sign_ms) {
-			give_life_sign(l);
-			now = clock_mono_ms();
-		}
+		sign_if_due(l);
+		now = clock_mono_ms();
 		collect(l,
 		    l->next_sign_ms > now ? (int)(l->next_sign_ms - now) : 0);
 		if (l->n_batch > 0)

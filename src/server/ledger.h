@@ -1,7 +1,8 @@
 /*
  * The ledger: one thread, one Postgres connection, the ends of all replies.
- * It takes every turn that waits (at most 64) into one transaction, so that a
- * busy worker commits dozens of replies at once and an idle one does not wait.
+ * It takes every turn that waits (at most 64, and none beyond 2 MiB of text)
+ * into one transaction, so that a busy worker commits dozens of replies at once
+ * and an idle one does not wait.
  * While Postgres is away it keeps the turns and tries again; a batch that is
  * refused is retried turn by turn, so that one bad row spoils nobody else's.
  *

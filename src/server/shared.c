@@ -2,6 +2,8 @@
  * Opens the stores of one thread with every domain's statements. The only
  * place that knows which domains there are.
  */
+#include <pthread.h>
+
 #include "auth/queries.h"
 #include "base/config.h"
 #include "base/keyring.h"
@@ -11,6 +13,11 @@
 #include "server/shared.h"
 #include "store/pg.h"
 #include "store/redis.h"
+
+#define N_DOMAINS 2
+
+static struct pg_domain domains[N_DOMAINS];
+static pthread_once_t domains_once = PTHREAD_ONCE_INIT;
 
 static bool
 is_draining(void *worker)
@@ -36,10 +43,16 @@ has_room(void *worker)
 	return relay_count(shared->relay) < (size_t)shared->config->streams_max;
 }
 
+static void
+collect_domains(void)
+{
+	domains[0] = auth_domain;
+	domains[1] = chat_domain;
+}
+
 struct pg *
 services_pg(const struct shared *shared, const char *name)
 {
-	static struct pg_domain domains[2];
 	struct pg_options options = {
 	    .url = shared->config->database_url,
 	    .application = name,
@@ -47,11 +60,11 @@ services_pg(const struct shared *shared, const char *name)
 	    .prepare = shared->config->pg_prepare,
 	    .demand_unprivileged = true,
 	    .domains = domains,
-	    .n_domains = 2,
+	    .n_domains = N_DOMAINS,
 	};
 
-	domains[0] = auth_domain;
-	domains[1] = chat_domain;
+	if (pthread_once(&domains_once, collect_domains) != 0)
+		return NULL;
 	return pg_new(&options);
 }
 

@@ -202,6 +202,9 @@ set_common(struct upstream *u, CURL *easy)
 	curl_easy_setopt(easy, CURLOPT_URL, u->url);
 	curl_easy_setopt(easy, CURLOPT_HTTPHEADER, u->headers);
 	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+	/* Or giving up on a name that is being looked up waits for the lookup,
+	 * and with it every reply of this worker (measured: 10 s). */
+	curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
 	curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
 	curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
 	curl_easy_setopt(

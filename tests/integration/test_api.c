@@ -10,6 +10,7 @@
 
 #include "api/api.h"
 #include "api_row.h"
+#include "stack.h"
 
 static struct api_caller caller;
 

@@ -10,6 +10,7 @@
 
 #include "api_row.h"
 #include "promises.h"
+#include "stack.h"
 
 /* Enough for both workers to be asked. */
 #define ROUNDS 12

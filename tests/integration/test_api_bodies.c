@@ -9,6 +9,7 @@
 #include <criterion/criterion.h>
 
 #include "api_row.h"
+#include "stack.h"
 
 #define KIB ((size_t)1024)
 

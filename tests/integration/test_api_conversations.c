@@ -12,6 +12,7 @@
 
 #include "api_row.h"
 #include "promises.h"
+#include "stack.h"
 
 #define ROWS     25
 #define PAGE     10

@@ -8,6 +8,7 @@
 #include <criterion/criterion.h>
 
 #include "api_row.h"
+#include "stack.h"
 
 static struct api_caller caller;
 

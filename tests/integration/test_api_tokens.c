@@ -19,6 +19,7 @@
 #include "base/keyring.h"
 #include "promises.h"
 #include "ring.h"
+#include "stack.h"
 
 #define UNKNOWN "01a202fd-d1cc-7519-9764-8d9730152d47"
 

@@ -10,6 +10,7 @@
 
 #include <criterion/criterion.h>
 
+#include "api/schema_version.h"
 #include "base/clock.h"
 #include "promises.h"
 #include "stack.h"
@@ -204,9 +205,10 @@ Test(health, an_old_schema_is_not_ready_until_it_is_migrated)
 	    .settings = {"CHAT_WORKERS=1"}, .may_be_unready = true};
 	struct workers w;
 	struct ready r;
-	char newest[16];
+	char before[16], newest[16];
 
-	stores_start(&stores, "4");
+	snprintf(before, sizeof(before), "%d", SCHEMA_VERSION - 1);
+	stores_start(&stores, before);
 	stack_start(&stack, &o);
 	note_workers(&w);
 	ask_ready(&r);

@@ -17,6 +17,7 @@
 #include "crowd.h"
 #include "process_look.h"
 #include "promises.h"
+#include "stack.h"
 #include "standin_text.h"
 
 #define STREAMS    500

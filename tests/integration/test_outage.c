@@ -14,6 +14,7 @@
 #include <criterion/criterion.h>
 
 #include "base/clock.h"
+#include "crowd.h"
 #include "promises.h"
 #include "stack.h"
 #include "standin_text.h"
@@ -266,6 +267,91 @@ Test(outage, a_frozen_postgres_delays_by_its_timeout_alone)
 	pthread_join(askers[0].thread, NULL);
 	cr_expect_eq(askers[0].answer.status, 200);
 	answer_clear(&askers[0].answer);
+}
+
+#define LONG_REPLIES 60
+
+static struct crowd crowd;
+
+static void *
+stream_long_replies(void *arg)
+{
+	crowd_stream(&crowd, LONG_REPLIES,
+	    "{\"content\":\"[[text=1000000 chunk=50000 first=4000]] %d\","
+	    "\"stream\":true}",
+	    0, NULL, arg);
+	return NULL;
+}
+
+static bool
+all_have_begun(void *arg)
+{
+	char n[16];
+
+	(void)arg;
+	db_value(
+	    "SELECT count(*) FROM chat.running_replies", NULL, n, sizeof(n));
+	return atoi(n) == LONG_REPLIES;
+}
+
+/* Together they take Postgres longer than it is given for one transaction. */
+Test(outage, long_replies_that_waited_are_stored)
+{
+	struct stack_options o = {.has_model = true,
+	    .settings = {"CHAT_WORKERS=1", "CHAT_PG_TIMEOUT=2000",
+		"CHAT_HASH_MEMORY=8", "CHAT_CLIENT_BUFFER=4000000"}};
+	struct load_end end = {0};
+	pthread_t thread;
+	char n[16];
+
+	open_world(&o);
+	crowd_make(&stack, LONG_REPLIES, &crowd);
+	pthread_create(&thread, NULL, stream_long_replies, &end);
+	cr_assert(wait_until(all_have_begun, NULL, 20000));
+	server_freeze(&stores.postgres);
+	pause_ms(12000);
+	server_thaw(&stores.postgres);
+	pthread_join(thread, NULL);
+	cr_expect_eq(end.completed, LONG_REPLIES, "%s", end.report);
+	db_value("SELECT count(*) FROM chat.messages WHERE status = 'complete'"
+		 " AND octet_length(content) = 1000000",
+	    NULL, n, sizeof(n));
+	cr_expect_eq(atoi(n), LONG_REPLIES, "%s", n);
+	load_end_clear(&end);
+	crowd_free(&crowd);
+}
+
+static void *
+say_hello(void *arg)
+{
+	person_say(&stack, &me, "hello", arg);
+	return NULL;
+}
+
+/* A lock that lasts, as CREATE INDEX takes it, is no death of the worker. */
+Test(outage, a_reply_that_waits_for_a_lock_is_not_swept)
+{
+	struct stack_options o = {
+	    .has_model = true, .settings = {"CHAT_WORKERS=2"}};
+	struct answer a;
+	pthread_t thread;
+	PGconn *db;
+
+	open_world(&o);
+	for (int i = 0; i < 8; i++) { /* all connections are open then */
+		person_say(&stack, &me, "hello", &a);
+		cr_assert(answer_ends_with(&a, "done"), "%s", a.body.p);
+		answer_clear(&a);
+	}
+	db = PQconnectdb(getenv("SUPERUSER_DATABASE_URL"));
+	PQclear(
+	    PQexec(db, "BEGIN; LOCK TABLE chat.usage_tracking IN SHARE MODE"));
+	pthread_create(&thread, NULL, say_hello, &a);
+	pause_ms(20000);
+	PQfinish(db);
+	pthread_join(thread, NULL);
+	cr_expect(answer_ends_with(&a, "done"), "%s", a.body.p);
+	answer_clear(&a);
 }
 
 Test(outage, without_redis_everything_works)

@@ -71,6 +71,17 @@ is_stored(void *arg)
 	return strcmp(status, "complete") == 0;
 }
 
+static bool
+is_running(void *arg)
+{
+	const struct person *p = arg;
+	char n[16];
+
+	db_value("SELECT count(*) FROM chat.messages WHERE user_id = $1",
+	    p->user_id, n, sizeof(n));
+	return strcmp(n, "2") == 0;
+}
+
 static void
 expect_whole(const struct person *p)
 {
@@ -193,6 +204,70 @@ Test(slow, a_stop_does_not_wait_for_who_does_not_read)
 	cr_expect_eq(count_in_log("a worker was killed"), 0);
 	for (int i = 0; i < 2; i++)
 		close(fds[i]);
+}
+
+/* Two messages make a page of several MB, more than sockets hold. */
+static void
+fill_conversation(const struct person *p)
+{
+	struct answer a;
+
+	for (int i = 0; i < 2; i++) {
+		person_say(&stack, p, "[[text=4000000 chunk=4000]] go", &a);
+		cr_assert(answer_ends_with(&a, "done"));
+		answer_clear(&a);
+	}
+}
+
+Test(slow, lists_that_are_not_read_hold_no_worker)
+{
+	struct ask ask = {.path = "/api/v1/conversations"};
+	struct buf b = {0};
+	struct person p;
+	uint64_t began;
+	int fds[SLOW];
+
+	stack_start(&stack, &big_buffer);
+	person_make(&stack, &p);
+	fill_conversation(&p);
+	buf_printf(&b,
+	    "GET /api/v1/conversations/%s/messages HTTP/1.1\r\n"
+	    "Host: localhost\r\nConnection: close\r\n"
+	    "Authorization: Bearer %s\r\n\r\n",
+	    p.conversation, p.token);
+	for (int i = 0; i < SLOW; i++) {
+		fds[i] = raw_open(stack.port, WINDOW);
+		raw_send(fds[i], b.p, b.n);
+	}
+	buf_free(&b);
+	ask.base = stack.base;
+	ask.token = p.token;
+	began = clock_mono_ms();
+	for (int i = 0; i < 20; i++) {
+		struct answer a;
+
+		http_ask(&ask, &a);
+		cr_expect_eq(a.status, 200);
+		answer_clear(&a);
+	}
+	/* Whoever waited for them would wait for nginx's 30 s. */
+	cr_expect_lt(clock_mono_ms() - began, 10000);
+	for (int i = 0; i < SLOW; i++)
+		close(fds[i]);
+}
+
+Test(slow, who_leaves_before_the_document_comes_finds_it_later)
+{
+	struct person p;
+	int fd;
+
+	stack_start(&stack, &small_buffer);
+	person_make(&stack, &p);
+	fd = ask_slowly(&p, "\"stream\":false");
+	cr_assert(wait_until(is_running, &p, 10000));
+	close(fd);
+	cr_expect(wait_until(is_stored, &p, 30000));
+	expect_whole(&p);
 }
 
 Test(slow, writers_that_do_not_write_hold_no_worker)

@@ -1,0 +1,153 @@
+/*
+ * Above its limits natterd refuses with 503 and Retry-After, before anything
+ * is stored, and goes on with everything else.
+ */
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <criterion/criterion.h>
+
+#include "promises.h"
+#include "stack.h"
+
+static struct stack stack;
+
+static void
+teardown(void)
+{
+	stack_stop(&stack);
+}
+
+TestSuite(overload, .fini = teardown, .timeout = 120);
+
+static void
+expect_busy(const struct answer *a)
+{
+	const char *fault = refusal_fault(a, 503, "busy", NULL);
+
+	cr_expect_null(fault, "%s", fault);
+}
+
+/* A reply in a thread of its own. */
+struct client {
+	pthread_t thread;
+	struct person person;
+	struct answer answer;
+};
+
+static void *
+client_run(void *arg)
+{
+	struct client *c = arg;
+
+	person_say(&stack, &c->person, "[[events=30 gap=100]] go", &c->answer);
+	return NULL;
+}
+
+static bool
+both_run(void *arg)
+{
+	struct ask ask = {.base = stack.model, .path = "/_stats"};
+	struct answer a;
+	bool yes;
+
+	(void)arg;
+	http_ask(&ask, &a);
+	yes = strcmp(answer_text(&a, "streams_open"), "2") == 0;
+	answer_clear(&a);
+	return yes;
+}
+
+Test(overload, one_reply_too_many_is_refused_before_it_is_stored)
+{
+	struct stack_options o = {.has_model = true,
+	    .settings = {"CHAT_WORKERS=1", "CHAT_STREAMS_MAX=2"}};
+	static struct client clients[2];
+	struct person late;
+	struct answer a;
+	char n[16];
+
+	stack_start(&stack, &o);
+	person_make(&stack, &late);
+	for (int i = 0; i < 2; i++) {
+		person_make(&stack, &clients[i].person);
+		pthread_create(
+		    &clients[i].thread, NULL, client_run, &clients[i]);
+	}
+	cr_assert(wait_until(both_run, NULL, 10000));
+	for (int i = 0; i < 5; i++) {
+		person_say(&stack, &late, "hello", &a);
+		expect_busy(&a);
+		answer_clear(&a);
+	}
+	db_value("SELECT count(*) FROM chat.messages WHERE user_id = $1",
+	    late.user_id, n, sizeof(n));
+	cr_expect_str_eq(n, "0");
+	for (int i = 0; i < 2; i++) {
+		pthread_join(clients[i].thread, NULL);
+		cr_expect(answer_ends_with(&clients[i].answer, "done"));
+		answer_clear(&clients[i].answer);
+	}
+	person_say(&stack, &late, "hello", &a);
+	cr_expect(answer_ends_with(&a, "done"), "%s", a.body.p);
+	answer_clear(&a);
+}
+
+struct login {
+	pthread_t thread;
+	struct answer answer;
+};
+
+static void *
+login_run(void *arg)
+{
+	struct login *l = arg;
+	struct ask ask = {.method = "POST",
+	    .base = stack.base,
+	    .path = "/api/v1/auth/login",
+	    .json = "{\"username\":\"nobody\",\"password\":\"wrong horse\"}"};
+
+	http_ask(&ask, &l->answer);
+	return NULL;
+}
+
+Test(overload, too_many_logins_wait_for_nobody)
+{
+	enum { LOGINS = 24 };
+	struct stack_options o = {
+	    .settings = {"CHAT_WORKERS=1", "CHAT_CHORES_MAX=2",
+		"CHAT_HASH_SLOTS=1", "CHAT_HASH_MEMORY=65536"}};
+	static struct login logins[LOGINS];
+	struct ask list = {.path = "/api/v1/conversations"};
+	struct person p;
+	int busy = 0, wrong = 0;
+	struct answer a;
+
+	stack_start(&stack, &o);
+	person_make(&stack, &p);
+	list.base = stack.base;
+	list.token = p.token;
+	for (int i = 0; i < LOGINS; i++)
+		pthread_create(&logins[i].thread, NULL, login_run, &logins[i]);
+	for (int i = 0; i < 5; i++) {
+		http_ask(&list, &a);
+		cr_expect_eq(a.status, 200, "%ld %s", a.status, a.body.p);
+		answer_clear(&a);
+	}
+	for (int i = 0; i < LOGINS; i++) {
+		struct answer *got = &logins[i].answer;
+
+		pthread_join(logins[i].thread, NULL);
+		busy += got->status == 503;
+		wrong += got->status == 401;
+		if (got->status == 503)
+			expect_busy(got);
+		answer_clear(got);
+	}
+	cr_expect_eq(busy + wrong, LOGINS);
+	cr_expect_gt(wrong, 0);
+	cr_expect_gt(busy, 0);
+	person_make(&stack, &p);
+}
