@@ -11,10 +11,11 @@ NO_CLUSTER=/etc/postgresql-common/createcluster.d/natter-no-cluster.conf
 
 PACKAGES_RUN=(ca-certificates curl nginx redis-server spawn-fcgi)
 PACKAGES_BUILD=(autoconf automake gcc libc6-dev make pkg-config
-	libcurl4-openssl-dev libfcgi-dev libhiredis-dev libjson-c-dev libjwt-dev
-	libpq-dev libsodium-dev libunistring-dev libuv1-dev)
-PACKAGES_CHECK=(clang-format clang-tidy cppcheck libcriterion-dev mandoc
-	shellcheck xz-utils)
+	libcrypt-dev libcurl4-openssl-dev libfcgi-dev libhiredis-dev
+	libjson-c-dev libjwt-dev libpq-dev libsodium-dev libssl-dev
+	libunistring-dev libuv1-dev)
+PACKAGES_CHECK=(clang-format clang-tidy cppcheck libcriterion-dev mandoc php-cli
+	php-curl shellcheck xz-utils)
 
 # The folder of the newest PostgreSQL that will do (15 or later).
 postgres_bin() {

@@ -4,11 +4,12 @@
  * draining.
  */
 #include <string.h>
-#include <strings.h>
 
 #include "api/api.h"
 #include "auth/access.h"
+#include "auth/browser.h"
 #include "base/clock.h"
+#include "http/origin.h"
 #include "http/reply.h"
 #include "http/request.h"
 
@@ -22,16 +23,28 @@ static const struct route routes[] = {
 const struct route_table api_routes = {
     routes, sizeof(routes) / sizeof(routes[0])};
 
-/* Is the media type application/json, whatever its parameters? */
-static bool
-is_json(const char *type)
+/*
+ * A browser's question whether a page may call: the paths' methods are what
+ * their rows say, so that it has no row of its own.
+ */
+static enum err
+permit(struct request *req, struct reply *rep)
 {
-	static const char want[] = "application/json";
-	size_t n = sizeof(want) - 1;
+	const char *allow = NULL;
+	enum err e = route_find(&api_routes, req, &allow);
 
-	return strncasecmp(type, want, n) == 0 &&
-	       (type[n] == '\0' || type[n] == ';' || type[n] == ' ');
+	if (e != ERR_METHOD_NOT_ALLOWED)
+		return e;
+	origin_permit(rep, allow);
+	return reply_empty(rep, 204);
 }
+
+static const struct route preflight = {.method = HTTP_METHOD__MAX,
+    .pattern = "(preflight)",
+    .handler = permit,
+    .access = ACCESS_OPEN,
+    .thread = ON_FRONT,
+    .arena_max = (size_t)64 << 10};
 
 static enum err
 check(struct request *req, struct reply *rep, size_t content_length)
@@ -39,13 +52,17 @@ check(struct request *req, struct reply *rep, size_t content_length)
 	const char *allow = NULL;
 	enum err e = route_find(&api_routes, req, &allow);
 
+	if (e == ERR_METHOD_NOT_ALLOWED && origin_is_preflight(req)) {
+		req->route = &preflight;
+		return content_length > 0 ? ERR_TOO_LARGE : OK;
+	}
 	if (e == ERR_METHOD_NOT_ALLOWED)
 		reply_header(rep, "Allow", allow);
 	if (e != OK)
 		return e;
 	if (content_length > req->route->body_max)
 		return ERR_TOO_LARGE;
-	if (content_length > 0 && !is_json(req->content_type))
+	if (content_length > 0 && !request_is_json(req))
 		return ERR_MEDIA_TYPE;
 	return OK;
 }
@@ -69,12 +86,18 @@ answers_while_draining(const struct route *route)
 static enum err
 authenticate(struct request *req)
 {
+	static enum err (*const ways[])(struct request *) = {
+	    [ACCESS_USER] = access_authenticate,
+	    [ACCESS_PAGE] = access_authenticate_page,
+	    [ACCESS_LEAVE] = access_authenticate_leaving,
+	    [ACCESS_ADMIN] = access_authenticate,
+	};
 	uint64_t began = clock_mono_us();
 	enum err e;
 
 	if (req->route->access == ACCESS_OPEN)
 		return OK;
-	e = access_authenticate(req);
+	e = ways[req->route->access](req);
 	req->phases.auth_us = clock_mono_us() - began;
 	if (e == OK && req->route->access == ACCESS_ADMIN &&
 	    strcmp(req->who.role, "admin") != 0)
@@ -102,11 +125,22 @@ handle(struct request *req, struct reply *rep)
 	return e;
 }
 
+/* Will this session never be refreshed again? */
+static bool
+is_terminal(enum err e)
+{
+	return e == ERR_SESSION_REVOKED || e == ERR_REFRESH_INVALID ||
+	       e == ERR_REFRESH_EXPIRED || e == ERR_REFRESH_REUSED;
+}
+
 void
 api_handle(struct request *req, struct reply *rep)
 {
 	enum err e = handle(req, rep);
 
-	if (e != OK)
-		reply_error(req, rep, e);
+	if (e == OK)
+		return;
+	if (req->is_by_cookie && is_terminal(e))
+		browser_take_back(req, rep);
+	reply_error(req, rep, e);
 }

@@ -1,5 +1,6 @@
 /*
- * /api/v1/me: what the caller's own row says. Round trips: one to Postgres.
+ * /api/v1/me: what the caller's own row says, and its end. Round trips: one to
+ * Postgres; deleting, one more to Redis.
  */
 #include <json-c/json.h>
 
@@ -24,4 +25,11 @@ api_me_get(struct request *req, struct reply *rep)
 	json_put_text(o, "created_at", user.created_at);
 	json_put_text(o, "last_login_at", user.last_login_at);
 	return reply_json(req, rep, 200, o);
+}
+
+enum err
+api_me_delete(struct request *req, struct reply *rep)
+{
+	enum err e = user_delete(req);
+	return e ? e : reply_empty(rep, 204);
 }

@@ -1,12 +1,15 @@
 /*
- * From an Authorization header to an identity: the token first, which costs
- * no round trip, then its session. Owns no state.
+ * From an Authorization header, or where that is allowed a cookie, to an
+ * identity: the token first, which costs no round trip, then its session. Owns
+ * no state.
  */
 #include <string.h>
 #include <strings.h>
 
 #include "auth/access.h"
 #include "auth/access_token.h"
+#include "auth/api_key.h"
+#include "auth/browser.h"
 #include "auth/session.h"
 #include "base/clock.h"
 #include "base/config.h"
@@ -23,19 +26,44 @@ bearer(const char *authorization)
 	return authorization + n;
 }
 
-enum err
-access_authenticate(struct request *req)
+/* Who has this token; NULL is nobody. */
+static enum err
+identify(struct request *req, const char *token)
 {
 	const struct config *config = req->services->config;
 	const struct access_rules rules = {
 	    req->services->keys, config->jwt_issuer, config->jwt_audience};
-	const char *token = bearer(req->authorization);
 	if (!token)
 		return ERR_TOKEN_MISSING;
+	if (api_key_is(token))
+		return api_key_check(req, token);
 	struct access_claims claims;
 	enum err e = access_token_verify(
 	    &rules, token, (int64_t)(clock_wall_ms() / 1000), &claims);
 	if (e)
 		return e;
 	return session_check(req, &claims);
+}
+
+enum err
+access_authenticate(struct request *req)
+{
+	return identify(req, bearer(req->authorization));
+}
+
+enum err
+access_authenticate_page(struct request *req)
+{
+	const char *token = bearer(req->authorization);
+	return identify(req, token ? token : browser_access_token(req));
+}
+
+enum err
+access_authenticate_leaving(struct request *req)
+{
+	const char *token = browser_refresh_token(req);
+	if (*req->authorization || !token)
+		return access_authenticate(req);
+	enum err e = browser_enter(req);
+	return e ? e : session_recognize(req, token);
 }

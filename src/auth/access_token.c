@@ -12,10 +12,10 @@
 #include <string.h>
 
 #include "auth/access_token.h"
+#include "auth/jwt.h"
 #include "base/arena.h"
 #include "base/json.h"
 #include "base/keyring.h"
-#include "base/text.h"
 
 #define USE          "access" /* of the claim `use`: typ is libjwt's own */
 #define N_CLAIMS     9
@@ -23,54 +23,13 @@
 #define HEADER_BYTES 80
 #define HEADER_TEXT  112 /* base64url of HEADER_BYTES, with a NUL */
 
-/* The three segments of a token, without their dots. */
-struct segments {
-	const char *header;
-	size_t header_len;
-	const char *claims;
-	size_t claims_len;
-	const char *mac;
-	size_t mac_len;
-};
-
-/* Base64url alone, no spare bits set: each value has one text. */
+/* Of the size that ours have, and as strict as jwt_split; a MAC of the size. */
 static bool
-is_canonical(const char *p, size_t n)
+split(const char *token, struct jwt_segments *out)
 {
-	unsigned char bytes[ACCESS_TOKEN_MAX];
-	size_t n_bytes = n / 4 * 3 + (n % 4 ? n % 4 - 1 : 0);
-	return n % 4 != 1 && text_from_base64url(p, n, bytes, n_bytes);
-}
-
-/*
- * Length, exactly two dots, no empty segment, canonical base64url, a MAC of
- * the size. The header's alphabet shows when it is compared.
- */
-static bool
-split(const char *token, struct segments *out)
-{
-	size_t n = strnlen(token, ACCESS_TOKEN_MAX + 1);
-	if (n < ACCESS_TOKEN_MIN || n > ACCESS_TOKEN_MAX)
-		return false;
-	const char *first = memchr(token, '.', n);
-	if (!first)
-		return false;
-	const char *claims = first + 1;
-	const char *second = memchr(claims, '.', (size_t)(token + n - claims));
-	if (!second)
-		return false;
-	*out = (struct segments){
-	    .header = token,
-	    .header_len = (size_t)(first - token),
-	    .claims = claims,
-	    .claims_len = (size_t)(second - claims),
-	    .mac = second + 1,
-	    .mac_len = (size_t)(token + n - second - 1),
-	};
-	return out->header_len > 0 && out->claims_len > 0 &&
-	       out->mac_len == MAC_TEXT &&
-	       is_canonical(out->claims, out->claims_len) &&
-	       is_canonical(out->mac, out->mac_len);
+	return strnlen(token, ACCESS_TOKEN_MIN) == ACCESS_TOKEN_MIN &&
+	       jwt_split(token, ACCESS_TOKEN_MAX, out) &&
+	       out->signature.n == MAC_TEXT;
 }
 
 /* The header segment that libjwt writes for this kid: sorted, compact. */
@@ -87,13 +46,13 @@ pinned_header(const char *kid, char out[static HEADER_TEXT])
 
 /* The key whose pinned header this is, or -1. */
 static int
-key_of(const struct keyring *keys, const struct segments *s)
+key_of(const struct keyring *keys, const struct jwt_segment *header)
 {
 	for (size_t i = 0; i < keyring_count(keys); i++) {
-		char header[HEADER_TEXT];
-		pinned_header(keyring_kid(keys, i), header);
-		if (strlen(header) == s->header_len &&
-		    memcmp(header, s->header, s->header_len) == 0)
+		char ours[HEADER_TEXT];
+		pinned_header(keyring_kid(keys, i), ours);
+		if (strlen(ours) == header->n &&
+		    memcmp(ours, header->p, header->n) == 0)
 			return (int)i;
 	}
 	return -1;
@@ -123,48 +82,13 @@ decode(const struct keyring *keys, size_t key, const char *token, jwt_t **out)
 	return OK;
 }
 
-/* The string member `name`, or NULL when it is anything else. */
-static const char *
-claim_text(struct json_object *o, const char *name)
-{
-	struct json_object *v = NULL;
-	if (!json_object_object_get_ex(o, name, &v) ||
-	    !json_object_is_type(v, json_type_string))
-		return NULL;
-	const char *text = json_object_get_string(v);
-	return strlen(text) == (size_t)json_object_get_string_len(v) ? text
-								     : NULL;
-}
-
-static bool
-claim_equals(struct json_object *o, const char *name, const char *want)
-{
-	const char *text = claim_text(o, name);
-	return text && strcmp(text, want) == 0;
-}
-
 static bool
 claim_id(struct json_object *o, const char *name, char out[static ID_TEXT])
 {
-	const char *text = claim_text(o, name);
+	const char *text = jwt_text(o, name);
 	if (!text || !id_is_uuid(text))
 		return false;
 	memcpy(out, text, ID_TEXT);
-	return true;
-}
-
-/* A whole number within 0..2^53: json-c clamps what does not fit. */
-static bool
-claim_number(struct json_object *o, const char *name, int64_t *out)
-{
-	struct json_object *v = NULL;
-	if (!json_object_object_get_ex(o, name, &v) ||
-	    !json_object_is_type(v, json_type_int))
-		return false;
-	int64_t n = json_object_get_int64(v);
-	if (n < 0 || n > (INT64_C(1) << 53))
-		return false;
-	*out = n;
 	return true;
 }
 
@@ -174,13 +98,13 @@ read_claims(const struct access_rules *rules, struct json_object *o,
 {
 	struct access_claims c = {0};
 	if (json_object_object_length(o) != N_CLAIMS ||
-	    !claim_equals(o, "iss", rules->issuer) ||
-	    !claim_equals(o, "aud", rules->audience) ||
-	    !claim_equals(o, "use", USE) || !claim_id(o, "sub", c.user_id) ||
+	    !jwt_text_is(o, "iss", rules->issuer) ||
+	    !jwt_text_is(o, "aud", rules->audience) ||
+	    !jwt_text_is(o, "use", USE) || !claim_id(o, "sub", c.user_id) ||
 	    !claim_id(o, "sid", c.session_id) || !claim_id(o, "jti", c.jti) ||
-	    !claim_number(o, "iat", &c.issued_s) ||
-	    !claim_number(o, "exp", &c.expires_s) ||
-	    !claim_number(o, "ue", &c.epoch))
+	    !jwt_number(o, "iat", &c.issued_s) ||
+	    !jwt_number(o, "exp", &c.expires_s) ||
+	    !jwt_number(o, "ue", &c.epoch))
 		return ERR_TOKEN_INVALID;
 	if (c.expires_s <= c.issued_s ||
 	    c.expires_s - c.issued_s > ACCESS_LIFE_MAX ||
@@ -196,10 +120,10 @@ enum err
 access_token_verify(const struct access_rules *rules, const char *token,
     int64_t now_s, struct access_claims *out_claims)
 {
-	struct segments s;
+	struct jwt_segments s;
 	if (!split(token, &s))
 		return ERR_TOKEN_INVALID;
-	int key = key_of(rules->keys, &s);
+	int key = key_of(rules->keys, &s.header);
 	if (key < 0)
 		return ERR_TOKEN_INVALID;
 	jwt_t *jwt = NULL;

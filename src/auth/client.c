@@ -12,7 +12,9 @@
 #include "base/text.h"
 #include "http/request.h"
 
-#define AGENT_MAX 512 /* bytes of the User-Agent that are kept */
+#define AGENT_MAX     512 /* bytes of the User-Agent that are kept */
+#define DEVICE_SECRET 22  /* fewest characters of an id that none can guess */
+#define NETWORK_BYTES 8   /* of an IPv6 address */
 
 static void
 add_text(crypto_hash_sha256_state *state, const char *text)
@@ -27,11 +29,25 @@ client_device(
 {
 	_Static_assert(CLIENT_DEVICE == crypto_hash_sha256_BYTES, "SHA-256");
 	crypto_hash_sha256_state state;
-	bool has_id = req->device && *req->device;
 	(void)crypto_hash_sha256_init(&state);
-	add_text(&state, has_id ? "device:" : "agent:");
-	add_text(&state, has_id ? req->device : req->user_agent);
+	if (req->device_cookie && *req->device_cookie) {
+		add_text(&state, "cookie:");
+		add_text(&state, req->device_cookie);
+	} else if (req->device && *req->device) {
+		add_text(&state, "device:");
+		add_text(&state, req->device);
+	} else {
+		add_text(&state, "agent:");
+		add_text(&state, req->user_agent);
+	}
 	(void)crypto_hash_sha256_final(&state, out_hash);
+}
+
+const char *
+client_device_secret(const struct request *req)
+{
+	const char *id = req->device;
+	return id && strlen(id) >= DEVICE_SECRET ? id : NULL;
 }
 
 /* An IPv4 address in IPv6's clothes is the same client without them. */
@@ -48,6 +64,21 @@ client_address(const struct request *req)
 	    inet_pton(AF_INET6, ip, &bytes) == 1)
 		return ip;
 	return NULL;
+}
+
+const char *
+client_network(struct request *req)
+{
+	struct in6_addr bytes;
+	char text[INET6_ADDRSTRLEN];
+	const char *ip = client_address(req);
+	if (!ip || inet_pton(AF_INET6, ip, &bytes) != 1)
+		return ip;
+	memset(bytes.s6_addr + NETWORK_BYTES, 0,
+	    sizeof bytes.s6_addr - NETWORK_BYTES);
+	return inet_ntop(AF_INET6, &bytes, text, sizeof text)
+		   ? arena_strdup(req->arena, text)
+		   : NULL;
 }
 
 const char *

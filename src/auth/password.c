@@ -1,6 +1,7 @@
 /*
- * argon2id through libsodium, a few at a time on a host. Owns the lock files
- * CHAT_RUN_DIR/hash-N.lock while a hash runs. Must not know users or rows.
+ * argon2id through libsodium, a few at a time on a host; imported hashes take
+ * the same slots. Owns the lock files CHAT_RUN_DIR/hash-N.lock while a hash
+ * runs. Must not know users or rows.
  *
  * The slots are whole files under flock(2), not a semaphore: the kernel drops
  * the lock of a process that is killed in mid-hash.
@@ -17,6 +18,7 @@
 #include <unistd.h>
 
 #include "auth/password.h"
+#include "auth/password_import.h"
 #include "base/clock.h"
 #include "base/config.h"
 
@@ -126,6 +128,15 @@ verify_hash(const char *hash, const char *password, size_t n)
 	return OK;
 }
 
+static bool
+is_argon2id(const char *hash)
+{
+	return hash &&
+	       strncmp(hash, crypto_pwhash_STRPREFIX,
+		   strlen(crypto_pwhash_STRPREFIX)) == 0 &&
+	       strlen(hash) < PASSWORD_HASH_TEXT;
+}
+
 enum err
 password_verify(const struct config *config, const char *password,
     const char *hash, bool *out_needs_rehash)
@@ -137,15 +148,33 @@ password_verify(const struct config *config, const char *password,
 	enum err e = take_slot(config, &slot);
 	if (e)
 		return e;
-	bool is_ours = hash &&
-		       strncmp(hash, crypto_pwhash_STRPREFIX,
-			   strlen(crypto_pwhash_STRPREFIX)) == 0 &&
-		       strlen(hash) < PASSWORD_HASH_TEXT;
-	e = is_ours ? verify_hash(hash, password, n)
-		    : verify_nobody(config, password, n);
+	bool is_ours = is_argon2id(hash);
+	bool is_imported = hash && !is_ours && password_import_is_known(hash);
+	e = is_ours       ? verify_hash(hash, password, n)
+	    : is_imported ? password_import_verify(hash, password, n)
+			  : verify_nobody(config, password, n);
 	(void)close(slot);
 	if (!e)
-		*out_needs_rehash = crypto_pwhash_str_needs_rehash(
-					hash, PASSES, memory(config)) != 0;
+		*out_needs_rehash =
+		    is_imported || crypto_pwhash_str_needs_rehash(
+				       hash, PASSES, memory(config)) != 0;
 	return e;
+}
+
+bool
+password_hash_is_known(const char *hash)
+{
+	/* libsodium reads the text before it compares. */
+	return is_argon2id(hash) ? crypto_pwhash_str_needs_rehash(hash, PASSES,
+				       crypto_pwhash_MEMLIMIT_MIN) >= 0
+				 : password_import_is_known(hash);
+}
+
+const char *
+password_trouble(enum err e)
+{
+	if (e == ERR_BUSY)
+		return "no hash slot came free (CHAT_HASH_SLOTS), or there is "
+		       "no memory for a hash";
+	return "cannot hash: is CHAT_RUN_DIR a folder that can be written to?";
 }

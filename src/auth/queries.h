@@ -8,6 +8,8 @@
 
 #include "store/pg.h"
 
+struct arena;
+
 enum auth_query {
 #define QUERY(name, types, sql) AUTH_##name,
 #include "auth/queries.def"
@@ -17,5 +19,8 @@ enum auth_query {
 
 extern const struct pg_query auth_queries[AUTH__MAX];
 extern const struct pg_domain auth_domain;
+
+/* Bytes as Postgres reads a bytea; NULL beyond the arena's cap. */
+const char *queries_bytea(struct arena *a, const unsigned char *p, size_t n);
 
 #endif

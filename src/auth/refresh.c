@@ -12,11 +12,9 @@
 #include "base/keyring.h"
 #include "base/text.h"
 
-#define VERSION 1
-
 /* Offsets into the token's bytes. */
 enum {
-	AT_VERSION = 0,
+	AT_FORM = 0,
 	AT_KID = 1,
 	AT_SESSION = 2,
 	AT_GENERATION = 18,
@@ -33,38 +31,6 @@ kid_byte(const char *kid)
 	unsigned char hash[crypto_hash_sha256_BYTES];
 	(void)crypto_hash_sha256(hash, (const unsigned char *)kid, strlen(kid));
 	return hash[0];
-}
-
-static unsigned char
-nibble(char c)
-{
-	return (unsigned char)(c <= '9' ? c - '0' : c - 'a' + 10);
-}
-
-/* A canonical UUID as its 16 bytes. */
-static void
-id_bytes(const char *id, unsigned char out[static 16])
-{
-	assert(id_is_uuid(id));
-	for (size_t i = 0; i < 16; i++) {
-		id += *id == '-';
-		out[i] = (unsigned char)(nibble(id[0]) << 4 | nibble(id[1]));
-		id += 2;
-	}
-}
-
-static void
-id_text(const unsigned char bytes[static 16], char out[static ID_TEXT])
-{
-	static const char hex[] = "0123456789abcdef";
-	char *p = out;
-	for (size_t i = 0; i < 16; i++) {
-		if (i == 4 || i == 6 || i == 8 || i == 10)
-			*p++ = '-';
-		*p++ = hex[bytes[i] >> 4];
-		*p++ = hex[bytes[i] & 15];
-	}
-	*p = '\0';
 }
 
 /* HMAC-SHA256(K, label | the named bytes). */
@@ -84,15 +50,16 @@ hmac(const struct keyring *ring, size_t key, char label,
 
 /* The part of a token that both MACs cover. */
 static void
-put_named(const struct keyring *ring, const char *session_id,
-    uint32_t generation, unsigned char out[static NAMED_BYTES])
+put_named(const struct keyring *ring, const struct refresh_token *token,
+    unsigned char out[static NAMED_BYTES])
 {
-	out[AT_VERSION] = VERSION;
+	assert(token->form >= 1 && token->form <= REFRESH_FORMS);
+	out[AT_FORM] = token->form;
 	out[AT_KID] = kid_byte(keyring_kid(ring, keyring_current(ring)));
-	id_bytes(session_id, out + AT_SESSION);
+	id_to_bytes(token->session_id, out + AT_SESSION);
 	for (int i = 0; i < 4; i++)
 		out[AT_GENERATION + i] =
-		    (unsigned char)(generation >> (24 - 8 * i));
+		    (unsigned char)(token->generation >> (24 - 8 * i));
 }
 
 static uint32_t
@@ -135,12 +102,14 @@ refresh_parse(const struct keyring *ring, const char *text,
 	unsigned char bytes[TOKEN_BYTES];
 	if (strnlen(text, REFRESH_TEXT) != REFRESH_TEXT - 1 ||
 	    !text_from_base64url(text, REFRESH_TEXT - 1, bytes, sizeof bytes) ||
-	    bytes[AT_VERSION] != VERSION || read_generation(bytes) >= INT32_MAX)
+	    bytes[AT_FORM] < 1 || bytes[AT_FORM] > REFRESH_FORMS ||
+	    read_generation(bytes) >= INT32_MAX)
 		return ERR_REFRESH_INVALID;
 	int key = maker_of(ring, bytes);
 	if (key < 0)
 		return ERR_REFRESH_INVALID;
-	id_text(bytes + AT_SESSION, out_token->session_id);
+	out_token->form = bytes[AT_FORM];
+	id_from_bytes(bytes + AT_SESSION, out_token->session_id);
 	out_token->generation = read_generation(bytes);
 	memcpy(out_token->mac, bytes + AT_MAC_B, REFRESH_MAC);
 	hmac(ring, (size_t)key, 'b', bytes, out_token->key);
@@ -149,11 +118,11 @@ refresh_parse(const struct keyring *ring, const char *text,
 }
 
 void
-refresh_key(const struct keyring *ring, const char *session_id,
-    uint32_t generation, unsigned char out_key[static REFRESH_KEY])
+refresh_key(const struct keyring *ring, const struct refresh_token *token,
+    unsigned char out_key[static REFRESH_KEY])
 {
 	unsigned char named[NAMED_BYTES];
-	put_named(ring, session_id, generation, named);
+	put_named(ring, token, named);
 	hmac(ring, keyring_current(ring), 'b', named, out_key);
 }
 
@@ -163,7 +132,7 @@ refresh_make(const struct keyring *ring, const struct refresh_token *token,
 {
 	unsigned char bytes[TOKEN_BYTES];
 	unsigned char mac[crypto_auth_hmacsha256_BYTES];
-	put_named(ring, token->session_id, token->generation, bytes);
+	put_named(ring, token, bytes);
 	hmac(ring, keyring_current(ring), 'a', bytes, mac);
 	memcpy(bytes + AT_MAC_A, mac, REFRESH_MAC);
 	memcpy(bytes + AT_MAC_B, token->mac, REFRESH_MAC);

@@ -1,7 +1,7 @@
 /*
  * Refresh tokens as text: 72 characters, the base64url of 54 bytes
  *
- *     version 1 | kid 1 | session 16 | generation 4, big endian
+ *     form 1 | kid 1 | session 16 | generation 4, big endian
  *     | macA 16 | macB 16
  *
  * which has no spare bits, so that a token has one spelling. Pure: the state
@@ -26,6 +26,9 @@
  * there is nothing to extend. Nothing from which a token could be made is
  * stored: not it, not its hash, not its MAC.
  *
+ * form, 1 to 3, is the maker's to choose; what it means is session.h's matter.
+ * Both MACs cover it, so that a token of one form never becomes another's.
+ *
  * kid is the first byte of SHA-256 of the key's name: it picks which keys to
  * try, macA decides.
  *
@@ -45,9 +48,11 @@ struct keyring;
 #define REFRESH_MAC   16
 #define REFRESH_KEY   32
 #define REFRESH_FIRST 0 /* the generation that a session begins with */
+#define REFRESH_FORMS 3
 
 /* A token that some key of the ring made. Wipe it after use. */
 struct refresh_token {
+	unsigned char form; /* 1 to REFRESH_FORMS */
 	char session_id[ID_TEXT];
 	uint32_t
 	    generation; /* below 2^31 - 1: Postgres's int and a successor */
@@ -62,9 +67,12 @@ struct refresh_token {
 enum err refresh_parse(const struct keyring *ring, const char *text,
     struct refresh_token *out_token) MUST_CHECK;
 
-/* Writes T of the token that the ring's current key would make. */
-void refresh_key(const struct keyring *ring, const char *session_id,
-    uint32_t generation, unsigned char out_key[static REFRESH_KEY]);
+/*
+ * Writes T of the token of that form, session and generation that the ring's
+ * current key would make.
+ */
+void refresh_key(const struct keyring *ring, const struct refresh_token *token,
+    unsigned char out_key[static REFRESH_KEY]);
 
 /* Writes the token, given the macB that Postgres made of its T. */
 void refresh_make(const struct keyring *ring, const struct refresh_token *token,

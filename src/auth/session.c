@@ -2,6 +2,7 @@
  * Runs the session functions of schema auth and turns their rows into tokens
  * and identities. Owns no state. Must not know HTTP beyond struct request.
  */
+#include <assert.h>
 #include <sodium.h>
 #include <string.h>
 
@@ -12,37 +13,22 @@
 #include "auth/session.h"
 #include "auth/session_cache.h"
 #include "auth/session_tokens.h"
+#include "auth/session_watch.h"
 #include "base/arena.h"
 #include "base/config.h"
 #include "http/request.h"
-
-/* Bytes as Postgres reads a bytea; NULL beyond the arena's cap. */
-static const char *
-bytea(struct arena *a, const unsigned char *p, size_t n)
-{
-	char *text = arena_alloc(a, 2 + 2 * n + 1);
-	if (!text)
-		return NULL;
-	text[0] = '\\';
-	text[1] = 'x';
-	(void)sodium_bin2hex(text + 2, 2 * n + 1, p, n);
-	return text;
-}
 
 static const char *
 device_text(struct request *req)
 {
 	unsigned char hash[CLIENT_DEVICE];
 	client_device(req, hash);
-	return bytea(req->arena, hash, sizeof hash);
+	return queries_bytea(req->arena, hash, sizeof hash);
 }
 
-/*
- * Tells Redis what Postgres has ended. What it cannot be told is noted for
- * the log and no failure: the commit stands, and an entry lasts 60 s.
- */
-static void
-bury(struct request *req, const char *user_id, const PGresult *r, int column)
+void
+session_bury(
+    struct request *req, const char *user_id, const PGresult *r, int column)
 {
 	const struct session_ended ended = {
 	    .user_id = user_id,
@@ -78,7 +64,7 @@ opened(struct request *req, const PGresult *r, struct session_grant *g,
 	g->username = pg_text(r, 0, 3);
 	g->role = pg_text(r, 0, 4);
 	g->user_created_at = pg_text(r, 0, 5);
-	bury(req, g->user_id, r, 6);
+	session_bury(req, g->user_id, r, 6);
 	return session_tokens_make(req, g, out);
 }
 
@@ -86,33 +72,36 @@ enum err
 session_open(struct request *req, const struct session_ask *ask,
     struct session_tokens *out_tokens)
 {
-	char session_id[ID_TEXT];
+	struct refresh_token first = {
+	    .form = session_form(ask->carrier), .generation = REFRESH_FIRST};
 	char jti[ID_TEXT];
 	unsigned char key[REFRESH_KEY];
-	id_make(session_id);
+	id_make(first.session_id);
 	id_make(jti);
-	refresh_key(req->services->keys, session_id, REFRESH_FIRST, key);
-	const char *key_text = bytea(req->arena, key, sizeof key);
+	refresh_key(req->services->keys, &first, key);
+	const char *key_text = queries_bytea(req->arena, key, sizeof key);
 	const char *device = device_text(req);
 	sodium_memzero(key, sizeof key);
 	if (!key_text || !device)
 		return ERR_TOO_LARGE;
 
-	size_t n = 0;
-	struct pg_call calls[2] = {0};
-	if (ask->before)
-		calls[n++] = *ask->before;
+	size_t n = ask->n_before;
+	struct pg_call calls[SESSION_BEFORE_MAX + 1] = {0};
+	assert(n <= SESSION_BEFORE_MAX);
+	for (size_t i = 0; i < n; i++)
+		calls[i] = ask->before[i];
 	calls[n++] = (struct pg_call){
 	    .query = &auth_queries[AUTH_SESSION_OPEN],
-	    .params = {ask->user_id, session_id, jti, key_text, device,
+	    .params = {ask->user_id, first.session_id, jti, key_text, device,
 		ask->is_remembered ? "t" : "f", ask->device_name,
 		client_agent(req), client_address(req)},
 	};
 	enum err e = run(req, ask->user_id, calls, n);
 	if (!e) {
 		struct session_grant g = {.user_id = ask->user_id,
-		    .session_id = session_id,
+		    .session_id = first.session_id,
 		    .jti = jti,
+		    .carrier = ask->carrier,
 		    .generation = REFRESH_FIRST};
 		e = opened(req, calls[n - 1].result, &g, out_tokens);
 	}
@@ -120,7 +109,7 @@ session_open(struct request *req, const struct session_ask *ask,
 	return e;
 }
 
-/* What an outcome of auth.session_refresh means. */
+/* What an outcome of auth.session_refresh or session_recognize means. */
 static const struct {
 	const char *outcome;
 	const char *why; /* for the log */
@@ -129,6 +118,7 @@ static const struct {
 } outcomes[] = {
     {"rotated", NULL, OK, false},
     {"grace", NULL, OK, false},
+    {"known", NULL, OK, false},
     {"invalid", "no such session, or not its token", ERR_REFRESH_INVALID,
 	false},
     {"ahead",
@@ -163,12 +153,13 @@ refreshed(struct request *req, const PGresult *r,
 {
 	enum err e = judge_outcome(req, pg_text(r, 0, 0));
 	if (e == ERR_REFRESH_REUSED)
-		bury(req, pg_text(r, 0, 1), r, 10);
+		session_bury(req, pg_text(r, 0, 1), r, 10);
 	if (e)
 		return e;
 	const struct session_grant g = {
 	    .user_id = pg_text(r, 0, 1),
 	    .session_id = token->session_id,
+	    .carrier = (enum session_carrier)(token->form - 1),
 	    .generation = token->generation + 1,
 	    .mac = pg_text(r, 0, 2),
 	    .epoch = pg_number(r, 0, 3),
@@ -188,18 +179,20 @@ refresh_call(
     struct request *req, const struct refresh_token *token, struct pg_call *out)
 {
 	struct arena *a = req->arena;
+	struct refresh_token successor = *token;
 	unsigned char next[REFRESH_KEY];
 	char jti[ID_TEXT];
 	id_make(jti);
-	refresh_key(req->services->keys, token->session_id,
-	    token->generation + 1, next);
+	successor.generation++;
+	refresh_key(req->services->keys, &successor, next);
+	sodium_memzero(&successor, sizeof successor);
 	*out = (struct pg_call){
 	    .query = &auth_queries[AUTH_SESSION_REFRESH],
 	    .params = {token->session_id,
 		arena_printf(a, "%u", (unsigned)token->generation),
-		bytea(a, token->mac, sizeof token->mac),
-		bytea(a, token->key, sizeof token->key),
-		bytea(a, next, sizeof next), arena_strdup(a, jti),
+		queries_bytea(a, token->mac, sizeof token->mac),
+		queries_bytea(a, token->key, sizeof token->key),
+		queries_bytea(a, next, sizeof next), arena_strdup(a, jti),
 		device_text(req), client_address(req)},
 	};
 	sodium_memzero(next, sizeof next);
@@ -210,20 +203,83 @@ refresh_call(
 	return true;
 }
 
+/* Reads a token that came as tokens of its session travel. */
+static enum err
+read_token(
+    struct request *req, const char *text, struct refresh_token *out_token)
+{
+	struct refresh_token token;
+	enum err e = refresh_parse(req->services->keys, text, &token);
+	if (e)
+		return request_fail(req, e, "not a token of this key ring");
+	bool is_for_body = token.form == session_form(SESSION_IN_BODY);
+	req->is_alarm = !is_for_body && !req->is_by_cookie;
+	if (is_for_body == req->is_by_cookie)
+		return request_fail(req, ERR_REFRESH_INVALID,
+		    is_for_body ? "a token of bodies came in a cookie"
+				: "ALARM: a cookie's token came in a body");
+	*out_token = token;
+	return OK;
+}
+
 enum err
 session_refresh(struct request *req, const char *refresh_token,
     struct session_tokens *out_tokens)
 {
-	struct refresh_token token;
-	enum err e = refresh_parse(req->services->keys, refresh_token, &token);
+	struct refresh_token token = {0};
+	enum err e = read_token(req, refresh_token, &token);
 	if (e)
-		return request_fail(req, e, "not a token of this key ring");
+		return e;
 	struct pg_call call;
 	if (!refresh_call(req, &token, &call))
 		return ERR_TOO_LARGE;
 	e = run(req, NULL, &call, 1);
 	if (!e)
 		e = refreshed(req, call.result, &token, out_tokens);
+	pg_calls_clear(&call, 1);
+	sodium_memzero(&token, sizeof token);
+	return e;
+}
+
+/* Reads the row of SESSION_RECOGNIZE. */
+static enum err
+recognized(struct request *req, const PGresult *r, const char *session_id)
+{
+	enum err e = judge_outcome(req, pg_text(r, 0, 0));
+	if (e)
+		return e;
+	struct identity who = {
+	    .user_id = arena_strdup(req->arena, pg_text(r, 0, 1)),
+	    .session_id = arena_strdup(req->arena, session_id),
+	    .role = arena_strdup(req->arena, pg_text(r, 0, 2)),
+	    .username = arena_strdup(req->arena, pg_text(r, 0, 3)),
+	};
+	if (!who.user_id || !who.session_id || !who.role || !who.username)
+		return ERR_TOO_LARGE;
+	req->who = who;
+	return OK;
+}
+
+enum err
+session_recognize(struct request *req, const char *refresh_token)
+{
+	struct arena *a = req->arena;
+	struct refresh_token token = {0};
+	enum err e = read_token(req, refresh_token, &token);
+	if (e)
+		return e;
+	struct pg_call call = {
+	    .query = &auth_queries[AUTH_SESSION_RECOGNIZE],
+	    .params = {token.session_id,
+		arena_printf(a, "%u", (unsigned)token.generation),
+		queries_bytea(a, token.mac, sizeof token.mac),
+		queries_bytea(a, token.key, sizeof token.key)},
+	};
+	e = ERR_TOO_LARGE;
+	if (call.params[1] && call.params[2] && call.params[3])
+		e = run(req, NULL, &call, 1);
+	if (!e)
+		e = recognized(req, call.result, token.session_id);
 	pg_calls_clear(&call, 1);
 	sodium_memzero(&token, sizeof token);
 	return e;
@@ -284,6 +340,8 @@ session_check(struct request *req, const struct access_claims *claims)
 	if (memory == SESSION_GONE)
 		return request_fail(
 		    req, ERR_SESSION_REVOKED, "the session was ended");
+	if (memory == SESSION_LIVE && session_is_doubted(req->services->doubt))
+		memory = SESSION_AWAY; /* as good as */
 	if (memory != SESSION_LIVE) {
 		enum err e = look_up(req, claims, &live);
 		if (e)
@@ -305,7 +363,7 @@ session_end(struct request *req, enum session_scope scope)
 	};
 	enum err e = run(req, req->who.user_id, &call, 1);
 	if (!e && pg_rows(call.result) > 0)
-		bury(req, req->who.user_id, call.result, 0);
+		session_bury(req, req->who.user_id, call.result, 0);
 	pg_calls_clear(&call, 1);
 	return e;
 }

@@ -9,6 +9,10 @@
  * and the lineage row of the refresh token that came with it, so that an
  * ending knows which access tokens are still about.
  *
+ * A session's refresh token travels in bodies or in a browser's cookie, and
+ * keeps to that for life: a token taken from the one is worth nothing in the
+ * other.
+ *
  * All strings written out live in the request's arena. Thread: any, with its
  * own services.
  */
@@ -16,15 +20,25 @@
 #define AUTH_SESSION_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "base/errors.h"
 
 struct access_claims;
 struct pg_call;
+struct pg_result; /* libpq's PGresult */
 struct request;
+
+/* How a session's refresh token travels: its form. */
+enum session_carrier {
+	SESSION_IN_BODY,
+	SESSION_IN_COOKIE,       /* which stays when the browser is closed */
+	SESSION_IN_BRIEF_COOKIE, /* which goes then */
+};
 
 /* What signing in or refreshing gives. */
 struct session_tokens {
+	enum session_carrier carrier;
 	const char *access_token;
 	const char *refresh_token;
 	const char *session_id;
@@ -37,13 +51,16 @@ struct session_tokens {
 	const char *user_created_at;
 };
 
+#define SESSION_BEFORE_MAX 2
+
 /* What opening a session takes. Borrowed. */
 struct session_ask {
 	const char *user_id;
 	const char *device_name; /* NULL: not named */
 	bool is_remembered;
-	const struct pg_call *before; /* run first in the same transaction;
-				       * NULL: nothing */
+	enum session_carrier carrier;
+	const struct pg_call *before; /* run first, in the same transaction */
+	size_t n_before;              /* at most SESSION_BEFORE_MAX */
 };
 
 /*
@@ -55,13 +72,21 @@ enum err session_open(struct request *req, const struct session_ask *ask,
     struct session_tokens *out_tokens) MUST_CHECK;
 
 /*
- * Exchanges a refresh token. ERR_REFRESH_INVALID, ERR_REFRESH_EXPIRED,
+ * Exchanges a refresh token that came in the body, or in a cookie where
+ * req->is_by_cookie. ERR_REFRESH_INVALID, ERR_REFRESH_EXPIRED,
  * ERR_REFRESH_REUSED, ERR_SESSION_REVOKED. One Postgres round trip, none for
- * a token that no key of the ring made; one to Redis when a reuse ended the
- * session.
+ * a token that no key of the ring made or that came the wrong way; one to
+ * Redis when a reuse ended the session.
  */
 enum err session_refresh(struct request *req, const char *refresh_token,
     struct session_tokens *out_tokens) MUST_CHECK;
+
+/*
+ * Fills req->who from a refresh token, for leaving; errors as above. One
+ * Postgres round trip, nothing is exchanged.
+ */
+enum err
+session_recognize(struct request *req, const char *refresh_token) MUST_CHECK;
 
 /*
  * Fills req->who when the session behind verified claims lives.
@@ -70,6 +95,14 @@ enum err session_refresh(struct request *req, const char *refresh_token,
  */
 enum err session_check(
     struct request *req, const struct access_claims *claims) MUST_CHECK;
+
+/*
+ * Tells Redis what Postgres has ended: the columns gone_sessions and
+ * gone_tokens of the first row, from `column` on. What Redis cannot be told is
+ * noted for the log and no failure: the commit stands, an entry lasts 60 s.
+ */
+void session_bury(struct request *req, const char *user_id,
+    const struct pg_result *r, int column);
 
 enum session_scope { SESSION_THIS, SESSION_OTHERS, SESSION_ALL };
 

@@ -58,8 +58,8 @@ struct session_ended {
 
 /*
  * Writes the tombstones, after the commit; no round trip when nothing ended,
- * as a rule one. On ERR_UNAVAILABLE an entry may still allow for up to 60 s
- * once Redis is back: the caller logs it.
+ * as a rule one. After ERR_UNAVAILABLE an entry may still allow once Redis is
+ * back, until session_watch_bury has told it.
  */
 enum err session_cache_bury(struct redis *redis, struct arena *a,
     const struct session_ended *ended) MUST_CHECK;

@@ -8,7 +8,6 @@
 
 #include "auth/access_token.h"
 #include "auth/refresh.h"
-#include "auth/session.h"
 #include "auth/session_tokens.h"
 #include "base/arena.h"
 #include "base/config.h"
@@ -23,6 +22,13 @@ refresh_after(const char *jti, long ttl_s)
 	return ttl_s * (700 + 200 * hash[0] / 255) / 1000;
 }
 
+unsigned char
+session_form(enum session_carrier carrier)
+{
+	_Static_assert(SESSION_IN_BRIEF_COOKIE < REFRESH_FORMS, "forms");
+	return (unsigned char)(carrier + 1);
+}
+
 static long
 at_least_zero(int64_t n)
 {
@@ -32,7 +38,8 @@ at_least_zero(int64_t n)
 static const char *
 make_refresh(struct request *req, const struct session_grant *g)
 {
-	struct refresh_token t = {.generation = g->generation};
+	struct refresh_token t = {
+	    .form = session_form(g->carrier), .generation = g->generation};
 	char text[REFRESH_TEXT];
 	size_t n = 0;
 	memcpy(t.session_id, g->session_id, ID_TEXT);
@@ -65,6 +72,7 @@ session_tokens_make(struct request *req, const struct session_grant *grant,
 	if (e)
 		return request_fail(req, e, "cannot make an access token");
 	struct session_tokens tokens = {
+	    .carrier = grant->carrier,
 	    .access_token = access,
 	    .refresh_token = make_refresh(req, grant),
 	    .session_id = arena_strdup(req->arena, grant->session_id),

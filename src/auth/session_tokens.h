@@ -9,16 +9,17 @@
 
 #include <stdint.h>
 
+#include "auth/session.h"
 #include "base/errors.h"
 
 struct request;
-struct session_tokens;
 
 /* Whose tokens, of which session and generation. Borrowed strings. */
 struct session_grant {
 	const char *user_id;
 	const char *session_id;
 	const char *jti;
+	enum session_carrier carrier;
 	uint32_t generation;
 	const char *mac; /* macB in hex */
 	int64_t epoch;
@@ -28,6 +29,9 @@ struct session_grant {
 	const char *role;
 	const char *user_created_at;
 };
+
+/* The form of a refresh token that travels so. */
+unsigned char session_form(enum session_carrier carrier);
 
 /* Makes both; everything in *out_tokens is in the request's arena. */
 enum err session_tokens_make(struct request *req,

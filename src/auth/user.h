@@ -11,17 +11,19 @@
 
 #include <stdbool.h>
 
+#include "auth/session.h"
 #include "base/errors.h"
 
 struct request;
-struct session_tokens;
 
 /* A password and what the session that it opens is to be. Borrowed. */
 struct user_ask {
 	const char *username; /* as typed */
 	const char *password;
 	const char *device_name; /* NULL: not named */
+	const char *invite;      /* code of an invitation; NULL: none */
 	bool is_remembered;
+	enum session_carrier carrier;
 };
 
 /* A row of auth.users as its owner sees it. */
@@ -35,9 +37,18 @@ struct user {
 };
 
 /*
+ * Refuses the member `field`, a new password, when it is guessed first
+ * (password_rule.h).
+ */
+enum err user_judge_password(struct request *req, const char *field,
+    const char *username, const char *password) MUST_CHECK;
+
+/*
  * Makes an account and signs it in, in one transaction.
- * ERR_REGISTRATION_CLOSED (before anything is hashed), ERR_USERNAME_TAKEN,
- * ERR_INVALID_FIELD for a username that cannot be one, ERR_BUSY.
+ * ERR_REGISTRATION_CLOSED and ERR_INVITE_INVALID (before anything is hashed;
+ * checking a code costs one more round trip), ERR_USERNAME_TAKEN,
+ * ERR_INVALID_FIELD for a username that cannot be one and a password that is
+ * guessed first, ERR_BUSY.
  */
 enum err user_register(struct request *req, const struct user_ask *ask,
     struct session_tokens *out_tokens) MUST_CHECK;
@@ -45,12 +56,19 @@ enum err user_register(struct request *req, const struct user_ask *ask,
 /*
  * Opens a session. ERR_INVALID_CREDENTIALS, after the same work, for an
  * unknown user, a wrong password, a user without one, a disabled user;
- * ERR_BUSY.
+ * ERR_LOGIN_THROTTLED (throttle.h); ERR_BUSY.
  */
 enum err user_sign_in(struct request *req, const struct user_ask *ask,
     struct session_tokens *out_tokens) MUST_CHECK;
 
 /* Reads the row of req->who; ERR_NOT_FOUND when it is gone. */
 enum err user_read(struct request *req, struct user *out_user) MUST_CHECK;
+
+/*
+ * Deletes the user of req->who with everything of theirs and ends all their
+ * sessions. ERR_REAUTH_REQUIRED unless the session's owner proved who they are
+ * within 15 minutes.
+ */
+enum err user_delete(struct request *req) MUST_CHECK;
 
 #endif

@@ -3,6 +3,7 @@
  * last millisecond and counter, so that a forked worker needs no reset: its
  * ids differ from its siblings' by 62 fresh random bits.
  */
+#include <assert.h>
 #include <sodium.h>
 #include <stdint.h>
 #include <string.h>
@@ -36,8 +37,8 @@ advance(unsigned seed)
 	}
 }
 
-static void
-format(const unsigned char b[static 16], char out[static ID_TEXT])
+void
+id_from_bytes(const unsigned char b[static 16], char out[static ID_TEXT])
 {
 	char *p = out;
 	for (int i = 0; i < 16; i++) {
@@ -47,6 +48,23 @@ format(const unsigned char b[static 16], char out[static ID_TEXT])
 		*p++ = hex[b[i] & 15];
 	}
 	*p = '\0';
+}
+
+static unsigned char
+nibble(char c)
+{
+	return (unsigned char)(c <= '9' ? c - '0' : c - 'a' + 10);
+}
+
+void
+id_to_bytes(const char *id, unsigned char out[static 16])
+{
+	assert(id_is_uuid(id));
+	for (size_t i = 0; i < 16; i++) {
+		id += *id == '-';
+		out[i] = (unsigned char)(nibble(id[0]) << 4 | nibble(id[1]));
+		id += 2;
+	}
 }
 
 void
@@ -60,7 +78,7 @@ id_make(char out[static ID_TEXT])
 	b[6] = (unsigned char)(0x70 | last_counter >> 8);
 	b[7] = (unsigned char)(last_counter & 0xff);
 	b[8] = (unsigned char)(0x80 | (b[8] & 0x3f));
-	format(b, out);
+	id_from_bytes(b, out);
 }
 
 void
@@ -70,7 +88,7 @@ id_make_random(char out[static ID_TEXT])
 	randombytes_buf(b, sizeof(b));
 	b[6] = (unsigned char)(0x40 | (b[6] & 0x0f));
 	b[8] = (unsigned char)(0x80 | (b[8] & 0x3f));
-	format(b, out);
+	id_from_bytes(b, out);
 }
 
 void

@@ -29,6 +29,11 @@ void id_make_random(char out[static ID_TEXT]);
 /* Writes a new short id. */
 void id_make_short(char out[static ID_SHORT_TEXT]);
 
+/* A canonical UUID as its 16 bytes, and back. */
+void id_to_bytes(const char *id, unsigned char out[static 16]);
+void
+id_from_bytes(const unsigned char bytes[static 16], char out[static ID_TEXT]);
+
 /* Is `s` a UUID in the canonical lower-case form, of any version? NULL is not.
  */
 bool id_is_uuid(const char *s);

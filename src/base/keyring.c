@@ -18,10 +18,11 @@
 
 #include "base/id.h"
 #include "base/keyring.h"
+#include "base/keyring_file.h"
+#include "base/keyring_inside.h"
 #include "base/text.h"
 
-#define FILE_BYTES 8192 /* eight keys and a page of comments */
-#define TEMP_NAME  4096
+#define TEMP_NAME 4096
 
 struct key {
 	char kid[KEYRING_KID];
@@ -37,9 +38,8 @@ struct keyring {
 
 static const char *const state_names[] = {"current", "next", "previous"};
 
-/* Writes the sentence of a refusal; `why` must never hold a key. */
-static enum err __attribute__((format(printf, 2, 3)))
-refuse(char *why, const char *fmt, ...)
+enum err
+keyring_refuse(char *why, const char *fmt, ...)
 {
 	va_list ap;
 	va_start(ap, fmt);
@@ -48,23 +48,23 @@ refuse(char *why, const char *fmt, ...)
 	return ERR_INVALID_FIELD;
 }
 
-/* Opens a regular file that nobody else may touch. */
-static enum err
-open_private(const char *path, int *out_fd, char *why)
+enum err
+keyring_open(const char *path, int *out_fd, char *why)
 {
 	struct stat st;
 	/* O_NONBLOCK: a FIFO must be refused, not waited for. */
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	if (fd < 0)
-		return refuse(why, "%s: %s", path, strerror(errno));
+		return keyring_refuse(why, "%s: %s", path, strerror(errno));
 	enum err e = OK;
 	if (fstat(fd, &st) < 0)
-		e = refuse(why, "%s: %s", path, strerror(errno));
+		e = keyring_refuse(why, "%s: %s", path, strerror(errno));
 	else if (!S_ISREG(st.st_mode))
-		e = refuse(why, "%s: not a regular file", path);
+		e = keyring_refuse(why, "%s: not a regular file", path);
 	else if (st.st_mode & (S_IRWXG | S_IRWXO))
-		e = refuse(why, "%s: others may use it (mode %04o): chmod 0400",
-		    path, (unsigned)(st.st_mode & 07777));
+		e = keyring_refuse(why,
+		    "%s: others may use it (mode %04o): chmod 0400", path,
+		    (unsigned)(st.st_mode & 07777));
 	if (e) {
 		(void)close(fd);
 		return e;
@@ -73,39 +73,40 @@ open_private(const char *path, int *out_fd, char *why)
 	return OK;
 }
 
-/* Reads the whole file as a NUL-terminated string. */
-static enum err
-read_all(int fd, const char *path, char text[static FILE_BYTES], char *why)
+enum err
+keyring_read(
+    int fd, const char *path, char text[static KEYRING_FILE], char *why)
 {
 	size_t n = 0;
 	for (;;) {
-		ssize_t got = read(fd, text + n, FILE_BYTES - n);
+		ssize_t got = read(fd, text + n, KEYRING_FILE - n);
 		if (got < 0 && errno == EINTR)
 			continue;
 		if (got < 0)
-			return refuse(why, "%s: %s", path, strerror(errno));
+			return keyring_refuse(
+			    why, "%s: %s", path, strerror(errno));
 		if (got == 0)
 			break;
 		n += (size_t)got;
-		if (n == FILE_BYTES)
-			return refuse(why, "%s: larger than %d bytes", path,
-			    FILE_BYTES - 1);
+		if (n == KEYRING_FILE)
+			return keyring_refuse(why, "%s: larger than %d bytes",
+			    path, KEYRING_FILE - 1);
 	}
 	text[n] = '\0';
 	if (strlen(text) != n)
-		return refuse(why, "%s: holds a NUL byte", path);
+		return keyring_refuse(why, "%s: holds a NUL byte", path);
 	return OK;
 }
 
-static bool
-is_kid(const char *s)
+bool
+keyring_is_kid(const char *s)
 {
 	size_t n = strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789-");
 	return n > 0 && n < KEYRING_KID && s[n] == '\0';
 }
 
-static int
-state_named(const char *name)
+int
+keyring_state_named(const char *name)
 {
 	for (int i = 0; i < 3; i++) {
 		if (strcmp(name, state_names[i]) == 0)
@@ -126,23 +127,26 @@ add_key(struct keyring *ring, char *line, const char *at, char *why)
 	if (!kid || *kid == '#')
 		return OK;
 	if (!state || !key || strtok_r(NULL, blank, &rest))
-		return refuse(why, "%s: not <kid> <state> <key>", at);
-	if (!is_kid(kid))
-		return refuse(why, "%s: a kid is 1-15 of [a-z0-9-]", at);
+		return keyring_refuse(why, "%s: not <kid> <state> <key>", at);
+	if (!keyring_is_kid(kid))
+		return keyring_refuse(
+		    why, "%s: a kid is 1-15 of [a-z0-9-]", at);
 	if (keyring_find(ring, kid) >= 0)
-		return refuse(why, "%s: the kid %s is there twice", at, kid);
-	if (state_named(state) < 0)
-		return refuse(
+		return keyring_refuse(
+		    why, "%s: the kid %s is there twice", at, kid);
+	if (keyring_state_named(state) < 0)
+		return keyring_refuse(
 		    why, "%s: a state is current, next or previous", at);
 	if (ring->n == KEYRING_MAX)
-		return refuse(why, "%s: more than %d keys", at, KEYRING_MAX);
+		return keyring_refuse(
+		    why, "%s: more than %d keys", at, KEYRING_MAX);
 	struct key *k = &ring->keys[ring->n];
 	if (!text_from_base64url(key, strlen(key), k->bytes, KEYRING_BYTES))
-		return refuse(why,
+		return keyring_refuse(why,
 		    "%s: a key is %d bytes in base64url without padding", at,
 		    KEYRING_BYTES);
 	(void)snprintf(k->kid, sizeof(k->kid), "%s", kid);
-	k->state = (enum key_state)state_named(state);
+	k->state = (enum key_state)keyring_state_named(state);
 	ring->n++;
 	return OK;
 }
@@ -172,23 +176,32 @@ find_current(struct keyring *ring, const char *path, char *why)
 		}
 	}
 	if (n_current != 1)
-		return refuse(why, "%s: %zu keys are current, one must be",
-		    path, n_current);
+		return keyring_refuse(why,
+		    "%s: %zu keys are current, one must be", path, n_current);
 	return OK;
+}
+
+void
+keyring_make_key(
+    char kid[static KEYRING_KID], char key[static KEYRING_KEY_TEXT])
+{
+	char name[ID_SHORT_TEXT];
+	unsigned char bytes[KEYRING_BYTES];
+	id_make_short(name);
+	(void)snprintf(kid, KEYRING_KID, "k-%s", name);
+	randombytes_buf(bytes, sizeof(bytes));
+	(void)sodium_bin2base64(key, KEYRING_KEY_TEXT, bytes, sizeof(bytes),
+	    sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+	sodium_memzero(bytes, sizeof(bytes));
 }
 
 /* One line with a new current key. */
 static void
-make_line(char out[static 128])
+make_line(char out[static KEYRING_LINE])
 {
-	char kid[ID_SHORT_TEXT], key[64];
-	unsigned char bytes[KEYRING_BYTES];
-	id_make_short(kid);
-	randombytes_buf(bytes, sizeof(bytes));
-	(void)sodium_bin2base64(key, sizeof(key), bytes, sizeof(bytes),
-	    sodium_base64_VARIANT_URLSAFE_NO_PADDING);
-	(void)snprintf(out, 128, "k-%s current %s\n", kid, key);
-	sodium_memzero(bytes, sizeof(bytes));
+	char kid[KEYRING_KID], key[KEYRING_KEY_TEXT];
+	keyring_make_key(kid, key);
+	(void)snprintf(out, KEYRING_LINE, "%s current %s\n", kid, key);
 	sodium_memzero(key, sizeof(key));
 }
 
@@ -198,15 +211,15 @@ write_new(const char *path, const char *text, char *why)
 {
 	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0400);
 	if (fd < 0)
-		return refuse(why, "%s: %s", path, strerror(errno));
+		return keyring_refuse(why, "%s: %s", path, strerror(errno));
 	size_t n = strlen(text);
 	bool is_written = write(fd, text, n) == (ssize_t)n &&
 			  fchmod(fd, 0400) == 0 && fsync(fd) == 0;
 	enum err e = OK;
 	if (!is_written)
-		e = refuse(why, "%s: %s", path, strerror(errno));
+		e = keyring_refuse(why, "%s: %s", path, strerror(errno));
 	if (close(fd) < 0 && !e)
-		e = refuse(why, "%s: %s", path, strerror(errno));
+		e = keyring_refuse(why, "%s: %s", path, strerror(errno));
 	if (e)
 		(void)unlink(path);
 	return e;
@@ -217,19 +230,19 @@ keyring_load(
     const char *path, struct keyring **out_ring, char why[static KEYRING_WHY])
 {
 	int fd = -1;
-	char text[FILE_BYTES];
+	char text[KEYRING_FILE];
 	if (sodium_init() < 0)
-		return refuse(why, "libsodium cannot start");
-	enum err e = open_private(path, &fd, why);
+		return keyring_refuse(why, "libsodium cannot start");
+	enum err e = keyring_open(path, &fd, why);
 	if (e)
 		return e;
 	struct keyring *ring = sodium_malloc(sizeof(*ring));
 	if (!ring) {
-		e = refuse(why, "%s: no memory for the keys", path);
+		e = keyring_refuse(why, "%s: no memory for the keys", path);
 		goto out;
 	}
 	memset(ring, 0, sizeof(*ring));
-	if ((e = read_all(fd, path, text, why)) ||
+	if ((e = keyring_read(fd, path, text, why)) ||
 	    (e = add_keys(ring, text, path, why)) ||
 	    (e = find_current(ring, path, why)))
 		goto out;
@@ -301,13 +314,13 @@ keyring_derive(const struct keyring *ring, size_t i, enum key_purpose purpose,
 enum err
 keyring_create(const char *path, char why[static KEYRING_WHY])
 {
-	char temp[TEMP_NAME], line[128], suffix[ID_SHORT_TEXT];
+	char temp[TEMP_NAME], line[KEYRING_LINE], suffix[ID_SHORT_TEXT];
 	if (sodium_init() < 0)
-		return refuse(why, "libsodium cannot start");
+		return keyring_refuse(why, "libsodium cannot start");
 	id_make_short(suffix);
 	int n = snprintf(temp, sizeof(temp), "%s.%s", path, suffix);
 	if (n < 0 || (size_t)n >= sizeof(temp))
-		return refuse(why, "the path is too long");
+		return keyring_refuse(why, "the path is too long");
 	make_line(line);
 	enum err e = write_new(temp, line, why);
 	sodium_memzero(line, sizeof(line));
@@ -316,7 +329,13 @@ keyring_create(const char *path, char why[static KEYRING_WHY])
 	/* Unlike rename, link refuses to replace: nobody ever sees half a
 	 * ring, and no ring is ever lost. */
 	if (link(temp, path) < 0)
-		e = refuse(why, "%s: %s", path, strerror(errno));
+		e = keyring_refuse(why, "%s: %s", path, strerror(errno));
 	(void)unlink(temp);
 	return e;
+}
+
+const char *
+keyring_state_name(enum key_state state)
+{
+	return state_names[state];
 }

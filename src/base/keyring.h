@@ -6,8 +6,8 @@
  *
  * kid is 1-15 of [a-z0-9-]; state is `current` (signs and verifies; exactly
  * one), `next` (verifies) or `previous` (verifies). At most eight keys; `#`
- * begins a comment line. Purposes never share a key: each derives its own
- * with keyring_derive.
+ * begins a comment line. Keys come and go with keyring_file.h. Purposes never
+ * share a key: each derives its own with keyring_derive.
  *
  * Ownership: keyring_free wipes; keys live in sodium_malloc'ed memory. Thread:
  * read-only after keyring_load, any.
@@ -15,6 +15,7 @@
 #ifndef BASE_KEYRING_H
 #define BASE_KEYRING_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "auth/api_key_cache.h"
+#include "auth/password_rule.h"
 #include "auth/session_cache.h"
 #include "base/arena.h"
 #include "base/config.h"
@@ -98,10 +100,18 @@ account_password(const struct account *a, char **out_password)
 }
 
 enum ctl_exit
-account_hash(struct account *a, const char *password,
-    char out_hash[static PASSWORD_HASH_TEXT])
+account_missing(const char *name)
+{
+	return ctl_refuse(CTL_FAILED,
+	    "there is no user %s: natterctl user list shows them", name);
+}
+
+/* The same demands as POST /auth/register makes. */
+static enum ctl_exit
+judge_password(struct account *a, const char *name, const char *password)
 {
 	size_t n = strlen(password);
+	const char *flaw = NULL;
 
 	if (!text_is_clean(password, n))
 		return ctl_refuse(CTL_USAGE, "the password is not valid UTF-8");
@@ -113,6 +123,24 @@ account_hash(struct account *a, const char *password,
 	if (n > PASSWORD_MAX)
 		return ctl_refuse(CTL_USAGE,
 		    "the password is too long: at most %d bytes", PASSWORD_MAX);
+	if (password_rule_judge(a->config, name, password, &flaw) != OK)
+		return ctl_refuse(CTL_CONFIG,
+		    "cannot read %s (CHAT_PASSWORD_LIST)",
+		    a->config->password_list);
+	if (flaw != NULL)
+		return ctl_refuse(
+		    CTL_USAGE, "the password will not do. %s", flaw);
+	return CTL_OK;
+}
+
+enum ctl_exit
+account_hash(struct account *a, const char *name, const char *password,
+    char out_hash[static PASSWORD_HASH_TEXT])
+{
+	enum ctl_exit code = judge_password(a, name, password);
+
+	if (code != CTL_OK)
+		return code;
 	switch (password_hash(a->config, password, out_hash)) {
 	case OK:
 		return CTL_OK;
@@ -153,8 +181,6 @@ account_bury(struct account *a, const PGresult *r)
 	struct redis *redis;
 	enum err e;
 
-	if (ended.sessions == NULL)
-		return;
 	if (a->config->redis_url[0] == '\0') {
 		ctl_note("REDIS_URL is not set: the user's sessions end within "
 			 "a minute");
@@ -163,6 +189,8 @@ account_bury(struct account *a, const PGresult *r)
 	redis = redis_new(a->config->redis_url, a->config->redis_timeout_ms);
 	e = redis != NULL ? session_cache_bury(redis, a->arena, &ended)
 			  : ERR_UNAVAILABLE;
+	if (e == OK)
+		e = api_key_cache_distrust(redis, a->arena, ended.user_id);
 	if (e != OK)
 		ctl_note("Redis does not answer (%s): the user's sessions end "
 			 "within a minute",

@@ -43,9 +43,12 @@ enum ctl_exit account_exists(
 enum ctl_exit
 account_password(const struct account *a, char **out_password) MUST_CHECK;
 
-/* Checks the password's length and hashes it. */
-enum ctl_exit account_hash(struct account *a, const char *password,
-    char out_hash[static PASSWORD_HASH_TEXT]) MUST_CHECK;
+/* Says that there is no such user. */
+enum ctl_exit account_missing(const char *name);
+
+/* Checks a new password of `name` and hashes it. */
+enum ctl_exit account_hash(struct account *a, const char *name,
+    const char *password, char out_hash[static PASSWORD_HASH_TEXT]) MUST_CHECK;
 
 /* A new user; *out_made is false when the name is taken. */
 struct account_new {

@@ -33,7 +33,7 @@ seed_one(struct account *a, size_t i)
 	}
 	code = account_password(a, &password);
 	if (code == CTL_OK)
-		code = account_hash(a, password, hash);
+		code = account_hash(a, new.name, password, hash);
 	if (code == CTL_OK)
 		code = account_create(a, &new, &is_made);
 	if (code == CTL_OK && is_made) {

@@ -1,5 +1,6 @@
 /*
- * natterctl user: add, list, passwd, disable, enable.
+ * natterctl user: add, list, passwd. What stops and ends users is
+ * user_state.c's.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,7 +34,7 @@ new_hash(struct account *a, const char *name, struct password_from from,
 	       : from.is_generated ? account_password(a, &password)
 				   : prompt_ask(name, &password);
 	if (code == CTL_OK)
-		code = account_hash(a, password, out_hash);
+		code = account_hash(a, name, password, out_hash);
 	if (code == CTL_OK && from.is_generated) {
 		*out_generated = password;
 		password = NULL;
@@ -158,23 +159,17 @@ ctl_user_list(const struct command *self, int argc, char **argv)
 }
 
 static enum ctl_exit
-no_such_user(const char *name)
-{
-	return ctl_refuse(CTL_FAILED,
-	    "there is no user %s: natterctl user list shows them", name);
-}
-
-static enum ctl_exit
 passwd(struct account *a, const char *name, struct password_from from)
 {
 	char hash[PASSWORD_HASH_TEXT], *generated = NULL;
 	const char *values[] = {name, hash};
 	AUTO_PGRESULT PGresult *r = NULL;
+	AUTO_PGRESULT PGresult *unlocked = NULL;
 	bool is_there = false;
 	enum ctl_exit code = account_exists(a, name, &is_there);
 
 	if (code == CTL_OK && !is_there)
-		return no_such_user(name);
+		return account_missing(name);
 	if (code == CTL_OK)
 		code = new_hash(a, name, from, &generated, hash);
 	if (code == CTL_OK)
@@ -183,7 +178,11 @@ passwd(struct account *a, const char *name, struct password_from from)
 		    "FROM auth.user_admin_set_password($1, $2)",
 		    2, values, &r);
 	if (code == CTL_OK && PQntuples(r) == 0)
-		code = no_such_user(name);
+		code = account_missing(name);
+	/* Failures were guesses at another password. */
+	if (code == CTL_OK)
+		code = account_call(a, "SELECT FROM auth.user_admin_unlock($1)",
+		    1, values, &unlocked);
 	if (code == CTL_OK) {
 		printf(
 		    "Set the password of %s and ended their sessions.\n", name);
@@ -219,55 +218,4 @@ ctl_user_passwd(const struct command *self, int argc, char **argv)
 		code = passwd(&a, name, from);
 	account_close(&a);
 	return code;
-}
-
-/* `disabled` is "true" or "false". */
-static enum ctl_exit
-set_disabled(const char *file, const char *typed, const char *disabled)
-{
-	struct account a = {0};
-	const char *values[] = {NULL, disabled};
-	AUTO_PGRESULT PGresult *r = NULL;
-	enum ctl_exit code = account_open(&a, file);
-
-	if (code == CTL_OK)
-		code = account_name(&a, typed, &values[0]);
-	if (code == CTL_OK)
-		code = account_call(&a,
-		    "SELECT user_id, gone_sessions, gone_tokens "
-		    "FROM auth.user_admin_set_disabled($1, $2)",
-		    2, values, &r);
-	if (code == CTL_OK && PQntuples(r) == 0)
-		code = no_such_user(values[0]);
-	if (code == CTL_OK) {
-		printf("%s is %s.\n", values[0],
-		    disabled[0] == 't' ? "disabled" : "enabled");
-		fflush(stdout);
-		account_bury(&a, r);
-	}
-	account_close(&a);
-	return code;
-}
-
-enum ctl_exit
-ctl_user_disable(const struct command *self, int argc, char **argv)
-{
-	const char *typed, *file = NULL;
-	enum ctl_exit code;
-	const struct option_row rows[] = {{"config", OPTION_TEXT, &file}, {0}};
-
-	if (!ctl_options(self, argc, argv, rows, &typed, 1, &code))
-		return code;
-	return set_disabled(file, typed, "true");
-}
-
-enum ctl_exit
-ctl_user_enable(const struct command *self, int argc, char **argv)
-{
-	const char *typed;
-	enum ctl_exit code;
-
-	if (!ctl_options(self, argc, argv, NULL, &typed, 1, &code))
-		return code;
-	return set_disabled(NULL, typed, "false");
 }

@@ -71,10 +71,9 @@ static const struct {
     {504, "Gateway Timeout"},
 };
 
-/* What WWW-Authenticate says, NULL for nothing: a wrong password or refresh
- * token is no matter of a bearer token. */
-static const char *
-challenge(enum err e)
+/* A wrong password or refresh token is no matter of a bearer token. */
+const char *
+reply_challenge(enum err e)
 {
 	switch (e) {
 	case ERR_TOKEN_MISSING:
@@ -82,7 +81,10 @@ challenge(enum err e)
 	case ERR_TOKEN_EXPIRED:
 	case ERR_TOKEN_INVALID:
 	case ERR_SESSION_REVOKED:
+	case ERR_KEY_INVALID:
 		return "Bearer error=\"invalid_token\"";
+	case ERR_INSUFFICIENT_SCOPE:
+		return "Bearer error=\"insufficient_scope\"";
 	default:
 		return NULL;
 	}
@@ -213,8 +215,8 @@ reply_error(struct request *req, struct reply *rep, enum err e)
 	if ((rep->status == 429 || rep->status == 503) &&
 	    !has_header(rep, "Retry-After"))
 		reply_header(rep, "Retry-After", retry_after(req));
-	if (challenge(e) && !has_header(rep, "WWW-Authenticate"))
-		reply_header(rep, "WWW-Authenticate", challenge(e));
+	if (reply_challenge(e) && !has_header(rep, "WWW-Authenticate"))
+		reply_header(rep, "WWW-Authenticate", reply_challenge(e));
 }
 
 void

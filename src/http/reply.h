@@ -57,6 +57,9 @@ void reply_header(struct reply *rep, const char *name, const char *value);
  */
 void reply_error(struct request *req, struct reply *rep, enum err e);
 
+/* What WWW-Authenticate says then; NULL: nothing. */
+const char *reply_challenge(enum err e);
+
 /* The same document as text, for an `error` event of a stream. */
 void reply_problem(
     struct buf *out, enum err e, const char *detail, const char *request_id);

@@ -6,6 +6,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/arena.h"
 #include "base/json.h"
@@ -204,6 +205,16 @@ request_query_flag(struct request *req, const char *name, int *out_flag)
 		return REFUSE(req, name, "%s must be true or false.", name);
 	*out_flag = flag;
 	return OK;
+}
+
+bool
+request_is_json(const struct request *req)
+{
+	static const char want[] = "application/json";
+	size_t n = sizeof(want) - 1;
+	const char *type = req->content_type;
+	return strncasecmp(type, want, n) == 0 &&
+	       (type[n] == '\0' || type[n] == ';' || type[n] == ' ');
 }
 
 enum err

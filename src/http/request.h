@@ -23,6 +23,8 @@ struct keyring;
 struct pg;
 struct redis;
 struct route;
+struct site_keys;
+struct session_doubt;
 
 #define REQUEST_IDS_MAX 3
 
@@ -35,6 +37,12 @@ enum http_method {
 	HTTP_METHOD__MAX, /* any other: 405 everywhere */
 };
 
+/* What an API key may do, as bits. An access token may do all of it. */
+enum scope {
+	SCOPE_READ = 1, /* GET */
+	SCOPE_CHAT = 2, /* everything else */
+};
+
 /* Who asks: filled by authentication, empty on open routes. */
 struct identity {
 	const char *user_id;    /* UUID, NULL while nobody */
@@ -42,6 +50,8 @@ struct identity {
 	const char *role;       /* "user" or "admin" */
 	const char *jti;        /* of the access token */
 	const char *username;   /* NULL unless a handler looked it up */
+	const char *key_id;     /* UUID of the API key that stands for the user;
+				 * then     there is no session and no jti */
 };
 
 /* Microseconds spent, for the log line. */
@@ -57,6 +67,9 @@ struct services {
 	struct pg *pg;
 	struct redis *redis;
 	struct keyring *keys;
+	struct site_keys *site_keys; /* of the site whose members come */
+	struct session_doubt
+	    *doubt;            /* the worker's; see auth/session_watch.h */
 	const char *worker_id; /* UUID of this worker, for running replies */
 
 	/* The worker around them; `worker` is passed back. */
@@ -86,6 +99,7 @@ struct request {
 	const char *cookie;
 	const char *origin;
 	const char *sec_fetch_site;
+	const char *cors_method;   /* Access-Control-Request-Method */
 	const char *natter_client; /* X-Natter-Client: the anti-CSRF header */
 	const char *device; /* X-Natter-Device: the client's id of its device */
 	const char *idempotency_key;
@@ -95,6 +109,9 @@ struct request {
 	const char *ids[REQUEST_IDS_MAX]; /* the {…} of the route, in order */
 	struct identity who;
 	struct phases phases;
+	bool is_by_cookie;         /* the browser's cookies speak for it; see
+				    * auth/browser.h */
+	const char *device_cookie; /* the browser's id then; may be NULL */
 
 	const char *bad_field; /* what ERR_INVALID_FIELD is about */
 	const char *detail; /* a sentence added to the problem; may be NULL */
@@ -125,6 +142,9 @@ enum err request_query_number(struct request *req, const char *name, long def,
 /* One of the words true/false/1/0 from the query; -1 when absent. */
 enum err request_query_flag(
     struct request *req, const char *name, int *out_flag) MUST_CHECK;
+
+/* Is the media type application/json, whatever its parameters? */
+bool request_is_json(const struct request *req);
 
 /* The body as a JSON object; the caller puts it (AUTO_JSON). */
 enum err

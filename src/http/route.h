@@ -22,6 +22,8 @@ typedef enum err (*route_handler_fn)(struct request *req, struct reply *rep);
 enum route_access {
 	ACCESS_OPEN,  /* anybody */
 	ACCESS_USER,  /* a valid access token of a live session */
+	ACCESS_PAGE,  /* the same, or a browser's cookie with one */
+	ACCESS_LEAVE, /* the same, or a browser's cookie with a refresh token */
 	ACCESS_ADMIN, /* the same, role admin */
 };
 

@@ -15,6 +15,7 @@
 #include "base/config.h"
 #include "base/log.h"
 #include "base/queue.h"
+#include "http/origin.h"
 #include "server/chores.h"
 #include "server/fcgi_record.h"
 #include "server/serve_log.h"
@@ -48,10 +49,11 @@ send_all(int fd, const struct buf *b)
 }
 
 static void
-answer(struct chore *c, const struct reply *rep)
+answer(struct chore *c, struct reply *rep)
 {
 	struct buf text = {0}, records = {0};
 
+	origin_allow(c->request.services->config, c->request.origin, rep);
 	reply_head(&text, rep, c->request.request_id);
 	if (rep->body != NULL)
 		buf_add(&text, rep->body, rep->body_len);

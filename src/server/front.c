@@ -19,6 +19,7 @@
 #include "base/config.h"
 #include "base/log.h"
 #include "chat/turn.h"
+#include "http/origin.h"
 #include "http/reply.h"
 #include "http/request.h"
 #include "server/chores.h"
@@ -76,6 +77,7 @@ answer(struct front *f, struct request *req, struct reply *rep)
 {
 	struct buf head = {0};
 
+	origin_allow(f->shared->config, req->origin, rep);
 	reply_header(rep, "X-Accel-Buffering", "yes");
 	reply_head(&head, rep, req->request_id);
 	FCGX_PutStr(head.p, (int)head.n, f->fcgi.out);
@@ -114,6 +116,15 @@ refuse(struct front *f, struct request *req, struct reply *rep, enum err e)
 	answer(f, req, rep);
 }
 
+/* A copy of the page's origin, when its browser has to be told. */
+static char *
+copy_origin(const struct request *req)
+{
+	if (!origin_is_allowed(req->services->config, req->origin))
+		return NULL;
+	return strdup(req->origin);
+}
+
 static void
 to_relay(struct front *f, struct request *req, struct reply *rep)
 {
@@ -122,6 +133,7 @@ to_relay(struct front *f, struct request *req, struct reply *rep)
 	    .request_id = f->fcgi.requestId,
 	    .method = "POST",
 	    .route = req->route->pattern,
+	    .origin = copy_origin(req),
 	    .phases = req->phases,
 	};
 
@@ -135,6 +147,7 @@ to_relay(struct front *f, struct request *req, struct reply *rep)
 	log_text(LOG_ERROR, "a reply could not be handed to the relay");
 	if (h.fd >= 0)
 		close(h.fd);
+	free(h.origin);
 	turn_free(rep->turn);
 }
 

@@ -36,6 +36,7 @@ static const struct param {
     PARAM("HTTP_COOKIE", cookie, 8192, REFUSE),
     PARAM("HTTP_ORIGIN", origin, 512, REFUSE),
     PARAM("HTTP_SEC_FETCH_SITE", sec_fetch_site, 64, CUT),
+    PARAM("HTTP_ACCESS_CONTROL_REQUEST_METHOD", cors_method, 64, CUT),
     PARAM("HTTP_X_NATTER_CLIENT", natter_client, 64, CUT),
     PARAM("HTTP_X_NATTER_DEVICE", device, 256, REFUSE),
     PARAM("HTTP_IDEMPOTENCY_KEY", idempotency_key, 256, REFUSE),

@@ -1,6 +1,6 @@
 /*
  * Stores the ends of replies, many in one transaction. Owns its queue, its
- * connection and the turns it was given until they go back; must not know
+ * connections and the turns it was given until they go back; must not know
  * sockets or the model.
  */
 #include <assert.h>
@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "auth/session_watch.h"
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/config.h"
@@ -20,6 +21,7 @@
 #include "server/master.h"
 #include "server/shared.h"
 #include "store/pg.h"
+#include "store/redis.h"
 
 /* The most turns of one transaction. */
 #define BATCH_MAX 64
@@ -34,6 +36,9 @@
 /* The life sign, in ms; a worker counts as dead after 10 s without one. */
 #define LIFE_SIGN_MS 3000
 
+/* How often Redis is told of endings, and a roll is looked at, in ms. */
+#define WATCH_MS 1000
+
 /* Sweep only when Postgres was there this long, in ms: right after an outage
  * nobody has given a sign, and everybody would look dead. */
 #define STEADY_MS 5000
@@ -46,16 +51,20 @@
 #define PAUSE_MAX_MS   1000
 
 struct ledger {
-	const struct shared *shared;
+	struct shared *shared;
 	struct pg *pg;
+	struct redis *redis;
 	struct arena *arena;
 	struct queue *inbox;
 	struct queue *stored;
+	struct queue *rolls;
+	struct roll *_Atomic roll; /* the relay's question; NULL: none */
 	struct turn *batch[BATCH_MAX];
 	size_t n_batch;
 	struct pg_call calls[BATCH_MAX * TURN_FINISH_CALLS];
 	const char *users[BATCH_MAX * TURN_FINISH_CALLS];
 	uint64_t next_sign_ms;
+	uint64_t next_watch_ms;
 	uint64_t
 	    steady_since_ms; /* every sign since then went well; 0 = none */
 	int pause_ms;
@@ -253,18 +262,68 @@ collect(struct ledger *l, int timeout_ms)
 	}
 }
 
+/* Answers the relay. Without Postgres nobody is said to have ended. */
+static void
+call_roll(const struct session_watch *w, struct ledger *l)
+{
+	struct roll *roll = atomic_exchange(&l->roll, NULL);
+	bool is_given;
+
+	if (roll == NULL)
+		return;
+	if (session_watch_ended(w, roll->pairs, roll->n, &roll->n_ended) != OK)
+		roll->n_ended = 0;
+	is_given = queue_push(l->rolls, roll);
+	assert(is_given);
+}
+
+/*
+ * While Postgres is away there is nothing to ask it: nobody can end a session
+ * then. What Redis thinks of it the other threads notice themselves.
+ */
+static void
+watch(struct ledger *l)
+{
+	const struct session_watch w = {
+	    .pg = l->pg,
+	    .redis = l->redis,
+	    .arena = l->arena,
+	    .doubt = &l->shared->doubt,
+	    .access_ttl_s = l->shared->config->access_ttl_s,
+	};
+	enum err e;
+
+	arena_reset(l->arena, ARENA_MAX);
+	e = session_watch_bury(&w);
+	if (e != OK && e != ERR_UNAVAILABLE)
+		log_with(LOG_ERROR, "redis was not told of ended sessions",
+		    LOG_TEXT("why", err_code(e)));
+	call_roll(&w, l);
+	l->next_watch_ms = clock_mono_ms() + WATCH_MS;
+}
+
+/* Does what is due; how long nothing will be, in ms. */
+static int
+do_rounds(struct ledger *l)
+{
+	uint64_t now = clock_mono_ms(), next;
+
+	sign_if_due(l);
+	if (now >= l->next_watch_ms)
+		watch(l);
+	now = clock_mono_ms();
+	next = l->next_sign_ms < l->next_watch_ms ? l->next_sign_ms
+						  : l->next_watch_ms;
+	return next > now ? (int)(next - now) : 0;
+}
+
 void *
 ledger_run(void *arg)
 {
 	struct ledger *l = arg;
 
 	for (;;) {
-		uint64_t now;
-
-		sign_if_due(l);
-		now = clock_mono_ms();
-		collect(l,
-		    l->next_sign_ms > now ? (int)(l->next_sign_ms - now) : 0);
+		collect(l, do_rounds(l));
 		if (l->n_batch > 0)
 			store_batch(l);
 		else if (queue_is_closed(l->inbox))
@@ -275,7 +334,7 @@ ledger_run(void *arg)
 }
 
 struct ledger *
-ledger_new(const struct shared *shared)
+ledger_new(struct shared *shared)
 {
 	struct ledger *l = calloc(1, sizeof(*l));
 
@@ -284,18 +343,38 @@ ledger_new(const struct shared *shared)
 	l->shared = shared;
 	l->pause_ms = PAUSE_FIRST_MS;
 	l->pg = services_pg(shared, "natterd ledger");
+	l->redis = services_redis(shared);
 	l->arena = arena_new(ARENA_MAX);
 	l->inbox = queue_new((size_t)shared->config->streams_max + 1);
-	if (l->pg != NULL && l->arena != NULL && l->inbox != NULL)
+	if (l->pg != NULL && l->redis != NULL && l->arena != NULL &&
+	    l->inbox != NULL)
 		return l;
 	ledger_free(l);
 	return NULL;
 }
 
 void
-ledger_returns_to(struct ledger *l, struct queue *stored)
+ledger_returns_to(struct ledger *l, struct queue *stored, struct queue *rolls)
 {
 	l->stored = stored;
+	l->rolls = rolls;
+}
+
+void
+ledger_ask(struct ledger *l, struct roll *roll)
+{
+	struct roll *before = atomic_exchange(&l->roll, roll);
+
+	assert(before == NULL);
+}
+
+void
+roll_free(struct roll *roll)
+{
+	if (roll == NULL)
+		return;
+	free(roll->pairs);
+	free(roll);
 }
 
 void
@@ -337,6 +416,8 @@ ledger_free(struct ledger *l)
 	if (l == NULL)
 		return;
 	pg_free(l->pg);
+	redis_free(l->redis);
+	roll_free(atomic_load(&l->roll));
 	arena_free(l->arena);
 	queue_free(l->inbox);
 	free(l);

@@ -6,7 +6,9 @@
  * While Postgres is away it keeps the turns and tries again; a batch that is
  * refused is retried turn by turn, so that one bad row spoils nobody else's.
  *
- * It also gives the worker's life sign, and sweeps up after dead workers.
+ * It also gives the worker's life sign, sweeps up after dead workers, and
+ * watches over ended sessions (auth/session_watch.h) for its worker and for the
+ * relay, which asks nobody itself.
  *
  * Thread: ledger_run is the thread; ledger_give from the relay; the rest from
  * the worker before and after the thread.
@@ -15,25 +17,43 @@
 #define SERVER_LEDGER_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "base/errors.h"
 
 struct ledger;
 struct queue;
+struct session_pair;
 struct shared;
 struct turn;
 
 /* NULL without memory. `shared` is borrowed. */
-struct ledger *ledger_new(const struct shared *shared);
+struct ledger *ledger_new(struct shared *shared);
 
-/* Where finished turns go. Called once, before the thread. */
-void ledger_returns_to(struct ledger *l, struct queue *stored);
+/* On whose sessions the replies of a relay lean; allocated by malloc. */
+struct roll {
+	struct session_pair *pairs;
+	size_t n;       /* all of them */
+	size_t n_ended; /* those in front, once the ledger has looked */
+};
+
+void roll_free(struct roll *roll);
+
+/* Where finished turns go, and rolls. Called once, before the thread. */
+void
+ledger_returns_to(struct ledger *l, struct queue *stored, struct queue *rolls);
 
 /* The thread's function; `arg` is the ledger. */
 void *ledger_run(void *arg);
 
 /* Gives a turn with its outcome; it comes back through the stored queue. */
 void ledger_give(struct ledger *l, struct turn *t);
+
+/*
+ * Asks which of these sessions have ended; the roll comes back through the
+ * queue within about a second. One at a time. Thread: relay.
+ */
+void ledger_ask(struct ledger *l, struct roll *roll);
 
 /* No more turns: the thread ends when what it has is stored. */
 void ledger_close(struct ledger *l);

@@ -18,9 +18,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "auth/site_rules.h"
 #include "base/config.h"
 #include "base/keyring.h"
 #include "base/log.h"
+#include "http/origin.h"
 #include "server/master.h"
 #include "store/redis.h"
 
@@ -41,6 +43,20 @@ static const char usage_text[] =
     "\n"
     "SIGTERM drains and ends, SIGHUP reloads. Exit status 78: a configuration\n"
     "that cannot work. Settings: natterctl config, natterd(8).\n";
+
+/* An exchange that is off is as good as one that can work. */
+static enum err
+check_exchange(const struct config *c, char why[static MASTER_WHY])
+{
+	struct site_rules rules;
+	char said[SITE_WHY] = "";
+	enum err e = site_rules_read(c, &rules, said);
+
+	if (e == OK || e == ERR_EXCHANGE_OFF)
+		return OK;
+	snprintf(why, MASTER_WHY, "%s", said);
+	return e;
+}
 
 static enum err
 check_stores(const struct config *c, char why[static MASTER_WHY])
@@ -115,6 +131,18 @@ check_model(const struct config *c, char why[static MASTER_WHY])
 	return OK;
 }
 
+/* A wildcard or a path would never match what a browser sends. */
+static enum err
+check_origins(const struct config *c, char why[static MASTER_WHY])
+{
+	if (origin_list_is_fit(c->origins))
+		return OK;
+	snprintf(why, MASTER_WHY,
+	    "CHAT_ORIGINS takes origins as browsers send them: "
+	    "https://app.example.com, no path, no *, spaces between");
+	return ERR_INVALID_FIELD;
+}
+
 /* Refuses settings that cannot work whatever the servers do. */
 static enum err
 check_settings(const struct config *c, char why[static MASTER_WHY])
@@ -125,6 +153,10 @@ check_settings(const struct config *c, char why[static MASTER_WHY])
 		e = check_run_dir(c, why);
 	if (e == OK)
 		e = check_model(c, why);
+	if (e == OK)
+		e = check_exchange(c, why);
+	if (e == OK)
+		e = check_origins(c, why);
 	return e;
 }
 

@@ -1,5 +1,5 @@
 /*
- * The relay's thread: the loop, the two inboxes, the dirty list and draining.
+ * The relay's thread: the loop, the inboxes, the dirty list and draining.
  * One reply's own story is in stream.c.
  */
 #include <assert.h>
@@ -88,6 +88,8 @@ close_all(struct relay *r)
 	r->upstream = NULL;
 	close_handle((uv_handle_t *)&r->inbox_poll, NULL);
 	close_handle((uv_handle_t *)&r->stored_poll, NULL);
+	close_handle((uv_handle_t *)&r->rolls_poll, NULL);
+	close_handle((uv_handle_t *)&r->roll_timer, NULL);
 	close_handle((uv_handle_t *)&r->wake, NULL);
 	close_handle((uv_handle_t *)&r->prepare, NULL);
 	close_handle((uv_handle_t *)&r->flush_timer, NULL);
@@ -181,7 +183,7 @@ drain_over(uv_timer_t *timer)
 	uv_timer_start(timer, cut_readers, LAST_WORDS_MS, LAST_WORDS_MS);
 	for (s = r->streams; s != NULL; s = next) {
 		next = s->next;
-		stream_interrupt(s);
+		stream_interrupt(s, ERR_DRAINING, "the worker had to stop");
 	}
 	close_if_drained(r);
 }
@@ -207,7 +209,8 @@ open_handles(struct relay *r)
 		return false;
 	if (uv_async_init(&r->loop, &r->wake, woken) != 0 ||
 	    uv_poll_init(&r->loop, &r->inbox_poll, queue_fd(r->inbox)) != 0 ||
-	    uv_poll_init(&r->loop, &r->stored_poll, queue_fd(r->stored)) != 0)
+	    uv_poll_init(&r->loop, &r->stored_poll, queue_fd(r->stored)) != 0 ||
+	    !relay_roll_open(r))
 		return false;
 	uv_prepare_init(&r->loop, &r->prepare);
 	uv_timer_init(&r->loop, &r->flush_timer);
@@ -232,7 +235,9 @@ relay_new(const struct config *config, struct ledger *ledger)
 	r->ledger = ledger;
 	r->inbox = queue_new(max);
 	r->stored = queue_new(max + 1);
-	if (r->inbox == NULL || r->stored == NULL || !open_handles(r)) {
+	r->rolls = queue_new(1);
+	if (r->inbox == NULL || r->stored == NULL || r->rolls == NULL ||
+	    !open_handles(r)) {
 		relay_free(r);
 		return NULL;
 	}
@@ -241,7 +246,7 @@ relay_new(const struct config *config, struct ledger *ledger)
 		relay_free(r);
 		return NULL;
 	}
-	ledger_returns_to(ledger, r->stored);
+	ledger_returns_to(ledger, r->stored, r->rolls);
 	return r;
 }
 
@@ -296,6 +301,7 @@ relay_free(struct relay *r)
 {
 	if (r == NULL)
 		return;
+	relay_roll_free(r);
 	uv_loop_close(&r->loop);
 	queue_free(r->inbox);
 	queue_free(r->stored);

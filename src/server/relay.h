@@ -30,8 +30,9 @@ struct handoff {
 	struct turn *turn; /* the relay's from now on */
 	int fd;         /* the connection to nginx; the relay's from now on */
 	int request_id; /* FastCGI's */
-	const char *method;   /* constant, for the log line */
-	const char *route;    /* constant, the route's pattern */
+	const char *method; /* constant, for the log line */
+	const char *route;  /* constant, the route's pattern */
+	char *origin; /* an allowed page's, or NULL; the relay's from now on */
 	struct phases phases; /* of the front, for the log line */
 };
 

@@ -1,5 +1,5 @@
 /*
- * What relay.c, stream.c and stream_reply.c share. Thread: relay.
+ * What relay.c, relay_roll.c, stream.c and stream_reply.c share. Thread: relay.
  */
 #ifndef SERVER_RELAY_PRIV_H
 #define SERVER_RELAY_PRIV_H
@@ -25,12 +25,16 @@ struct relay {
 	uv_loop_t loop;
 	struct queue *inbox;  /* struct handoff: new replies */
 	struct queue *stored; /* struct turn: back from the ledger */
+	struct queue *rolls;  /* struct roll: back from the ledger */
 	uv_poll_t inbox_poll;
 	uv_poll_t stored_poll;
+	uv_poll_t rolls_poll;
 	uv_async_t wake;      /* relay_drain was called */
 	uv_prepare_t prepare; /* flushes dirty streams before the loop waits */
 	uv_timer_t flush_timer; /* wakes the loop for coalesced text */
 	uv_timer_t drain_timer;
+	uv_timer_t roll_timer;  /* asks whose sessions have ended */
+	bool is_asking;         /* a roll is with the ledger */
 	struct stream *streams; /* all, doubly linked */
 	struct stream *dirty;   /* those with something to flush */
 	size_t n_streams;
@@ -60,6 +64,7 @@ struct stream {
 	struct turn *turn;
 	bool wants_stream;
 	const char *method, *route;
+	char *origin; /* owned; NULL: not a page of an allowed origin */
 	char request_id[64];
 	struct phases phases; /* of the front */
 
@@ -94,8 +99,8 @@ void stream_stored(struct stream *s);
 /* Writes text that waits, or notices that the model is done. */
 void stream_service(struct stream *s, uint64_t now_ms);
 
-/* Ends the reply now as interrupted, text so far is kept. */
-void stream_interrupt(struct stream *s);
+/* Ends the reply now as interrupted, text so far is kept; `why` is constant. */
+void stream_interrupt(struct stream *s, enum err error, const char *why);
 
 /* relay.c: puts the stream onto the dirty list. */
 void relay_mark_dirty(struct stream *s);
@@ -105,6 +110,10 @@ void relay_remember(struct stream *s);
 
 /* relay.c: forgets the stream. Called once, when its last handle is closed. */
 void relay_forget(struct stream *s);
+
+/* relay_roll.c: begins to look for ended sessions, and takes down the rest. */
+bool relay_roll_open(struct relay *r);
+void relay_roll_free(struct relay *r);
 
 /* stream_reply.c: what the client sees. */
 void stream_say_start(struct stream *s);

@@ -5,6 +5,7 @@
 #include <pthread.h>
 
 #include "auth/queries.h"
+#include "auth/site_keys.h"
 #include "base/config.h"
 #include "base/keyring.h"
 #include "chat/queries.h"
@@ -68,6 +69,18 @@ services_pg(const struct shared *shared, const char *name)
 	return pg_new(&options);
 }
 
+struct redis *
+services_redis(struct shared *shared)
+{
+	const struct config *config = shared->config;
+	struct redis *redis =
+	    redis_new(config->redis_url, config->redis_timeout_ms);
+
+	if (redis != NULL)
+		redis_count_troubles(redis, &shared->doubt.troubles);
+	return redis;
+}
+
 enum err
 services_open(struct services *out, struct shared *shared, const char *name)
 {
@@ -79,11 +92,12 @@ services_open(struct services *out, struct shared *shared, const char *name)
 	    .is_draining = is_draining,
 	    .refuses_new = refuses_new,
 	    .has_room = has_room,
+	    .doubt = &shared->doubt,
 	    .pg = services_pg(shared, name),
-	    .redis = redis_new(
-		shared->config->redis_url, shared->config->redis_timeout_ms),
+	    .redis = services_redis(shared),
+	    .site_keys = site_keys_new(shared->config->exchange_jwks),
 	};
-	if (out->pg != NULL && out->redis != NULL)
+	if (out->pg != NULL && out->redis != NULL && out->site_keys != NULL)
 		return OK;
 	services_close(out);
 	return ERR_INTERNAL;
@@ -94,6 +108,8 @@ services_close(struct services *services)
 {
 	pg_free(services->pg);
 	redis_free(services->redis);
+	site_keys_free(services->site_keys);
 	services->pg = NULL;
 	services->redis = NULL;
+	services->site_keys = NULL;
 }

@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+#include "auth/session_watch.h"
 #include "base/errors.h"
 #include "base/id.h"
 #include "http/request.h"
@@ -34,6 +35,7 @@ struct shared {
 	struct relay *relay;
 	struct ledger *ledger;
 	_Atomic int drain; /* enum drain */
+	struct session_doubt doubt;
 };
 
 /*
@@ -43,8 +45,9 @@ struct shared {
 enum err services_open(
     struct services *out, struct shared *shared, const char *name) MUST_CHECK;
 
-/* The thread's Postgres connection alone, for the ledger; NULL: no memory. */
+/* The thread's connections alone, for the ledger; NULL: no memory. */
 struct pg *services_pg(const struct shared *shared, const char *name);
+struct redis *services_redis(struct shared *shared);
 
 void services_close(struct services *services);
 

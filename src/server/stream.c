@@ -96,6 +96,7 @@ free_stream(struct stream *s)
 	turn_free(s->turn);
 	model_parser_free(&s->parser);
 	buf_free(&s->error_body);
+	free(s->origin);
 	relay_forget(s);
 	free(s);
 }
@@ -152,13 +153,13 @@ fail(struct stream *s, enum err error, const char *why)
 }
 
 void
-stream_interrupt(struct stream *s)
+stream_interrupt(struct stream *s, enum err error, const char *why)
 {
 	if (s->state != STREAM_ASKING && s->state != STREAM_WAITING)
 		return;
-	explain(s, "the worker had to stop");
+	explain(s, why);
 	upstream_stop(s->relay->upstream, &s->transfer);
-	store(s, TURN_INTERRUPTED, ERR_DRAINING);
+	store(s, TURN_INTERRUPTED, error);
 }
 
 /* A pause that doubles, with a quarter of jitter either way. */
@@ -457,6 +458,7 @@ stream_begin(struct relay *r, const struct handoff *h)
 	s->wants_stream = h->turn->wants_stream;
 	s->method = h->method;
 	s->route = h->route;
+	s->origin = h->origin;
 	memcpy(s->request_id, h->turn->request_id, sizeof(s->request_id));
 	s->phases = h->phases;
 	s->transfer.on_head = head_came;

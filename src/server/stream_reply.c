@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "chat/turn.h"
+#include "http/origin.h"
 #include "http/reply.h"
 #include "http/sse_write.h"
 #include "server/relay_priv.h"
@@ -20,6 +21,12 @@ send_bytes(struct stream *s, struct buf *b)
 		client_write(&s->client, b->p, b->n);
 	s->last_sent_ms = uv_now(&s->relay->loop);
 	buf_free(b);
+}
+
+static void
+allow_origin(const struct stream *s, struct reply *rep)
+{
+	origin_allow(s->relay->config, s->origin ? s->origin : "", rep);
 }
 
 void
@@ -36,6 +43,7 @@ stream_say_start(struct stream *s)
 	if (!s->wants_stream)
 		return;
 	reply_header(&head, "X-Accel-Buffering", "no");
+	allow_origin(s, &head);
 	reply_head(&out, &head, s->request_id);
 	turn_start_json(s->turn, &data);
 	sse_write_event(&out, ++s->event_id, "start", data.p, data.n);
@@ -115,7 +123,11 @@ write_document(struct stream *s, struct buf *out)
 		rep.content_type = "application/problem+json";
 		if (rep.status == 503)
 			reply_header(&rep, "Retry-After", "2");
+		if (reply_challenge(s->turn->error) != NULL)
+			reply_header(&rep, "WWW-Authenticate",
+			    reply_challenge(s->turn->error));
 	}
+	allow_origin(s, &rep);
 	s->status = rep.status;
 	rep.body_len = data.n;
 	rep.body = data.p;

@@ -23,6 +23,7 @@ struct redis {
 	int failures;           /* in a row */
 	uint64_t open_until_ms; /* the breaker is open before this */
 	uint64_t round_trips;
+	_Atomic uint64_t *troubles; /* borrowed; NULL: nobody counts */
 };
 
 /*
@@ -128,6 +129,13 @@ is_fault(struct redis *r, const redisReply *reply)
 	return false;
 }
 
+static void
+count_trouble(struct redis *r)
+{
+	if (r->troubles != NULL)
+		atomic_fetch_add(r->troubles, 1);
+}
+
 static enum err
 ask(struct redis *r, struct redis_words words, redisReply **out_reply)
 {
@@ -135,8 +143,10 @@ ask(struct redis *r, struct redis_words words, redisReply **out_reply)
 	redisReply *reply = NULL;
 	enum err e = OK;
 
-	if (!redis_wire_is_fit(&r->wire))
+	if (!redis_wire_is_fit(&r->wire)) {
+		count_trouble(r);
 		e = redis_wire_open(&r->wire, &r->address, deadline_ms);
+	}
 	if (e == OK) {
 		r->round_trips++;
 		e = redis_wire_ask(&r->wire, words, deadline_ms, &reply);
@@ -154,14 +164,15 @@ ask(struct redis *r, struct redis_words words, redisReply **out_reply)
 static enum err
 ask_guarded(struct redis *r, struct redis_words words, redisReply **out_reply)
 {
-	enum err e;
+	bool is_away = redis_is_away(r);
+	enum err e = is_away ? ERR_UNAVAILABLE : ask(r, words, out_reply);
 
-	if (redis_is_away(r))
-		return ERR_UNAVAILABLE;
-	e = ask(r, words, out_reply);
-	if (e == OK)
+	if (e == OK) {
 		r->failures = 0;
-	else if (++r->failures >= FAILURES_MAX)
+		return OK;
+	}
+	count_trouble(r);
+	if (!is_away && ++r->failures >= FAILURES_MAX)
 		r->open_until_ms = clock_mono_ms() + OPEN_MS;
 	return e;
 }
@@ -254,6 +265,12 @@ redis_script_run(struct redis *r, struct redis_script *script, int n_keys,
 		    r, (struct redis_words){3 + argc, words, NULL}, &reply);
 	}
 	return e == OK ? refuse_error(r, &reply, out_reply) : e;
+}
+
+void
+redis_count_troubles(struct redis *r, _Atomic uint64_t *counter)
+{
+	r->troubles = counter;
 }
 
 bool

@@ -13,6 +13,7 @@
 
 #include <hiredis/hiredis.h>
 #include <stdbool.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -73,6 +74,13 @@ enum err redis_command(struct redis *r, int argc, const char **argv,
  */
 enum err redis_script_run(struct redis *r, struct redis_script *script,
     int n_keys, int argc, const char **argv, redisReply **out_reply) MUST_CHECK;
+
+/*
+ * From now on adds 1 to *counter whenever what Redis holds may no longer be
+ * what we left there: a command failed, a connection was made (by a restarted
+ * server's clients, for one). The counter is borrowed and may be shared.
+ */
+void redis_count_troubles(struct redis *r, _Atomic uint64_t *counter);
 
 /* Is the breaker open: would a call fail at once? */
 bool redis_is_away(const struct redis *r);

@@ -343,7 +343,7 @@ Test(rotation, n10_garbage_costs_no_statement)
 
 Test(rotation, n11_the_key_alone_forges_nothing)
 {
-	struct refresh_token t = {.generation = 0};
+	struct refresh_token t = {.form = 1, .generation = 0};
 	char forged[REFRESH_TEXT];
 	strcpy(t.session_id, s.session_id);
 	for (int i = 0; i < 50; i++) {

@@ -267,6 +267,79 @@ Test(natterctl, passwd_and_disable_end_the_sessions)
 	EXPECT(1, "there is no user tom", "user", "disable", "tom");
 }
 
+Test(natterctl, unlocks_and_deletes_a_user)
+{
+	migrate();
+	EXPECT(0, "Made the user kim.", "user", "add", "kim", "--generate");
+	EXPECT(0, "Forgot 0 failed sign-ins of kim.", "user", "unlock", "KIM");
+	admin_sql("INSERT INTO auth.login_throttle (key, user_id, kind,"
+		  " failures, expires_at) SELECT uuid_send(id), id, 'account',"
+		  " 100, 'infinity' FROM auth.users");
+	EXPECT(0, "Forgot 100 failed sign-ins of kim, which had stopped",
+	    "user", "unlock", "kim");
+	EXPECT_VALUE("SELECT count(*) FROM auth.login_throttle", "0");
+	EXPECT(1, "there is no user tom", "user", "unlock", "tom");
+	EXPECT(1, "there is no user tom", "user", "delete", "tom", "--yes");
+	EXPECT_FED("", 2, "say --yes", "user", "delete", "kim");
+	EXPECT_VALUE("SELECT count(*) FROM auth.users", "1");
+	EXPECT(0, "Deleted kim", "user", "delete", "Kim", "--yes");
+	EXPECT_VALUE("SELECT count(*) FROM auth.users", "0");
+}
+
+Test(natterctl, invites_and_takes_an_invitation_back)
+{
+	char *id;
+
+	migrate();
+	EXPECT(0, "Code (not shown again): ", "user", "invite");
+	EXPECT(0, "good for 3 accounts until", "user", "invite", "--uses", "3",
+	    "--days", "30", "--note", "the choir");
+	EXPECT(0, "0/3", "user", "invites");
+	EXPECT(0, "the choir", "user", "invites");
+	EXPECT_VALUE("SELECT count(*) FROM auth.invites WHERE expires_at >"
+		     " now() + interval '29 days'",
+	    "1");
+	EXPECT(2, "1 to 100000 accounts", "user", "invite", "--uses", "0");
+	EXPECT(2, "1 to 3650 days", "user", "invite", "--days", "4000");
+	id = admin_value("SELECT id FROM auth.invites WHERE uses_max = 3");
+	EXPECT(0, "Took the invitation", "user", "uninvite", id);
+	EXPECT(1, "there is no invitation", "user", "uninvite", id);
+	EXPECT(2, "is no invitation's id", "user", "uninvite", "k3v9p");
+	EXPECT_VALUE("SELECT count(*) FROM auth.invites", "1");
+	free(id);
+}
+
+Test(natterctl, imports_users_with_the_hashes_of_another_system)
+{
+	static const char file[] =
+	    "# name, hash, display name\n"
+	    "Zo\xc3\x8b\t$2y$10$9OpPyGvUV4UKUGFg6x8XBOQQ3dX/"
+	    "Mn4cvGaTcuTstEHTfJsdx6xN2\tZo\xc3\xab M.\r\n"
+	    "kim\tpbkdf2_sha256$100000$seasalt2$"
+	    "Fq29tKELYfdP4TCzdhTtMsXvdHku7Y3PETL73mwmcPs=\n"
+	    "\n"
+	    "lou\t$argon2id$v=19$m=256,t=3,p=1$S0poNGJvSjlrUVIybnZHSA$"
+	    "OepwYbsHQrbmOJ+5qMC/pZUCvVyaD/iSjsmbFwqxsys\n"
+	    "max\t5f4dcc3b5aa765d61d8327deb882cf99\n"
+	    "a b\t$2y$10$9OpPyGvUV4UKUGFg6x8XBOQQ3dX/"
+	    "Mn4cvGaTcuTstEHTfJsdx6xN2\n"
+	    "nohash\n"
+	    "torn\t$argon2id$v=19$m=256\n";
+
+	migrate();
+	EXPECT_FED(file, 1, "3 made, 0 there already, 4 not usable.", "user",
+	    "import", "-");
+	EXPECT_FED(file, 1, "-:7: the name cannot be a username", "user",
+	    "import", "-");
+	EXPECT_FED(file, 1, "-:6: not a hash that can be verified", "user",
+	    "import", "-");
+	EXPECT_VALUE("SELECT string_agg(username || ':' ||"
+		     " coalesce(display_name, ''), ' ' ORDER BY username)"
+		     " FROM auth.users",
+	    "kim: lou: zo\xc3\xab:Zo\xc3\xab M.");
+	EXPECT(1, "cannot open", "user", "import", "/nonexistent/members");
+}
+
 Test(natterctl, a_long_list_comes_page_by_page_without_gaps)
 {
 	struct command_end e;
@@ -367,9 +440,9 @@ Test(natterctl, a_password_is_asked_for_twice_and_never_shown)
 	migrate();
 	pid = on_a_terminal(&tty);
 	await(tty, seen, sizeof(seen), "Password of kim: ");
-	type(tty, "hunter2 hunter2\n");
+	type(tty, "hunter2 met hunter9\n");
 	await(tty, seen, sizeof(seen), "The same again: ");
-	type(tty, "hunter2 hunter3\n");
+	type(tty, "hunter2 met hunter8\n");
 	await(tty, seen, sizeof(seen), "the two are not the same");
 	cr_expect_eq(command_wait(pid), 1);
 	cr_expect_null(strstr(seen, "hunter"));
@@ -378,9 +451,9 @@ Test(natterctl, a_password_is_asked_for_twice_and_never_shown)
 	seen[0] = '\0';
 	pid = on_a_terminal(&tty);
 	await(tty, seen, sizeof(seen), "Password of kim: ");
-	type(tty, "hunter2 hunter2\n");
+	type(tty, "hunter2 met hunter9\n");
 	await(tty, seen, sizeof(seen), "The same again: ");
-	type(tty, "hunter2 hunter2\n");
+	type(tty, "hunter2 met hunter9\n");
 	await(tty, seen, sizeof(seen), "Made the user kim.");
 	cr_expect_eq(command_wait(pid), 0);
 	cr_expect_null(strstr(seen, "hunter"));
@@ -396,7 +469,7 @@ Test(natterctl, ctrl_c_at_the_password_changes_nothing)
 	migrate();
 	pid = on_a_terminal(&tty);
 	await(tty, seen, sizeof(seen), "Password of kim: ");
-	type(tty, "hunter2 hunter2\003\n");
+	type(tty, "hunter2 met hunter9\003\n");
 	await(tty, seen, sizeof(seen), "nothing was changed");
 	cr_expect_eq(command_wait(pid), 1);
 	close(tty);

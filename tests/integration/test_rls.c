@@ -340,13 +340,21 @@ Test(rls, a_user_sees_own_rows_only)
 	});
 }
 
+/* Only functions of natter_auth reach these: the daemon not even its user's. */
+static bool
+is_for_functions(const struct table *t)
+{
+	return strcmp(t->name, "auth.login_throttle") == 0;
+}
+
 Test(rls, with_the_rights_as_shipped_own_rows_are_seen)
 {
 	for (int i = 0; i < n_tables; i++)
 		if (!tables[i].is_partition)
 			cr_expect_eq(reached_in(ME, &tables[i],
 					 "SELECT count(@o) FROM @t"),
-			    1, "%s", tables[i].name);
+			    is_for_functions(&tables[i]) ? -1 : 1, "%s",
+			    tables[i].name);
 }
 
 Test(rls, nobody_and_others_change_no_row)

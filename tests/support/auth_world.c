@@ -18,6 +18,7 @@
 #include "../support/servers.h"
 #include "api/api.h"
 #include "auth/queries.h"
+#include "auth/site_keys.h"
 #include "base/arena.h"
 #include "base/keyring.h"
 #include "store/pg.h"
@@ -172,6 +173,16 @@ caller_use_redis(struct caller *c, const char *url)
 }
 
 void
+caller_use_site(struct caller *c, const char *jwks)
+{
+	(void)snprintf(c->jwks, sizeof c->jwks, "%s", jwks);
+	c->config.exchange_issuer = (char *)SITE_ISSUER;
+	site_keys_free(c->services.site_keys);
+	c->services.site_keys = site_keys_new(c->jwks);
+	assert(c->services.site_keys);
+}
+
+void
 caller_open(struct caller *c, const char *redis_url)
 {
 	assert(sodium_init() >= 0);
@@ -186,6 +197,15 @@ caller_open(struct caller *c, const char *redis_url)
 		    .hash_memory_kib = 8,
 		    .hash_slots = 64,
 		    .run_dir = c->run_dir,
+		    .exchange_issuer = (char *)"",
+		    .exchange_audience = (char *)"natter",
+		    .exchange_algorithms = (char *)"RS256 ES256",
+		    .exchange_jwks = c->jwks,
+		    .exchange_secret = (char *)"",
+		    .exchange_max_age_s = 300,
+		    .exchange_leeway_s = 30,
+		    .exchange_username_claim = (char *)"preferred_username",
+		    .exchange_name_claim = (char *)"name",
 		},
 	    .run_dir = "/tmp/natter-auth-XXXXXX",
 	    .ip = "192.0.2.7",
@@ -220,9 +240,16 @@ caller_close(struct caller *c)
 	(void)json_object_put(c->answer);
 	pg_free(c->services.pg);
 	redis_free(c->services.redis);
+	site_keys_free(c->services.site_keys);
 	keyring_free(c->services.keys);
 	arena_free(c->req.arena);
 	free(c->app_url);
+}
+
+static const char *
+or_empty(const char *s)
+{
+	return s ? s : "";
 }
 
 static void
@@ -247,10 +274,11 @@ prepare(struct caller *c, const char *method, const char *path,
 	    .authorization = token ? arena_printf(a, "Bearer %s", token) : "",
 	    .content_type = "application/json",
 	    .accept = "",
-	    .cookie = "",
-	    .origin = "",
-	    .sec_fetch_site = "",
-	    .natter_client = "",
+	    .cookie = or_empty(c->cookie),
+	    .origin = or_empty(c->origin),
+	    .sec_fetch_site = or_empty(c->sec_fetch_site),
+	    .cors_method = "",
+	    .natter_client = or_empty(c->natter_client),
 	    .device = c->device,
 	    .idempotency_key = "",
 	    .last_event_id = "",

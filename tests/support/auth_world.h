@@ -28,9 +28,15 @@ struct caller {
 	struct json_object *answer; /* of the last call; NULL: no body */
 	char *app_url;
 	char run_dir[40];
+	char jwks[80];      /* CHAT_EXCHANGE_JWKS: see caller_use_site */
 	const char *ip;     /* REMOTE_ADDR of the next call */
 	const char *agent;  /* its User-Agent */
 	const char *device; /* its X-Natter-Device */
+	/* What a browser says; all NULL: none does. */
+	const char *cookie;
+	const char *origin;
+	const char *sec_fetch_site;
+	const char *natter_client;
 };
 
 /*
@@ -54,6 +60,14 @@ void caller_close(struct caller *c);
 /* Replaces its connection to Postgres or Redis by one to that URL. */
 void caller_use_postgres(struct caller *c, const char *url);
 void caller_use_redis(struct caller *c, const char *url);
+
+/*
+ * Takes tokens of SITE_ISSUER for the audience "natter", signed RS256 or ES256
+ * by the keys of this JWKS (a path or URL); the keys known before are
+ * forgotten.
+ */
+#define SITE_ISSUER "https://club.example"
+void caller_use_site(struct caller *c, const char *jwks);
 
 /* Calls the API and gives the status; `token` and `body` may be NULL. */
 int caller_call(struct caller *c, const char *method, const char *path,

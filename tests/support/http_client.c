@@ -131,6 +131,15 @@ set_options(CURL *curl, struct call *c, const char *url)
 		curl_easy_setopt(
 		    curl, CURLOPT_POSTFIELDSIZE, (long)strlen(ask->json));
 	}
+	if (ask->unix_socket != NULL) {
+		curl_easy_setopt(
+		    curl, CURLOPT_UNIX_SOCKET_PATH, ask->unix_socket);
+		curl_easy_setopt(curl, CURLOPT_SSL_VERIFYPEER, 0L);
+	}
+	if (ask->jar != NULL) {
+		curl_easy_setopt(curl, CURLOPT_COOKIEFILE, ask->jar);
+		curl_easy_setopt(curl, CURLOPT_COOKIEJAR, ask->jar);
+	}
 	if (ask->method != NULL)
 		curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, ask->method);
 	if (ask->method != NULL && strcmp(ask->method, "HEAD") == 0)

@@ -17,14 +17,16 @@
 
 /* What to ask. Zeroed members are left out. */
 struct ask {
-	const char *method;     /* GET when NULL */
-	const char *base;       /* "http://127.0.0.1:8080" */
-	const char *path;       /* "/api/v1/…" */
-	const char *token;      /* for Authorization: Bearer */
-	const char *json;       /* the body, sent as application/json */
-	const char *type;       /* another Content-Type for the body */
-	const char *headers[8]; /* further "Name: value" lines */
-	long timeout_ms;        /* 20,000 when 0 */
+	const char *method;      /* GET when NULL */
+	const char *base;        /* "http://127.0.0.1:8080" */
+	const char *path;        /* "/api/v1/…" */
+	const char *token;       /* for Authorization: Bearer */
+	const char *json;        /* the body, sent as application/json */
+	const char *type;        /* another Content-Type for the body */
+	const char *headers[8];  /* further "Name: value" lines */
+	const char *unix_socket; /* instead of the base's host and port */
+	const char *jar;   /* a file that keeps cookies as a browser does */
+	long timeout_ms;   /* 20,000 when 0 */
 	int hang_up_after; /* SSE: hang up after so many events; 0 = never */
 	void (*on_event)(void *arg, int n); /* SSE: after each event */
 	void *arg;

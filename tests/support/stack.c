@@ -271,27 +271,27 @@ start_natterd(struct stack *s)
 }
 
 static void
-start_nginx(struct stack *s)
+start_nginx(struct stack *s, const struct stack_options *o)
 {
 	char path[128], port[16], *template;
 	char *argv[] = {"nginx", "-p", s->dir, "-c", path, NULL};
+	char include[1024], http[1024], source[256];
 	const char *const values[][2] = {
 	    {"@DIR@", s->dir},
 	    {"@SOCKET@", s->socket},
 	    {"@PORT@", port},
 	    {"@CONNECTIONS@", "8192"},
-	    {"include natter.conf;", NULL},
+	    {"include natter.conf;", include},
+	    {"\tupstream natter {", http},
 	};
-	const char *filled[5][2];
-	char include[256], source[256];
 
 	snprintf(port, sizeof(port), "%d", s->port);
-	snprintf(include, sizeof(include), "include %s/nginx/natter.conf;",
-	    demand("NATTER_SRCDIR"));
+	snprintf(include, sizeof(include), "include %s/nginx/natter.conf; %s",
+	    demand("NATTER_SRCDIR"), o->site != NULL ? o->site : "");
+	snprintf(http, sizeof(http), "%s\tupstream natter {",
+	    o->http != NULL ? o->http : "");
 	snprintf(source, sizeof(source), "%s/nginx/demo.conf.in",
 	    demand("NATTER_SRCDIR"));
-	memcpy(filled, values, sizeof(filled));
-	filled[4][1] = include;
 	template = slurp(source);
 	snprintf(path, sizeof(path), "%s/nginx", s->dir);
 	mkdir(path, 0755);
@@ -299,7 +299,7 @@ start_nginx(struct stack *s)
 	mkdir(path, 0755);
 	snprintf(path, sizeof(path), "%s/nginx.conf", s->dir);
 	fill_template(
-	    template, path, (const char *const(*)[2])(uintptr_t)filled, 5);
+	    template, path, values, sizeof(values) / sizeof(values[0]));
 	free(template);
 	snprintf(source, sizeof(source), "%s/nginx.log", s->dir);
 	s->nginx = start(argv, source, -1);
@@ -352,7 +352,7 @@ stack_start(struct stack *s, const struct stack_options *o)
 		start_standin(s);
 	write_config(s, o);
 	start_natterd(s);
-	start_nginx(s);
+	start_nginx(s, o);
 	if (o->may_not_start)
 		return;
 	if (wait_until(o->may_be_unready ? is_live : is_ready, s, START_MS) &&

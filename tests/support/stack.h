@@ -24,6 +24,8 @@ struct stack_options {
 	bool has_model;           /* start a stand-in model and use it */
 	const char *database_url; /* instead of DATABASE_URL */
 	const char *redis_url;    /* instead of REDIS_URL */
+	const char *site;         /* further lines of nginx's server {} */
+	const char *http;         /* and of its http {} */
 	bool may_be_unready;      /* wait for /livez only */
 	bool may_not_start;       /* do not wait at all */
 };

@@ -197,7 +197,7 @@ Test(config, a_choice_takes_one_of_its_words_only)
 	config_free(c);
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		setenv("CHAT_REGISTRATION", bad[i], 1);
-		refused(NULL, "it takes one of: open closed");
+		refused(NULL, "it takes one of: open invite closed");
 	}
 }
 

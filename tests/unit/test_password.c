@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "auth/password.h"
+#include "auth/password_import.h"
 #include "base/clock.h"
 #include "base/config.h"
 
@@ -185,4 +186,78 @@ Test(password, n29_works_as_long_for_nobody_as_for_somebody)
 	}
 	double ratio = (double)unknown / (double)known;
 	cr_expect(ratio > 0.5 && ratio < 2.0, "ratio %f", ratio);
+}
+
+/* ---- hashes of other systems ---- */
+
+#define IMPORTED "correct horse battery"
+
+/* Made by Python's hashlib and by PHP's password_hash. */
+static const char *const imported[] = {
+    "pbkdf2_sha256$100000$seasalt2$"
+    "Fq29tKELYfdP4TCzdhTtMsXvdHku7Y3PETL73mwmcPs=",
+    "pbkdf2_sha256$600000$ZZ$tJZ2zrfTw7K+yViqR0qLZwhE13/T7zGx2AizjbYUNqA=",
+    "$2y$10$9OpPyGvUV4UKUGFg6x8XBOQQ3dX/Mn4cvGaTcuTstEHTfJsdx6xN2",
+    "$2b$10$abcdefghijklmnopqrstuuCj7fyLDJytXL.TfOiOeiv0fQvSOK1/2",
+    "$argon2id$v=19$m=256,t=3,p=1$S0poNGJvSjlrUVIybnZHSA$"
+    "OepwYbsHQrbmOJ+5qMC/pZUCvVyaD/iSjsmbFwqxsys",
+    "$argon2id$v=19$m=256,t=3,p=2$NnRUbW0xMUMyeUlEN2R2Tg$"
+    "3/+1NuPa/Dnv10TkDrBN6DvhbjHznO5NvihJ9TCuy+w",
+};
+
+Test(password, proves_an_imported_hash_and_wants_one_of_ours)
+{
+	for (size_t i = 0; i < sizeof imported / sizeof *imported; i++) {
+		bool stale = false;
+		cr_expect_eq(
+		    password_verify(&config, IMPORTED, imported[i], &stale), OK,
+		    "%s", imported[i]);
+		cr_expect(stale, "%s", imported[i]);
+		cr_expect_eq(password_verify(&config, "Correct horse battery",
+				 imported[i], &stale),
+		    ERR_INVALID_CREDENTIALS, "%s", imported[i]);
+	}
+}
+
+Test(password, an_imported_hash_that_is_weak_or_torn_proves_nothing)
+{
+	static const char *const hashes[] = {
+	    /* right in all but their costs */
+	    "pbkdf2_sha256$99999$seasalt2$"
+	    "xcoce4G2FA/4w4Hv1ykiiiwdXEssqw22quWhwZmQHmg=",
+	    "$2y$08$abcdefghijklmnopqrstuuwezlW09AGl.Qc8oiYvHEzrpumH/GaSu",
+	    /* shapes */
+	    "pbkdf2_sha256$",
+	    "pbkdf2_sha256$100000",
+	    "pbkdf2_sha256$100000$",
+	    "pbkdf2_sha256$100000$seasalt2",
+	    "pbkdf2_sha256$100000$seasalt2$",
+	    "pbkdf2_sha256$100000$$"
+	    "Fq29tKELYfdP4TCzdhTtMsXvdHku7Y3PETL73mwmcPs=",
+	    "pbkdf2_sha256$-100000$seasalt2$"
+	    "Fq29tKELYfdP4TCzdhTtMsXvdHku7Y3PETL73mwmcPs=",
+	    "pbkdf2_sha256$99999999999999999999$seasalt2$"
+	    "Fq29tKELYfdP4TCzdhTtMsXvdHku7Y3PETL73mwmcPs=",
+	    "pbkdf2_sha256$100000$seasalt2$"
+	    "Fq29tKELYfdP4TCzdhTtMsXvdHku7Y3PETL73mwmcPs",
+	    "pbkdf2_sha256$100000$seasalt2$"
+	    "Fq29tKELYfdP4TCzdhTtMsXvdHku7Y3PETL73mwm",
+	    "pbkdf2_sha1$100000$seasalt2$"
+	    "Fq29tKELYfdP4TCzdhTtMsXvdHku7Y3PETL73mwmcPs=",
+	    "$",
+	    "$2",
+	    "$2y$",
+	    "$2y$10$",
+	    "$2x$10$9OpPyGvUV4UKUGFg6x8XBOQQ3dX/Mn4cvGaTcuTstEHTfJsdx6xN2",
+	    "$2y$31$9OpPyGvUV4UKUGFg6x8XBOQQ3dX/Mn4cvGaTcuTstEHTfJsdx6xN2",
+	    "$2y$10$9OpPyGvUV4UKUGFg6x8XBOQQ3dX/Mn4cvGaTcuTstEHTfJsdx6xN",
+	    "$2y$10$9OpPyGvUV4UKUGFg6x8XBOQQ3dX/Mn4cvGaTcuTstEHTfJsdx6xN*",
+	};
+	for (size_t i = 0; i < sizeof hashes / sizeof *hashes; i++) {
+		bool stale = false;
+		cr_expect_not(password_import_is_known(hashes[i]), "%zu", i);
+		cr_expect_eq(
+		    password_verify(&config, IMPORTED, hashes[i], &stale),
+		    ERR_INVALID_CREDENTIALS, "%zu", i);
+	}
 }

@@ -16,6 +16,7 @@
 static struct keyring *ring;
 static char text[REFRESH_TEXT];
 static struct refresh_token sample = {
+    .form = 1,
     .session_id = SID,
     .generation = 0x01020304,
     .mac = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16},
@@ -70,18 +71,42 @@ Test(refresh, key_material_is_the_same_made_and_parsed)
 	struct refresh_token t;
 	unsigned char key[REFRESH_KEY];
 	cr_assert_eq(refresh_parse(ring, text, &t), OK);
-	refresh_key(ring, SID, 0x01020304, key);
+	refresh_key(ring, &sample, key);
 	cr_expect_eq(memcmp(t.key, key, sizeof key), 0);
 }
 
-Test(refresh, key_material_differs_by_session_and_generation)
+Test(refresh, key_material_differs_by_form_session_and_generation)
 {
-	unsigned char a[REFRESH_KEY], b[REFRESH_KEY], c[REFRESH_KEY];
-	refresh_key(ring, SID, 1, a);
-	refresh_key(ring, SID, 2, b);
-	refresh_key(ring, "01890000-0000-7000-8000-0000000000fe", 1, c);
-	cr_expect_neq(memcmp(a, b, sizeof a), 0);
-	cr_expect_neq(memcmp(a, c, sizeof a), 0);
+	static const struct refresh_token others[] = {
+	    {.form = 1, .session_id = SID, .generation = 2},
+	    {.form = 2, .session_id = SID, .generation = 1},
+	    {.form = 1,
+		.session_id = "01890000-0000-7000-8000-0000000000fe",
+		.generation = 1},
+	};
+	const struct refresh_token t = {
+	    .form = 1, .session_id = SID, .generation = 1};
+	unsigned char a[REFRESH_KEY], b[REFRESH_KEY];
+	refresh_key(ring, &t, a);
+	for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+		refresh_key(ring, &others[i], b);
+		cr_expect_neq(memcmp(a, b, sizeof a), 0, "%zu", i);
+	}
+}
+
+Test(refresh, keeps_its_form_and_has_no_others)
+{
+	struct refresh_token t = sample;
+	unsigned char b[54];
+	char token[REFRESH_TEXT];
+	for (unsigned char form = 1; form <= REFRESH_FORMS; form++) {
+		t.form = form;
+		refresh_make(ring, &t, token);
+		cr_assert_eq(refresh_parse(ring, token, &t), OK);
+		cr_expect_eq(t.form, form);
+		cr_assert(text_from_base64url(token, 72, b, sizeof b));
+		cr_expect_eq(b[0], form);
+	}
 }
 
 Test(refresh, n10_refuses_any_changed_bit_before_macb)
@@ -149,12 +174,12 @@ Test(refresh, n11_a_database_dump_makes_no_token)
 	unsigned char key[REFRESH_KEY], secret[32] = {0};
 	unsigned char both[REFRESH_KEY + sizeof secret], hash[32];
 	char token[REFRESH_TEXT];
-	refresh_key(guess, SID, 1, key);
+	t.generation = 1;
+	refresh_key(guess, &t, key);
 	memcpy(both, key, sizeof key);
 	memcpy(both + sizeof key, secret, sizeof secret);
 	crypto_hash_sha256(hash, both, sizeof both);
 	memcpy(t.mac, hash, REFRESH_MAC);
-	t.generation = 1;
 	refresh_make(guess, &t, token);
 	cr_expect_eq(parse(token), ERR_REFRESH_INVALID);
 	keyring_free(guess);

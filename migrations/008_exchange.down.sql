@@ -1,0 +1,13 @@
+-- Takes back 008_exchange.up.sql. Users who came from a site stay, but have no
+-- way in; all API keys are gone.
+
+SET ROLE natter_owner;
+
+DROP FUNCTION IF EXISTS auth.api_key_revoke(uuid, uuid);
+DROP FUNCTION IF EXISTS auth.api_key_check(uuid, bytea, inet);
+DROP FUNCTION IF EXISTS auth.api_key_create(uuid, uuid, uuid, text, bytea, text,
+    text[], interval, interval, integer);
+DROP FUNCTION IF EXISTS auth.user_of_site(uuid, text, text, text, text);
+DROP TABLE IF EXISTS auth.api_keys;
+
+RESET ROLE;

@@ -1,0 +1,68 @@
+/*
+ * What Redis remembers of API keys, under the same rules as sessions
+ * (session_cache.h): it allows for 60 s what Postgres allowed, an ending is
+ * committed first and told second, and what is missing or not understood
+ * means: ask Postgres.
+ *
+ *     key:{<user>}:<hash>  "<key id> <scopes> <role> <username>", or "-" when
+ *                          it was revoked
+ *     keys:{<user>}        present: believe no entry of this user
+ *
+ * Entries are written with NX, so that a slow reader never writes over a
+ * tombstone. The second one is for what ends all keys at once (the user
+ * disabled or gone): it refuses nobody, so that it may lie there when the user
+ * is let in again.
+ *
+ * Thread: any, each with its own connection.
+ */
+#ifndef AUTH_API_KEY_CACHE_H
+#define AUTH_API_KEY_CACHE_H
+
+#include "base/errors.h"
+
+struct arena;
+struct redis;
+
+enum api_key_memory {
+	API_KEY_LIVE,       /* allowed within the last 60 s */
+	API_KEY_GONE,       /* revoked: no need to ask */
+	API_KEY_UNKNOWN,    /* ask Postgres, then remember */
+	API_KEY_DISTRUSTED, /* ask Postgres, remember nothing */
+	API_KEY_AWAY,       /* Redis does not answer: ask Postgres */
+};
+
+/* Which key: its owner and the hash in hex. Borrowed. */
+struct api_key_name {
+	const char *user_id;
+	const char *hash;
+};
+
+/* What an entry says; all in the arena. */
+struct api_key_live {
+	const char *id;
+	unsigned scopes;
+	const char *role;
+	const char *username;
+};
+
+/* Looks, in one round trip; *out_live is set only with API_KEY_LIVE. */
+enum api_key_memory api_key_cache_look(struct redis *redis, struct arena *a,
+    const struct api_key_name *name, struct api_key_live *out_live);
+
+/* Remembers that Postgres allowed the key for `left_s` more; one trip. */
+void api_key_cache_keep(struct redis *redis, struct arena *a,
+    const struct api_key_name *name, const struct api_key_live *live,
+    long left_s);
+
+/*
+ * Writes the tombstone of a revoked key. On ERR_UNAVAILABLE an entry may
+ * still allow for up to 60 s once Redis is back: the caller logs it.
+ */
+enum err api_key_cache_bury(struct redis *redis, struct arena *a,
+    const struct api_key_name *name) MUST_CHECK;
+
+/* Makes every entry of a user worthless. Errors as above. */
+enum err api_key_cache_distrust(
+    struct redis *redis, struct arena *a, const char *user_id) MUST_CHECK;
+
+#endif
