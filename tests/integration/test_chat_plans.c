@@ -175,7 +175,7 @@ Test(chat_plans, every_statement_touches_a_few_pages)
 		"'" USER "', " A_CONVERSATION
 		", NULL, 'x', NULL, '[\"a\"]', NULL, NULL, false, NULL,"
 		" false, NULL",
-		80},
+		200},
 	    {"chat_MESSAGE_GET", "'" USER "', " A_REPLY, 20},
 	    {"chat_MESSAGES_LIST",
 		"'" USER "', " A_CONVERSATION ", NULL, 5000, 51, 4000000", 400},

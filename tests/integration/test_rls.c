@@ -65,6 +65,8 @@ static const char insert_sql[] =
     "  WHEN 'jsonb' THEN '''{}'''"
     "  WHEN 'text[]' THEN '''{}'''"
     "  WHEN 'inet' THEN '''::1'''"
+    "  WHEN 'date' THEN 'current_date'"
+    "  WHEN 'regconfig' THEN '''simple'''"
     "  ELSE '(random() * 1000)::' || format_type(a.atttypid, NULL) END END,"
     "  ', ' ORDER BY a.attnum))"
     " FROM pg_attribute a WHERE a.attrelid = $1::text::regclass AND a.attnum > "
