@@ -102,10 +102,10 @@ fill_options(const struct option_row *rows, struct option *out)
 	return n;
 }
 
-bool
-ctl_options(const struct command *self, int argc, char **argv,
-    const struct option_row *rows, const char **words, size_t n_words,
-    enum ctl_exit *out_code)
+/* Parses the options; the words begin at argv[optind] then. */
+static bool
+parse_options(const struct command *self, int argc, char **argv,
+    const struct option_row *rows, enum ctl_exit *out_code)
 {
 	struct option table[OPTIONS_MAX + 2] = {0};
 	int n_rows = fill_options(rows, table), got;
@@ -130,12 +130,36 @@ ctl_options(const struct command *self, int argc, char **argv,
 			return false;
 		}
 	}
+	return true;
+}
+
+bool
+ctl_options(const struct command *self, int argc, char **argv,
+    const struct option_row *rows, const char **words, size_t n_words,
+    enum ctl_exit *out_code)
+{
+	if (!parse_options(self, argc, argv, rows, out_code))
+		return false;
 	if ((size_t)(argc - optind) != n_words) {
 		*out_code = usage(self);
 		return false;
 	}
 	for (size_t i = 0; i < n_words; i++)
 		words[i] = argv[(size_t)optind + i];
+	return true;
+}
+
+bool
+ctl_options_list(const struct command *self, int argc, char **argv,
+    const struct option_row *rows, char ***out_words, enum ctl_exit *out_code)
+{
+	if (!parse_options(self, argc, argv, rows, out_code))
+		return false;
+	if (optind == argc) {
+		*out_code = usage(self);
+		return false;
+	}
+	*out_words = &argv[optind];
 	return true;
 }
 

@@ -58,6 +58,12 @@ bool ctl_options(const struct command *self, int argc, char **argv,
     const struct option_row *rows, const char **words, size_t n_words,
     enum ctl_exit *out_code) MUST_CHECK;
 
+/* As ctl_options, for a command that takes one word or more: a list that ends
+ * with NULL. */
+bool ctl_options_list(const struct command *self, int argc, char **argv,
+    const struct option_row *rows, char ***out_words,
+    enum ctl_exit *out_code) MUST_CHECK;
+
 /*
  * The secret NAME: from the environment, the file that NAME_FILE names, or
  * the systemd credential NAME. The caller frees it with ctl_wipe. ERR_NOT_FOUND
