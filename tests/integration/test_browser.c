@@ -22,8 +22,8 @@
 #define CLIENT "X-Natter-Client: web"
 #define SAME   "Sec-Fetch-Site: same-origin"
 #define BEHIND "http://127.0.0.1:8081"
-#define ENTER                                                  \
-	"{\"username\":\"%s\",\"password\":\"correct horse\"," \
+#define ENTER                                                          \
+	"{\"username\":\"%s\",\"password\":\"correct horse battery\"," \
 	"\"cookie\":true}"
 
 static struct stack stack;
@@ -223,6 +223,34 @@ Test(browser, keeps_its_session_in_cookies_that_scripts_cannot_read)
 	cr_expect_eq(refresh(), 401);
 	enter("/api/v1/auth/login", 200);
 	cr_expect_eq(refresh(), 200);
+}
+
+Test(browser, n28_strangers_that_guess_do_not_lock_the_owner_out)
+{
+	char json[256];
+	struct ask stranger = {.method = "POST",
+	    .base = stack.base,
+	    .path = "/api/v1/auth/login",
+	    .json = json,
+	    .headers = {CLIENT, SAME}};
+
+	enter("/api/v1/auth/register", 201);
+	snprintf(json, sizeof(json),
+	    "{\"username\":\"%s\",\"password\":\"wrong horse battery\","
+	    "\"cookie\":true}",
+	    username);
+	for (int i = 0; i < 5; i++) {
+		answer_clear(&a);
+		http_ask(&stranger, &a);
+		cr_assert_eq(a.status, 401, "%s", a.body.p);
+	}
+	answer_clear(&a);
+	snprintf(json, sizeof(json), ENTER, username);
+	http_ask(&stranger, &a);
+	cr_expect_eq(a.status, 429);
+	cr_expect_str_eq(answer_text(&a, "code"), "login_throttled");
+	cr_expect_str_neq(header("Retry-After"), "");
+	enter("/api/v1/auth/login", 200);
 }
 
 Test(browser, over_tls_too)
