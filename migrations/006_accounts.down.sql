@@ -21,6 +21,8 @@ DROP FUNCTION IF EXISTS auth.login_done(uuid, bytea, bytea, integer, bytea, text
 DROP FUNCTION IF EXISTS auth.throttle_undo(bytea);
 DROP FUNCTION IF EXISTS auth.login_begin(text, bytea, bytea, bytea, integer);
 DROP FUNCTION IF EXISTS auth.device_remember(uuid, bytea);
+DROP FUNCTION IF EXISTS auth.throttle_forget();
+DROP FUNCTION IF EXISTS auth.throttle_give_address(bytea, integer);
 DROP FUNCTION IF EXISTS auth.throttle_take_address(bytea, integer);
 DROP FUNCTION IF EXISTS auth.throttle_take(bytea, uuid, text);
 DROP FUNCTION IF EXISTS auth.sessions_notice();

@@ -7,6 +7,8 @@ DROP FUNCTION IF EXISTS auth.api_key_revoke(uuid, uuid);
 DROP FUNCTION IF EXISTS auth.api_key_check(uuid, bytea, inet);
 DROP FUNCTION IF EXISTS auth.api_key_create(uuid, uuid, uuid, text, bytea, text,
     text[], interval, interval, integer);
+DROP FUNCTION IF EXISTS auth.exchange_good(bytea, integer);
+DROP FUNCTION IF EXISTS auth.exchange_begin(bytea, integer);
 DROP FUNCTION IF EXISTS auth.user_of_site(uuid, text, text, text, text);
 DROP TABLE IF EXISTS auth.api_keys;
 

@@ -106,6 +106,34 @@ $$;
 COMMENT ON FUNCTION auth.user_of_site(uuid, text, text, text, text) IS
     'The user whom a site knows by this id, made when there is none; the display name follows the site''s.';
 
+-- An exchange charges its address before the site's signature is looked at, and
+-- has it given back when that was good: failures count. Of an address: a proxy
+-- of many, or the site's own server, is never slowed by what works.
+CREATE OR REPLACE FUNCTION auth.exchange_begin(p_address bytea, p_rate integer)
+RETURNS integer
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s'
+AS $$
+BEGIN
+    PERFORM auth.throttle_forget();
+    RETURN auth.throttle_take_address(p_address, p_rate);
+END;
+$$;
+COMMENT ON FUNCTION auth.exchange_begin(bytea, integer) IS
+    'Charges an exchange to its address; the seconds to wait when it may not be made.';
+
+CREATE OR REPLACE FUNCTION auth.exchange_good(p_address bytea, p_rate integer)
+RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s'
+AS $$
+BEGIN
+    PERFORM auth.throttle_give_address(p_address, p_rate);
+END;
+$$;
+COMMENT ON FUNCTION auth.exchange_good(bytea, integer) IS
+    'Gives an exchange back to its address: the token was good, or was not looked at.';
+
 -- Makes a key: `made`; `reauth` when the session's password was proved too long
 -- ago, so that a borrowed access token does not become a key; `full` beyond
 -- p_max live keys. The user's row is locked, so that parallel calls are counted.
@@ -196,6 +224,8 @@ COMMENT ON FUNCTION auth.api_key_revoke(uuid, uuid) IS
 
 REVOKE ALL ON FUNCTION
     auth.user_of_site(uuid, text, text, text, text),
+    auth.exchange_begin(bytea, integer),
+    auth.exchange_good(bytea, integer),
     auth.api_key_create(uuid, uuid, uuid, text, bytea, text, text[], interval,
         interval, integer),
     auth.api_key_check(uuid, bytea, inet),
@@ -203,6 +233,8 @@ REVOKE ALL ON FUNCTION
     FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION
     auth.user_of_site(uuid, text, text, text, text),
+    auth.exchange_begin(bytea, integer),
+    auth.exchange_good(bytea, integer),
     auth.api_key_create(uuid, uuid, uuid, text, bytea, text, text[], interval,
         interval, integer),
     auth.api_key_check(uuid, bytea, inet),

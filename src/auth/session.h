@@ -53,10 +53,22 @@ struct session_tokens {
 
 #define SESSION_BEFORE_MAX 2
 
+/* A member of a site, whose user is found, or made, on the way. Borrowed. */
+struct session_member {
+	const char *new_id; /* the user's, if there is none yet */
+	const char *issuer;
+	const char *external_id;
+	const char *username;
+	const char *name;    /* to show; NULL: keeps the one before */
+	const char *address; /* charged for the exchange: given back */
+	const char *rate;
+};
+
 /* What opening a session takes. Borrowed. */
 struct session_ask {
 	const char *user_id;
-	const char *device_name; /* NULL: not named */
+	const struct session_member *member; /* instead of user_id, or NULL */
+	const char *device_name;             /* NULL: not named */
 	bool is_remembered;
 	enum session_carrier carrier;
 	const struct pg_call *before; /* run first, in the same transaction */
@@ -64,9 +76,10 @@ struct session_ask {
 };
 
 /*
- * Opens a session. ERR_INVALID_CREDENTIALS when the user is gone or disabled.
- * One Postgres round trip; one to Redis when an older session had to go. After
- * a failure, pg_constraint tells why `before` could not be done.
+ * Opens a session. ERR_INVALID_CREDENTIALS when the user is gone or disabled,
+ * ERR_USER_DISABLED when the member is. One Postgres round trip; one to Redis
+ * when an older session had to go. After a failure, pg_constraint tells why
+ * `before` could not be done.
  */
 enum err session_open(struct request *req, const struct session_ask *ask,
     struct session_tokens *out_tokens) MUST_CHECK;

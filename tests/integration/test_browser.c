@@ -15,6 +15,7 @@
 #include <criterion/criterion.h>
 
 #include "base/id.h"
+#include "site_idp.h"
 #include "stack.h"
 #include "stores.h"
 
@@ -22,6 +23,7 @@
 #define CLIENT "X-Natter-Client: web"
 #define SAME   "Sec-Fetch-Site: same-origin"
 #define BEHIND "http://127.0.0.1:8081"
+#define SECRET "a secret of more than thirty-two bytes"
 #define ENTER                                                          \
 	"{\"username\":\"%s\",\"password\":\"correct horse battery\"," \
 	"\"cookie\":true}"
@@ -100,7 +102,10 @@ setup(void)
 {
 	const struct stack_options o = {
 	    .settings = {"CHAT_ORIGINS=" APP " http://localhost:5173",
-		"CHAT_WORKERS=1"}};
+		"CHAT_WORKERS=1", "CHAT_EXCHANGE_ISSUER=https://club.example",
+		"CHAT_EXCHANGE_ALGORITHMS=HS256",
+		"CHAT_EXCHANGE_SECRET=" SECRET,
+		"CHAT_EXCHANGE_ADDRESS_RATE=3"}};
 
 	start(&o);
 }
@@ -251,6 +256,47 @@ Test(browser, n28_strangers_that_guess_do_not_lock_the_owner_out)
 	cr_expect_str_eq(answer_text(&a, "code"), "login_throttled");
 	cr_expect_str_neq(header("Retry-After"), "");
 	enter("/api/v1/auth/login", 200);
+}
+
+static long
+exchange(const char *secret, const char *const *headers)
+{
+	long now = (long)time(NULL), status;
+	char *claims = idp_text("{\"iss\":\"https://club.example\",\"aud\":"
+				"\"natter\",\"sub\":\"%s\",\"iat\":%ld,"
+				"\"exp\":%ld}",
+	    username, now, now + 60);
+	char *token = idp_mac(secret, "{\"alg\":\"HS256\"}", claims);
+	char *json = idp_text("{\"token\":\"%s\",\"cookie\":true}", token);
+
+	status = call("POST", "/api/v1/auth/exchange", json, headers);
+	free(claims);
+	free(token);
+	free(json);
+	return status;
+}
+
+Test(browser, a_member_of_a_site_gets_cookies_too)
+{
+	static const char *const foreign[] = {
+	    CLIENT, "Sec-Fetch-Site: cross-site", NULL};
+
+	cr_expect_eq(exchange(SECRET, foreign), 403);
+	cr_expect_str_eq(answer_text(&a, "code"), "csrf_failed");
+	cr_assert_eq(exchange(SECRET, own_page), 200, "%s", a.body.p);
+	cr_expect_str_eq(answer_text(&a, "refresh_token"), "");
+	cr_expect_eq(refresh(), 200, "%s", a.body.p);
+	expect_member();
+	cr_expect_eq(leave(), 204);
+	for (int i = 0; i < 3; i++) {
+		cr_expect_eq(
+		    exchange("another secret of 32 bytes or more", own_page),
+		    401);
+		cr_expect_str_eq(answer_text(&a, "code"), "identity_invalid");
+	}
+	cr_expect_eq(exchange(SECRET, own_page), 429);
+	cr_expect_str_eq(answer_text(&a, "code"), "rate_limited");
+	cr_expect_geq(atoi(header("Retry-After")), 1);
 }
 
 Test(browser, over_tls_too)
