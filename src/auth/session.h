@@ -112,7 +112,7 @@ enum err session_check(
 /*
  * Tells Redis what Postgres has ended: the columns gone_sessions and
  * gone_tokens of the first row, from `column` on. What Redis cannot be told is
- * noted for the log and no failure: the commit stands, an entry lasts 60 s.
+ * noted for the log and no failure: the commit stands, the watch tells later.
  */
 void session_bury(struct request *req, const char *user_id,
     const struct pg_result *r, int column);

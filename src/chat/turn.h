@@ -39,7 +39,8 @@ enum turn_status {
 
 struct turn {
 	char user_id[ID_TEXT];
-	char session_id[ID_TEXT];
+	char grant_id[ID_TEXT]; /* the session or API key that asked */
+	bool is_by_key;         /* the latter */
 	char conversation_id[ID_TEXT];
 	char user_message_id[ID_TEXT];
 	char message_id[ID_TEXT]; /* the reply's */
