@@ -17,7 +17,9 @@ COMMENT ON INDEX auth.idx_auth_sessions_revoked IS
 -- A deleted user takes all rows along: this one stays, until nobody can remember
 -- any more that the user was there.
 CREATE TABLE IF NOT EXISTS auth.user_ends (
-	user_id uuid NOT NULL CONSTRAINT user_ends_pkey PRIMARY KEY,
+	id uuid NOT NULL DEFAULT gen_random_uuid()
+	    CONSTRAINT user_ends_pkey PRIMARY KEY,
+	user_id uuid NOT NULL,
 	ended_at timestamptz NOT NULL,
 	buried_at timestamptz,
 	sessions text,
@@ -25,6 +27,7 @@ CREATE TABLE IF NOT EXISTS auth.user_ends (
 	keys text
 );
 COMMENT ON TABLE auth.user_ends IS 'Users who were deleted or disabled within the last minutes';
+COMMENT ON COLUMN auth.user_ends.id IS 'The ending: a user may be disabled more than once';
 COMMENT ON COLUMN auth.user_ends.user_id IS 'Who; the user may be gone';
 COMMENT ON COLUMN auth.user_ends.ended_at IS 'When, by this server''s clock';
 COMMENT ON COLUMN auth.user_ends.buried_at IS 'When a ledger told Redis; NULL: not yet';
@@ -34,6 +37,10 @@ COMMENT ON COLUMN auth.user_ends.keys IS 'Hashes of the user''s API keys in hex,
 CREATE INDEX IF NOT EXISTS idx_auth_user_ends_ended
     ON auth.user_ends (ended_at);
 COMMENT ON INDEX auth.idx_auth_user_ends_ended IS 'The newest, asked every second; the oldest, to forget them';
+
+CREATE INDEX IF NOT EXISTS idx_auth_user_ends_user
+    ON auth.user_ends (user_id);
+COMMENT ON INDEX auth.idx_auth_user_ends_user IS 'What a deleting statement noted, to put its time right at its end';
 
 ALTER TABLE auth.user_ends ENABLE ROW LEVEL SECURITY;
 ALTER TABLE auth.user_ends FORCE ROW LEVEL SECURITY;

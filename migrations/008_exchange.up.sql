@@ -246,7 +246,7 @@ BEGIN
            SET ended_at = clock_timestamp()
          WHERE e.user_id = OLD.id;
         DELETE FROM auth.user_ends e
-         WHERE e.user_id IN (SELECT o.user_id FROM auth.user_ends o
+         WHERE e.id IN (SELECT o.id FROM auth.user_ends o
                               WHERE o.ended_at < now() - interval '10 minutes'
                               ORDER BY o.ended_at
                               LIMIT 8
@@ -276,12 +276,8 @@ BEGIN
       FROM auth.api_keys k
      WHERE k.user_id = OLD.id
        AND coalesce(k.revoked_at > now() - interval '2 minutes', true);
-    INSERT INTO auth.user_ends AS e (user_id, ended_at, sessions, tokens, keys)
-    VALUES (OLD.id, clock_timestamp(), v_end.sessions, v_end.tokens, v_end.keys)
-    ON CONFLICT (user_id) DO UPDATE
-       SET ended_at = excluded.ended_at, buried_at = NULL,
-           sessions = excluded.sessions, tokens = excluded.tokens,
-           keys = excluded.keys;
+    INSERT INTO auth.user_ends (user_id, ended_at, sessions, tokens, keys)
+    VALUES (OLD.id, clock_timestamp(), v_end.sessions, v_end.tokens, v_end.keys);
     RETURN OLD;
 END;
 $$;
@@ -312,7 +308,7 @@ RETURNS TABLE (kind text, user_id uuid, id uuid, sessions text, tokens text,
 LANGUAGE sql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
-    (SELECT 'user', e.user_id, e.user_id, e.sessions, e.tokens, e.keys
+    (SELECT 'user', e.user_id, e.id, e.sessions, e.tokens, e.keys
        FROM auth.user_ends e
       WHERE (p_again OR e.buried_at IS NULL)
         AND e.ended_at > now() - interval '2 minutes'
@@ -353,9 +349,9 @@ SET search_path = pg_catalog, pg_temp
 AS $$
     UPDATE auth.user_ends e
        SET buried_at = now()
-     WHERE e.user_id IN (SELECT f.user_id FROM auth.user_ends f
-                          WHERE f.user_id = ANY (p_ids) AND f.buried_at IS NULL
-                            FOR NO KEY UPDATE SKIP LOCKED);
+     WHERE e.id IN (SELECT f.id FROM auth.user_ends f
+                     WHERE f.id = ANY (p_ids) AND f.buried_at IS NULL
+                       FOR NO KEY UPDATE SKIP LOCKED);
     UPDATE auth.api_keys k
        SET buried_at = now()
      WHERE k.id IN (SELECT f.id FROM auth.api_keys f
