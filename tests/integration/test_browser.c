@@ -81,9 +81,15 @@ start(const struct stack_options *options)
 	cr_assert_eq(system(command), 0);
 	snprintf(site, sizeof(site),
 	    "listen unix:%s/tls.sock ssl; ssl_certificate %s/cert;"
-	    "ssl_certificate_key %s/key; include %s/auth-request.conf;",
+	    "ssl_certificate_key %s/key; include %s/auth-request.conf;"
+	    "location ^~ /api/v1/test/ { error_page 429 @natter_too_many;"
+	    " limit_req zone=test; limit_req_status 429;"
+	    " fastcgi_pass natter; }",
 	    dir, dir, dir, dir);
 	snprintf(http, sizeof(http),
+	    "limit_req_zone $binary_remote_addr zone=test:1m rate=1r/m;"
+	    "map $http_origin $natter_origin { default '';"
+	    " " APP " $http_origin; }"
 	    "server { listen unix:%s/site.sock; location / { return 200 "
 	    "'$request_method $http_x_auth_user $http_x_auth_user_id "
 	    "$http_x_auth_role [$http_cookie$http_authorization]'; }"
@@ -444,6 +450,54 @@ Test(browser, every_answer_can_be_read_by_an_allowed_origin_alone)
 		    is_ours ? APP : "", "%zu", i);
 		cr_expect_str_eq(header("Vary"), "Origin", "%zu", i);
 	}
+}
+
+/* The headers of nginx's own answers. */
+static void
+expect_readable(bool is_ours, long want, const char *code)
+{
+	const char *origin =
+	    is_ours ? "Origin: " APP : "Origin: https://evil.example";
+	static char large[(2 << 20) + 100];
+	struct ask ask = {
+	    .base = stack.base, .path = "/api/v1/me", .headers = {origin}};
+
+	if (want == 413) {
+		memset(large, ' ', sizeof(large) - 1);
+		ask.method = "POST";
+		ask.path = "/api/v1/auth/login";
+		ask.json = large;
+	} else if (want == 429) {
+		ask.path = "/api/v1/test/x";
+	}
+	answer_clear(&a);
+	http_ask(&ask, &a);
+	if (want == 429 && a.status != 429) { /* the first one passes */
+		answer_clear(&a);
+		http_ask(&ask, &a);
+	}
+	cr_expect_eq(a.status, want, "%ld", a.status);
+	cr_expect_str_eq(answer_text(&a, "code"), code);
+	cr_expect_str_eq(
+	    header("Access-Control-Allow-Origin"), is_ours ? APP : "");
+	cr_expect_str_eq(
+	    header("Access-Control-Allow-Credentials"), is_ours ? "true" : "");
+	cr_expect_str_eq(header("Access-Control-Expose-Headers"),
+	    is_ours ? "Retry-After, X-Request-Id" : "");
+	cr_expect_str_eq(header("Vary"), "Origin");
+	if (want == 429 || want == 503)
+		cr_expect_geq(atoi(header("Retry-After")), 1);
+}
+
+Test(browser, nginxs_own_answers_can_be_read_by_an_allowed_origin_alone)
+{
+	for (int i = 0; i < 2; i++) {
+		expect_readable(i, 413, "too_large");
+		expect_readable(i, 429, "rate_limited");
+	}
+	stack_end_natterd(&stack, SIGTERM);
+	for (int i = 0; i < 2; i++)
+		expect_readable(i, 503, "unavailable");
 }
 
 /* ---- a protected part of the site ---- */
