@@ -12,6 +12,7 @@ DROP FUNCTION IF EXISTS auth.invite_admin_create(uuid, bytea, integer, integer, 
 DROP FUNCTION IF EXISTS auth.user_register_invited(uuid, text, text, bytea);
 DROP FUNCTION IF EXISTS auth.invite_check(bytea);
 DROP FUNCTION IF EXISTS auth.user_delete(uuid, uuid);
+DROP FUNCTION IF EXISTS auth.session_logout(uuid, uuid, text);
 DROP FUNCTION IF EXISTS auth.session_end_one(uuid, uuid, uuid);
 DROP FUNCTION IF EXISTS auth.session_is_fresh(uuid, uuid);
 DROP FUNCTION IF EXISTS auth.password_change(uuid, uuid, bytea, text, text);

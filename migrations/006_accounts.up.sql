@@ -505,6 +505,29 @@ $$;
 COMMENT ON FUNCTION auth.session_end_one(uuid, uuid, uuid) IS
     'Ends one session of a user; another than the asking one only after a fresh proof of the password.';
 
+-- Logging out: ended, or reauth. Whoever stole an access token could end the
+-- owner's sessions and keep their own: others end after a fresh proof only, here
+-- as above. All of them need none: that ends the asking one too, so that nobody
+-- gains by it, and whoever is in distress can do it at once.
+CREATE OR REPLACE FUNCTION auth.session_logout(p_user uuid, p_session uuid,
+    p_scope text)
+RETURNS TABLE (outcome text, gone_sessions text, gone_tokens text)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s'
+AS $$
+BEGIN
+    outcome := 'reauth';
+    IF p_scope <> 'others' OR auth.session_is_fresh(p_user, p_session) THEN
+        outcome := 'ended';
+        SELECT e.gone_sessions, e.gone_tokens INTO gone_sessions, gone_tokens
+          FROM auth.session_revoke(p_user, p_session, p_scope, 'logout') e;
+    END IF;
+    RETURN NEXT;
+END;
+$$;
+COMMENT ON FUNCTION auth.session_logout(uuid, uuid, text) IS
+    'Ends this session, the others (after a fresh proof) or all of a user.';
+
 -- Deletes a user with everything of theirs: deleted, or reauth.
 CREATE OR REPLACE FUNCTION auth.user_delete(p_user uuid, p_session uuid)
 RETURNS TABLE (outcome text, gone_sessions text, gone_tokens text)
@@ -671,6 +694,7 @@ REVOKE ALL ON FUNCTION
     auth.password_change(uuid, uuid, bytea, text, text),
     auth.session_is_fresh(uuid, uuid),
     auth.session_end_one(uuid, uuid, uuid),
+    auth.session_logout(uuid, uuid, text),
     auth.user_delete(uuid, uuid),
     auth.invite_check(bytea),
     auth.user_register_invited(uuid, text, text, bytea),
@@ -689,6 +713,7 @@ GRANT EXECUTE ON FUNCTION
     auth.proof_done(uuid, uuid, bytea, text, text),
     auth.password_change(uuid, uuid, bytea, text, text),
     auth.session_end_one(uuid, uuid, uuid),
+    auth.session_logout(uuid, uuid, text),
     auth.user_delete(uuid, uuid),
     auth.invite_check(bytea),
     auth.user_register_invited(uuid, text, text, bytea)

@@ -375,13 +375,16 @@ session_end(struct request *req, enum session_scope scope)
 {
 	static const char *const scopes[] = {"this", "others", "all"};
 	struct pg_call call = {
-	    .query = &auth_queries[AUTH_SESSION_REVOKE],
-	    .params = {req->who.user_id, req->who.session_id, scopes[scope],
-		"logout"},
+	    .query = &auth_queries[AUTH_SESSION_LOGOUT],
+	    .params = {req->who.user_id, req->who.session_id, scopes[scope]},
 	};
 	enum err e = run(req, req->who.user_id, &call, 1);
-	if (!e && pg_rows(call.result) > 0)
-		session_bury(req, req->who.user_id, call.result, 0);
+	if (e)
+		return e;
+	if (strcmp(pg_text(call.result, 0, 0), "ended") == 0)
+		session_bury(req, req->who.user_id, call.result, 1);
+	else
+		e = ERR_REAUTH_REQUIRED;
 	pg_calls_clear(&call, 1);
 	return e;
 }

@@ -119,7 +119,12 @@ void session_bury(struct request *req, const char *user_id,
 
 enum session_scope { SESSION_THIS, SESSION_OTHERS, SESSION_ALL };
 
-/* Ends sessions of req->who. One round trip each to Postgres and Redis. */
+/*
+ * Ends sessions of req->who. ERR_REAUTH_REQUIRED for the others when the proof
+ * of the password is more than 15 minutes old: as for one of them, and so that
+ * a thief does not turn the owner out and stay. One round trip each to Postgres
+ * and Redis.
+ */
 enum err session_end(struct request *req, enum session_scope scope) MUST_CHECK;
 
 #endif
