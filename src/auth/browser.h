@@ -12,8 +12,8 @@
  * All are HttpOnly and Secure, for this host and every path (the prefix wants
  * it so). Pages use the access token of the answer's body, in memory, as every
  * other client does. So cookies speak for a request in three places only:
- * where the body says "cookie": true (register, login, exchange, refresh), in a logout
- * without Authorization, and in /auth/verify, which changes nothing.
+ * where the body says "cookie": true (register, login, exchange, refresh), in a
+ * logout without Authorization, and in /auth/verify, which changes nothing.
  *
  * Strings live in the request's arena. Thread: any.
  */
