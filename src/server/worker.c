@@ -31,8 +31,9 @@
 /* After the drain: how long the ledger may still try to reach Postgres. */
 #define LEDGER_GRACE_MS 5000
 
-/* The longest wait for the database's clock at the start, in ms. */
-#define CLOCK_WAIT_MS 500
+/* The longest wait for the database's clock at the start, in ms: on a loaded
+ * host connecting and preparing may take a second. */
+#define CLOCK_WAIT_MS 3000
 
 struct worker {
 	struct shared shared;

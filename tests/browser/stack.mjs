@@ -93,7 +93,7 @@ http {
   types { text/html html; text/javascript js; }
   client_body_temp_path ${dir}/t1; fastcgi_temp_path ${dir}/t2;
   proxy_temp_path ${dir}/t3; scgi_temp_path ${dir}/t4; uwsgi_temp_path ${dir}/t5;
-  upstream natter { server unix:${dir}/fcgi max_fails=0; }
+  include ${dir}/natter-upstream.conf;
   server {
     ${tls}
     server_name natter.test;
@@ -148,6 +148,9 @@ export async function startStack() {
   writeFileSync(join(dir, 'auth-request.conf'),
     readFileSync(join(SRC, 'nginx/auth-request.conf'), 'utf8')
       .replaceAll('http://127.0.0.1:8081', `http://127.0.0.1:${behind}`));
+  writeFileSync(join(dir, 'natter-upstream.conf'),
+    readFileSync(join(SRC, 'nginx/natter-upstream.conf'), 'utf8')
+      .replaceAll('/run/natter/natterd.sock', join(dir, 'fcgi')));
   writeFileSync(join(dir, 'nginx.conf'), nginxConf(dir, port, behind));
   writeFileSync(join(dir, 'natter.env'), `DATABASE_URL=${env.DATABASE_URL}
 REDIS_URL=${env.REDIS_URL}

@@ -169,8 +169,11 @@ Test(hosts, n2_nor_does_a_worker_that_has_just_started_differ)
 		const struct stack *host = &hosts[i % n_hosts];
 
 		kill(host->natterd, SIGHUP);
-		for (int k = 0; k < 100; k++)
-			cr_expect_eq(call_verify(host, p.token), 204);
+		for (int k = 0; k < 100; k++) {
+			long status = call_verify(host, p.token);
+
+			cr_expect_eq(status, 204, "%ld", status);
+		}
 	}
 }
 
