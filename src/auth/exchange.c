@@ -37,7 +37,7 @@ check_token(
 	    .rules = &rules,
 	    .keys = req->services->site_keys,
 	    .arena = req->arena,
-	    .wall_ms = clock_wall_ms(),
+	    .wall_ms = clock_agreed_ms(req->services->clock),
 	    .mono_ms = clock_mono_ms(),
 	    .username_claim = config->exchange_username_claim,
 	    .name_claim = config->exchange_name_claim,
