@@ -12,6 +12,7 @@ DROP FUNCTION IF EXISTS auth.invite_admin_create(uuid, bytea, integer, integer, 
 DROP FUNCTION IF EXISTS auth.user_register_invited(uuid, text, text, bytea);
 DROP FUNCTION IF EXISTS auth.invite_check(bytea);
 DROP FUNCTION IF EXISTS auth.user_delete(uuid, uuid);
+DROP FUNCTION IF EXISTS auth.session_logout(uuid, uuid, text);
 DROP FUNCTION IF EXISTS auth.session_end_one(uuid, uuid, uuid);
 DROP FUNCTION IF EXISTS auth.session_is_fresh(uuid, uuid);
 DROP FUNCTION IF EXISTS auth.password_change(uuid, uuid, bytea, text, text);
@@ -21,6 +22,8 @@ DROP FUNCTION IF EXISTS auth.login_done(uuid, bytea, bytea, integer, bytea, text
 DROP FUNCTION IF EXISTS auth.throttle_undo(bytea);
 DROP FUNCTION IF EXISTS auth.login_begin(text, bytea, bytea, bytea, integer);
 DROP FUNCTION IF EXISTS auth.device_remember(uuid, bytea);
+DROP FUNCTION IF EXISTS auth.throttle_forget();
+DROP FUNCTION IF EXISTS auth.throttle_give_address(bytea, integer);
 DROP FUNCTION IF EXISTS auth.throttle_take_address(bytea, integer);
 DROP FUNCTION IF EXISTS auth.throttle_take(bytea, uuid, text);
 DROP FUNCTION IF EXISTS auth.sessions_notice();

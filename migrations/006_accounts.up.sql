@@ -28,7 +28,7 @@ CREATE TABLE IF NOT EXISTS auth.login_throttle (
 COMMENT ON TABLE auth.login_throttle IS 'Who may try a password again, and when. No row: nobody failed there lately. A row of kind device also says that its user once signed in from that device';
 COMMENT ON COLUMN auth.login_throttle.key IS 'The user''s id (16 bytes) for an account; otherwise 32 bytes: HMAC of a name that nobody has, of user and device, or of an address, under the daemon''s key ring, so that this table tells no names or addresses; SHA-256 of a session''s id';
 COMMENT ON COLUMN auth.login_throttle.user_id IS 'Whose account, device or session; NULL for an address and for a name that nobody has';
-COMMENT ON COLUMN auth.login_throttle.kind IS 'account: sign-ins from unknown devices; device: from one that its user signed in from before; session: proofs of the password within a session; address: all sign-ins from there';
+COMMENT ON COLUMN auth.login_throttle.kind IS 'account: sign-ins from unknown devices; device: from one that its user signed in from before; session: proofs of the password within a session; address: sign-ins from there, or exchanges';
 COMMENT ON COLUMN auth.login_throttle.failures IS 'Failures in a row, those being verified included; 100 stop it until an administrator lifts it';
 COMMENT ON COLUMN auth.login_throttle.ready_at IS 'The next try is taken from then on; of an address: the time at which its budget is whole again';
 COMMENT ON COLUMN auth.login_throttle.expires_at IS 'The row may be forgotten from then on';
@@ -235,6 +235,34 @@ $$;
 COMMENT ON FUNCTION auth.throttle_take_address(bytea, integer) IS
     'Charges a sign-in to an address; the seconds to wait when it may not be made.';
 
+-- A charge given back; never waits beyond the address's own row.
+CREATE OR REPLACE FUNCTION auth.throttle_give_address(p_key bytea, p_rate integer)
+RETURNS void
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    UPDATE auth.login_throttle t
+       SET ready_at = t.ready_at - make_interval(secs => 60.0 / nullif(p_rate, 0))
+     WHERE t.key = p_key AND p_rate > 0;
+$$;
+COMMENT ON FUNCTION auth.throttle_give_address(bytea, integer) IS
+    'Gives an address back what auth.throttle_take_address charged it.';
+
+CREATE OR REPLACE FUNCTION auth.throttle_forget()
+RETURNS void
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    DELETE FROM auth.login_throttle t
+     WHERE t.key IN (SELECT o.key FROM auth.login_throttle o
+                      WHERE o.expires_at < clock_timestamp()
+                      ORDER BY o.expires_at
+                      LIMIT 8
+                        FOR UPDATE SKIP LOCKED);
+$$;
+COMMENT ON FUNCTION auth.throttle_forget() IS
+    'Deletes a few rows that are over; asked by each sign-in.';
+
 CREATE OR REPLACE FUNCTION auth.device_remember(p_user uuid, p_device bytea)
 RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
@@ -274,12 +302,7 @@ DECLARE
     v_user record;
     v_kind text := 'device';
 BEGIN
-    DELETE FROM auth.login_throttle t
-     WHERE t.key IN (SELECT o.key FROM auth.login_throttle o
-                      WHERE o.expires_at < clock_timestamp()
-                      ORDER BY o.expires_at
-                      LIMIT 8
-                        FOR UPDATE SKIP LOCKED);
+    PERFORM auth.throttle_forget();
     SELECT u.id, u.password_hash, u.is_disabled INTO v_user
       FROM auth.users u
      WHERE u.username = p_username;
@@ -347,11 +370,9 @@ BEGIN
     IF p_new IS NOT NULL THEN
         UPDATE auth.users u SET password_hash = p_new WHERE u.id = p_user;
     END IF;
-    IF p_rate > 0 AND NOT EXISTS (SELECT FROM auth.login_throttle t
-                                   WHERE t.key = p_bucket AND t.kind = 'device') THEN
-        UPDATE auth.login_throttle t
-           SET ready_at = t.ready_at - make_interval(secs => 60.0 / p_rate)
-         WHERE t.key = p_address;
+    IF NOT EXISTS (SELECT FROM auth.login_throttle t
+                    WHERE t.key = p_bucket AND t.kind = 'device') THEN
+        PERFORM auth.throttle_give_address(p_address, p_rate);
     END IF;
     DELETE FROM auth.login_throttle t
      WHERE t.key = p_bucket AND t.key IS DISTINCT FROM p_device;
@@ -483,6 +504,29 @@ END;
 $$;
 COMMENT ON FUNCTION auth.session_end_one(uuid, uuid, uuid) IS
     'Ends one session of a user; another than the asking one only after a fresh proof of the password.';
+
+-- Logging out: ended, or reauth. Whoever stole an access token could end the
+-- owner's sessions and keep their own: others end after a fresh proof only, here
+-- as above. All of them need none: that ends the asking one too, so that nobody
+-- gains by it, and whoever is in distress can do it at once.
+CREATE OR REPLACE FUNCTION auth.session_logout(p_user uuid, p_session uuid,
+    p_scope text)
+RETURNS TABLE (outcome text, gone_sessions text, gone_tokens text)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s'
+AS $$
+BEGIN
+    outcome := 'reauth';
+    IF p_scope <> 'others' OR auth.session_is_fresh(p_user, p_session) THEN
+        outcome := 'ended';
+        SELECT e.gone_sessions, e.gone_tokens INTO gone_sessions, gone_tokens
+          FROM auth.session_revoke(p_user, p_session, p_scope, 'logout') e;
+    END IF;
+    RETURN NEXT;
+END;
+$$;
+COMMENT ON FUNCTION auth.session_logout(uuid, uuid, text) IS
+    'Ends this session, the others (after a fresh proof) or all of a user.';
 
 -- Deletes a user with everything of theirs: deleted, or reauth.
 CREATE OR REPLACE FUNCTION auth.user_delete(p_user uuid, p_session uuid)
@@ -639,6 +683,8 @@ REVOKE ALL ON FUNCTION
     auth.notice_add(uuid, text, uuid),
     auth.throttle_take(bytea, uuid, text),
     auth.throttle_take_address(bytea, integer),
+    auth.throttle_give_address(bytea, integer),
+    auth.throttle_forget(),
     auth.device_remember(uuid, bytea),
     auth.login_begin(text, bytea, bytea, bytea, integer),
     auth.throttle_undo(bytea),
@@ -648,6 +694,7 @@ REVOKE ALL ON FUNCTION
     auth.password_change(uuid, uuid, bytea, text, text),
     auth.session_is_fresh(uuid, uuid),
     auth.session_end_one(uuid, uuid, uuid),
+    auth.session_logout(uuid, uuid, text),
     auth.user_delete(uuid, uuid),
     auth.invite_check(bytea),
     auth.user_register_invited(uuid, text, text, bytea),
@@ -666,6 +713,7 @@ GRANT EXECUTE ON FUNCTION
     auth.proof_done(uuid, uuid, bytea, text, text),
     auth.password_change(uuid, uuid, bytea, text, text),
     auth.session_end_one(uuid, uuid, uuid),
+    auth.session_logout(uuid, uuid, text),
     auth.user_delete(uuid, uuid),
     auth.invite_check(bytea),
     auth.user_register_invited(uuid, text, text, bytea)

@@ -1,6 +1,7 @@
--- 007: how the end of a session reaches everybody who leans on it: Redis, even
--- when it was away just then, and replies that are still being written. Also
--- who stands behind a refresh token that only wants to leave.
+-- 007: what has ended, so that it reaches everybody who leans on it: Redis, even
+-- when it was away just then, and replies that are still being written (008
+-- asks, for it has API keys too). Also who stands behind a refresh token that
+-- only wants to leave.
 
 SET ROLE natter_owner;
 
@@ -13,68 +14,44 @@ CREATE INDEX IF NOT EXISTS idx_auth_sessions_revoked
 COMMENT ON INDEX auth.idx_auth_sessions_revoked IS
     'The sessions just ended, of which Redis may not know; asked every second';
 
+-- A deleted user takes all rows along: this one stays, until nobody can remember
+-- any more that the user was there.
+CREATE TABLE IF NOT EXISTS auth.user_ends (
+	id uuid NOT NULL DEFAULT gen_random_uuid()
+	    CONSTRAINT user_ends_pkey PRIMARY KEY,
+	user_id uuid NOT NULL,
+	ended_at timestamptz NOT NULL,
+	buried_at timestamptz,
+	sessions text,
+	tokens text,
+	keys text
+);
+COMMENT ON TABLE auth.user_ends IS 'Users who were deleted or disabled within the last minutes';
+COMMENT ON COLUMN auth.user_ends.id IS 'The ending: a user may be disabled more than once';
+COMMENT ON COLUMN auth.user_ends.user_id IS 'Who; the user may be gone';
+COMMENT ON COLUMN auth.user_ends.ended_at IS 'When, by this server''s clock';
+COMMENT ON COLUMN auth.user_ends.buried_at IS 'When a ledger told Redis; NULL: not yet';
+COMMENT ON COLUMN auth.user_ends.sessions IS 'Ids of the sessions that went with a deleted user, with spaces between';
+COMMENT ON COLUMN auth.user_ends.tokens IS 'Ids of their access tokens, likewise';
+COMMENT ON COLUMN auth.user_ends.keys IS 'Hashes of the user''s API keys in hex, likewise';
+CREATE INDEX IF NOT EXISTS idx_auth_user_ends_ended
+    ON auth.user_ends (ended_at);
+COMMENT ON INDEX auth.idx_auth_user_ends_ended IS 'The newest, asked every second; the oldest, to forget them';
+
+CREATE INDEX IF NOT EXISTS idx_auth_user_ends_user
+    ON auth.user_ends (user_id);
+COMMENT ON INDEX auth.idx_auth_user_ends_user IS 'What a deleting statement noted, to put its time right at its end';
+
+ALTER TABLE auth.user_ends ENABLE ROW LEVEL SECURITY;
+ALTER TABLE auth.user_ends FORCE ROW LEVEL SECURITY;
+DROP POLICY IF EXISTS own ON auth.user_ends;
+CREATE POLICY own ON auth.user_ends FOR ALL TO natter_app
+    USING (user_id = (SELECT nullif(current_setting('app.user_id', true), '')::uuid))
+    WITH CHECK (user_id = (SELECT nullif(current_setting('app.user_id', true), '')::uuid));
+COMMENT ON POLICY own ON auth.user_ends IS 'For the day somebody grants the daemon a right here; it has none';
+GRANT SELECT, INSERT, UPDATE, DELETE ON auth.user_ends TO natter_auth;
+
 SET ROLE natter_auth;
-
--- Redis remembers for a minute that a session lives: who ended longer ago than
--- two is of no interest any more. p_again: also those of which it was told,
--- for it may have forgotten. Tokens as auth.sessions_end tells them.
-CREATE OR REPLACE FUNCTION auth.sessions_unburied(p_again boolean, p_limit integer)
-RETURNS TABLE (user_id uuid, session_id uuid, gone_tokens text)
-LANGUAGE sql STABLE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT s.user_id, s.id,
-           (SELECT string_agg(r.id::text, ' ')
-              FROM (SELECT t.id
-                      FROM auth.refresh_tokens t
-                     WHERE t.session_id = s.id
-                       AND t.issued_at > now() - interval '1 hour'
-                     ORDER BY t.issued_at DESC
-                     LIMIT 64) r)
-      FROM auth.sessions s
-     WHERE (p_again OR s.buried_at IS NULL)
-       AND s.revoked_at > now() - interval '2 minutes'
-     ORDER BY s.revoked_at
-     LIMIT least(greatest(p_limit, 1), 1000);
-$$;
-COMMENT ON FUNCTION auth.sessions_unburied(boolean, integer) IS
-    'Sessions ended in the last two minutes of which Redis may not have been told.';
-
--- A row that somebody holds is skipped: it is told once more, and marked then.
-CREATE OR REPLACE FUNCTION auth.sessions_buried(p_sessions uuid[])
-RETURNS void
-LANGUAGE sql VOLATILE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-    UPDATE auth.sessions s
-       SET buried_at = now()
-     WHERE s.id IN (SELECT f.id FROM auth.sessions f
-                     WHERE f.id = ANY (p_sessions)
-                       AND f.buried_at IS NULL AND f.revoked_at IS NOT NULL
-                       FOR NO KEY UPDATE SKIP LOCKED);
-$$;
-COMMENT ON FUNCTION auth.sessions_buried(uuid[]) IS
-    'Notes that Redis was told of these endings.';
-
--- Expiry is no ending: what was begun in time may finish.
-CREATE OR REPLACE FUNCTION auth.sessions_ended(p_users uuid[], p_sessions uuid[])
-RETURNS TABLE (n integer)
-LANGUAGE sql STABLE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT (p.n - 1)::integer
-      FROM unnest(p_users, p_sessions) WITH ORDINALITY AS p (user_id, session_id, n)
-     WHERE NOT EXISTS (
-        SELECT
-          FROM auth.users u
-          LEFT JOIN auth.sessions s
-            ON s.user_id = u.id AND s.id = p.session_id
-         WHERE u.id = p.user_id AND NOT u.is_disabled
-           AND (p.session_id IS NULL
-                OR (s.revoked_at IS NULL AND s.user_epoch = u.session_epoch)));
-$$;
-COMMENT ON FUNCTION auth.sessions_ended(uuid[], uuid[]) IS
-    'Which pairs (counted from 0) of a user and a session have ended: revoked, gone, or the user disabled; without a session the user alone counts.';
 
 -- For leaving by the refresh token alone. The last generation but one is as
 -- good: the answer with the newest may have been lost. Nothing is rotated.
@@ -118,17 +95,9 @@ $$;
 COMMENT ON FUNCTION auth.session_recognize(uuid, integer, bytea, bytea) IS
     'Whose a refresh token is, for leaving; changes nothing.';
 
-REVOKE ALL ON FUNCTION
-    auth.sessions_unburied(boolean, integer),
-    auth.sessions_buried(uuid[]),
-    auth.sessions_ended(uuid[], uuid[]),
-    auth.session_recognize(uuid, integer, bytea, bytea)
+REVOKE ALL ON FUNCTION auth.session_recognize(uuid, integer, bytea, bytea)
     FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION
-    auth.sessions_unburied(boolean, integer),
-    auth.sessions_buried(uuid[]),
-    auth.sessions_ended(uuid[], uuid[]),
-    auth.session_recognize(uuid, integer, bytea, bytea)
+GRANT EXECUTE ON FUNCTION auth.session_recognize(uuid, integer, bytea, bytea)
     TO natter_app;
 
 RESET ROLE;

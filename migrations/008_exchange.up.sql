@@ -1,5 +1,5 @@
--- 008: members of a site, who come with a token of its own, and personal API
--- keys. As in 004, what must be found before anybody is known and what changes
+-- 008: members of a site, who come with a token of its own, personal API keys,
+-- and what has ended of sessions, keys and users. As in 004, what must be found before anybody is known and what changes
 -- as one step are functions of natter_auth; locks are taken in its order.
 
 SET ROLE natter_owner;
@@ -22,6 +22,7 @@ CREATE TABLE IF NOT EXISTS auth.api_keys (
 	last_used_at timestamptz,
 	ip_last inet,
 	revoked_at timestamptz,
+	buried_at timestamptz,
 	CONSTRAINT api_keys_user_id_hash_key UNIQUE (user_id, hash),
 	CONSTRAINT api_keys_expires_at CHECK (expires_at > created_at)
 );
@@ -37,10 +38,14 @@ COMMENT ON COLUMN auth.api_keys.expires_at IS 'Until when it is good; NULL: unti
 COMMENT ON COLUMN auth.api_keys.last_used_at IS 'When it was last used (not kept to the minute)';
 COMMENT ON COLUMN auth.api_keys.ip_last IS 'Client address of that use';
 COMMENT ON COLUMN auth.api_keys.revoked_at IS 'When it was revoked; NULL while it is good';
+COMMENT ON COLUMN auth.api_keys.buried_at IS 'When a ledger told Redis that the key was revoked; NULL: not yet, or long ago';
 
 CREATE INDEX IF NOT EXISTS idx_auth_api_keys_user_live
     ON auth.api_keys (user_id, id DESC) WHERE revoked_at IS NULL;
 COMMENT ON INDEX auth.idx_auth_api_keys_user_live IS 'A user''s keys, the newest first';
+CREATE INDEX IF NOT EXISTS idx_auth_api_keys_revoked
+    ON auth.api_keys (revoked_at) WHERE revoked_at IS NOT NULL;
+COMMENT ON INDEX auth.idx_auth_api_keys_revoked IS 'The keys just revoked, of which Redis may not know; asked every second';
 
 ALTER TABLE auth.api_keys ENABLE ROW LEVEL SECURITY;
 ALTER TABLE auth.api_keys FORCE ROW LEVEL SECURITY;
@@ -105,6 +110,34 @@ END;
 $$;
 COMMENT ON FUNCTION auth.user_of_site(uuid, text, text, text, text) IS
     'The user whom a site knows by this id, made when there is none; the display name follows the site''s.';
+
+-- An exchange charges its address before the site's signature is looked at, and
+-- has it given back when that was good: failures count. Of an address: a proxy
+-- of many, or the site's own server, is never slowed by what works.
+CREATE OR REPLACE FUNCTION auth.exchange_begin(p_address bytea, p_rate integer)
+RETURNS integer
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s'
+AS $$
+BEGIN
+    PERFORM auth.throttle_forget();
+    RETURN auth.throttle_take_address(p_address, p_rate);
+END;
+$$;
+COMMENT ON FUNCTION auth.exchange_begin(bytea, integer) IS
+    'Charges an exchange to its address; the seconds to wait when it may not be made.';
+
+CREATE OR REPLACE FUNCTION auth.exchange_good(p_address bytea, p_rate integer)
+RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s'
+AS $$
+BEGIN
+    PERFORM auth.throttle_give_address(p_address, p_rate);
+END;
+$$;
+COMMENT ON FUNCTION auth.exchange_good(bytea, integer) IS
+    'Gives an exchange back to its address: the token was good, or was not looked at.';
 
 -- Makes a key: `made`; `reauth` when the session's password was proved too long
 -- ago, so that a borrowed access token does not become a key; `full` beyond
@@ -194,19 +227,193 @@ $$;
 COMMENT ON FUNCTION auth.api_key_revoke(uuid, uuid) IS
     'Revokes one API key of a user.';
 
+------------------------------------------------------------------------ endings
+
+-- A deleted user's sessions and keys are written down before the cascade takes
+-- them, a disabled one's keys because they may come back. However long the
+-- cascade takes, the time noted is the one after it, just before the commit:
+-- its triggers begin with a capital and fire before ours.
+CREATE OR REPLACE FUNCTION auth.users_note_end()
+RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_end auth.user_ends;
+BEGIN
+    IF TG_OP = 'DELETE' AND TG_WHEN = 'AFTER' THEN
+        UPDATE auth.user_ends e
+           SET ended_at = clock_timestamp()
+         WHERE e.user_id = OLD.id;
+        DELETE FROM auth.user_ends e
+         WHERE e.id IN (SELECT o.id FROM auth.user_ends o
+                              WHERE o.ended_at < now() - interval '10 minutes'
+                              ORDER BY o.ended_at
+                              LIMIT 8
+                                FOR UPDATE SKIP LOCKED);
+        RETURN NULL;
+    END IF;
+    IF TG_OP = 'DELETE' THEN
+        SELECT string_agg(l.id::text, ' '),
+               (SELECT string_agg(r.id::text, ' ')
+                  FROM (SELECT t.id
+                          FROM auth.refresh_tokens t
+                         WHERE t.user_id = OLD.id
+                           AND t.session_id = ANY (array_agg(l.id))
+                           AND t.issued_at > now() - interval '1 hour'
+                         ORDER BY t.issued_at DESC
+                         LIMIT 640) r)
+          INTO v_end.sessions, v_end.tokens
+          FROM (SELECT s.id FROM auth.sessions s
+                 WHERE s.user_id = OLD.id
+                   AND s.access_iat > now() - interval '1 hour'
+                   AND coalesce(s.revoked_at > now() - interval '2 minutes', true)
+                 ORDER BY s.access_iat DESC
+                 LIMIT 100) l;
+    END IF;
+    SELECT string_agg(encode(k.hash, 'hex'), ' ')
+      INTO v_end.keys
+      FROM auth.api_keys k
+     WHERE k.user_id = OLD.id
+       AND coalesce(k.revoked_at > now() - interval '2 minutes', true);
+    INSERT INTO auth.user_ends (user_id, ended_at, sessions, tokens, keys)
+    VALUES (OLD.id, clock_timestamp(), v_end.sessions, v_end.tokens, v_end.keys);
+    RETURN OLD;
+END;
+$$;
+COMMENT ON FUNCTION auth.users_note_end() IS
+    'Trigger: notes that a user was deleted or disabled, however that was done.';
+REVOKE ALL ON FUNCTION auth.users_note_end() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION auth.users_note_end() TO natter_owner;
+
+SET ROLE natter_owner;
+CREATE OR REPLACE TRIGGER note_delete BEFORE DELETE ON auth.users
+    FOR EACH ROW EXECUTE FUNCTION auth.users_note_end();
+COMMENT ON TRIGGER note_delete ON auth.users IS 'What Redis has to hear of a deleted user';
+CREATE OR REPLACE TRIGGER note_deleted AFTER DELETE ON auth.users
+    FOR EACH ROW EXECUTE FUNCTION auth.users_note_end();
+COMMENT ON TRIGGER note_deleted ON auth.users IS 'When it ended, after what the cascade took';
+CREATE OR REPLACE TRIGGER note_disabled AFTER UPDATE OF is_disabled ON auth.users
+    FOR EACH ROW WHEN (NEW.is_disabled AND NOT OLD.is_disabled)
+    EXECUTE FUNCTION auth.users_note_end();
+COMMENT ON TRIGGER note_disabled ON auth.users IS 'What Redis has to hear of a disabled user';
+SET ROLE natter_auth;
+
+-- Redis remembers for a minute that something lives: what ended longer ago than
+-- two is of no interest any more. p_again: also that of which it was told, for
+-- it may have forgotten. Tokens as auth.sessions_end tells them.
+CREATE OR REPLACE FUNCTION auth.endings_unburied(p_again boolean, p_limit integer)
+RETURNS TABLE (kind text, user_id uuid, id uuid, sessions text, tokens text,
+    keys text)
+LANGUAGE sql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+    (SELECT 'user', e.user_id, e.id, e.sessions, e.tokens, e.keys
+       FROM auth.user_ends e
+      WHERE (p_again OR e.buried_at IS NULL)
+        AND e.ended_at > now() - interval '2 minutes'
+      ORDER BY e.ended_at
+      LIMIT least(greatest(p_limit, 1), 1000))
+    UNION ALL
+    (SELECT 'key', k.user_id, k.id, NULL, NULL, encode(k.hash, 'hex')
+       FROM auth.api_keys k
+      WHERE (p_again OR k.buried_at IS NULL)
+        AND k.revoked_at > now() - interval '2 minutes'
+      ORDER BY k.revoked_at
+      LIMIT least(greatest(p_limit, 1), 1000))
+    UNION ALL
+    (SELECT 'session', s.user_id, s.id, s.id::text,
+            (SELECT string_agg(r.id::text, ' ')
+               FROM (SELECT t.id
+                       FROM auth.refresh_tokens t
+                      WHERE t.session_id = s.id
+                        AND t.issued_at > now() - interval '1 hour'
+                      ORDER BY t.issued_at DESC
+                      LIMIT 64) r),
+            NULL
+       FROM auth.sessions s
+      WHERE (p_again OR s.buried_at IS NULL)
+        AND s.revoked_at > now() - interval '2 minutes'
+      ORDER BY s.revoked_at
+      LIMIT least(greatest(p_limit, 1), 1000))
+    LIMIT least(greatest(p_limit, 1), 1000);
+$$;
+COMMENT ON FUNCTION auth.endings_unburied(boolean, integer) IS
+    'Users, API keys and sessions ended in the last two minutes of which Redis may not have been told.';
+
+-- A row that somebody holds is skipped: it is told once more, and marked then.
+CREATE OR REPLACE FUNCTION auth.endings_buried(p_ids uuid[])
+RETURNS void
+LANGUAGE sql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+    UPDATE auth.user_ends e
+       SET buried_at = now()
+     WHERE e.id IN (SELECT f.id FROM auth.user_ends f
+                     WHERE f.id = ANY (p_ids) AND f.buried_at IS NULL
+                       FOR NO KEY UPDATE SKIP LOCKED);
+    UPDATE auth.api_keys k
+       SET buried_at = now()
+     WHERE k.id IN (SELECT f.id FROM auth.api_keys f
+                     WHERE f.id = ANY (p_ids)
+                       AND f.buried_at IS NULL AND f.revoked_at IS NOT NULL
+                       FOR NO KEY UPDATE SKIP LOCKED);
+    UPDATE auth.sessions s
+       SET buried_at = now()
+     WHERE s.id IN (SELECT f.id FROM auth.sessions f
+                     WHERE f.id = ANY (p_ids)
+                       AND f.buried_at IS NULL AND f.revoked_at IS NOT NULL
+                       FOR NO KEY UPDATE SKIP LOCKED);
+$$;
+COMMENT ON FUNCTION auth.endings_buried(uuid[]) IS
+    'Notes that Redis was told of these endings.';
+
+-- Expiry is no ending: what was begun in time may finish.
+CREATE OR REPLACE FUNCTION auth.grants_ended(p_users uuid[], p_grants uuid[])
+RETURNS TABLE (n integer)
+LANGUAGE sql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT (p.n - 1)::integer
+      FROM unnest(p_users, p_grants) WITH ORDINALITY AS p (user_id, grant_id, n)
+     WHERE NOT EXISTS (
+        SELECT
+          FROM auth.users u
+          LEFT JOIN auth.sessions s
+            ON s.user_id = u.id AND s.id = p.grant_id
+          LEFT JOIN auth.api_keys k
+            ON k.user_id = u.id AND k.id = p.grant_id
+         WHERE u.id = p.user_id AND NOT u.is_disabled
+           AND (p.grant_id IS NULL
+                OR (s.revoked_at IS NULL AND s.user_epoch = u.session_epoch)
+                OR (k.id IS NOT NULL AND k.revoked_at IS NULL)));
+$$;
+COMMENT ON FUNCTION auth.grants_ended(uuid[], uuid[]) IS
+    'Which pairs (counted from 0) of a user and their session or API key have ended: revoked, gone, or the user disabled; without either the user alone counts.';
+
 REVOKE ALL ON FUNCTION
     auth.user_of_site(uuid, text, text, text, text),
+    auth.exchange_begin(bytea, integer),
+    auth.exchange_good(bytea, integer),
     auth.api_key_create(uuid, uuid, uuid, text, bytea, text, text[], interval,
         interval, integer),
     auth.api_key_check(uuid, bytea, inet),
-    auth.api_key_revoke(uuid, uuid)
+    auth.api_key_revoke(uuid, uuid),
+    auth.endings_unburied(boolean, integer),
+    auth.endings_buried(uuid[]),
+    auth.grants_ended(uuid[], uuid[])
     FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION
     auth.user_of_site(uuid, text, text, text, text),
+    auth.exchange_begin(bytea, integer),
+    auth.exchange_good(bytea, integer),
     auth.api_key_create(uuid, uuid, uuid, text, bytea, text, text[], interval,
         interval, integer),
     auth.api_key_check(uuid, bytea, inet),
-    auth.api_key_revoke(uuid, uuid)
+    auth.api_key_revoke(uuid, uuid),
+    auth.endings_unburied(boolean, integer),
+    auth.endings_buried(uuid[]),
+    auth.grants_ended(uuid[], uuid[])
     TO natter_app;
 
 RESET ROLE;

@@ -14,8 +14,8 @@ PACKAGES_BUILD=(autoconf automake gcc libc6-dev make pkg-config
 	libcrypt-dev libcurl4-openssl-dev libfcgi-dev libhiredis-dev
 	libjson-c-dev libjwt-dev libpq-dev libsodium-dev libssl-dev
 	libunistring-dev libuv1-dev)
-PACKAGES_CHECK=(clang-format clang-tidy cppcheck libcriterion-dev mandoc php-cli
-	php-curl shellcheck xz-utils)
+PACKAGES_CHECK=(chromium clang-format clang-tidy cppcheck libcriterion-dev
+	libfaketime mandoc nodejs npm php-cli php-curl shellcheck xz-utils)
 
 # The folder of the newest PostgreSQL that will do (15 or later).
 postgres_bin() {
@@ -46,6 +46,8 @@ packages_missing() {
 		      package_is_installed libcurl4-nss-dev; }; then
 			continue
 		fi
+		# Others' packages of node bring npm along, and exclude Debian's.
+		[ "$name" != npm ] || ! command -v npm >/dev/null || continue
 		printf '%s\n' "$name"
 	done
 	postgres_bin >/dev/null || printf 'postgresql\n'

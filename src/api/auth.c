@@ -155,12 +155,12 @@ api_auth_login(struct request *req, struct reply *rep)
 	return e ? e : reply_tokens(req, rep, 200, &tokens);
 }
 
-/* Reads {token, device?, remember?}. */
+/* Reads {token, device?, remember?, cookie?}. */
 static enum err
 read_exchange(struct request *req, struct exchange_ask *out)
 {
 	static const char *const known[] = {
-	    "token", "device", "remember", NULL};
+	    "token", "device", "remember", "cookie", NULL};
 	/* Any text: what no site signed is identity_invalid, not a bad field.
 	 */
 	const struct field_rule token = {
@@ -179,6 +179,11 @@ read_exchange(struct request *req, struct exchange_ask *out)
 	if (!e)
 		e = request_field_flag(
 		    req, body, "remember", &ask.is_remembered);
+	if (!e)
+		e = read_cookie(req, body);
+	if (!e && req->is_by_cookie)
+		e = browser_name_device(req);
+	ask.carrier = carrier_of(req, ask.is_remembered);
 	if (!e)
 		*out = ask;
 	return e;

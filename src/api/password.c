@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "api/api.h"
+#include "auth/browser.h"
 #include "auth/password.h"
 #include "auth/proof.h"
 #include "base/config.h"
@@ -69,6 +70,7 @@ api_auth_password(struct request *req, struct reply *rep)
 		e = request_field(req, body, &current, &old_password);
 	if (!e)
 		e = request_field(req, body, &next, &new_password);
+	browser_know_device(req);
 	if (!e)
 		e = proof_change_password(req, old_password, new_password);
 	wipe(req, old_password, new_password);

@@ -38,8 +38,9 @@ identify(struct request *req, const char *token)
 	if (api_key_is(token))
 		return api_key_check(req, token);
 	struct access_claims claims;
+	uint64_t now_ms = clock_agreed_ms(req->services->clock);
 	enum err e = access_token_verify(
-	    &rules, token, (int64_t)(clock_wall_ms() / 1000), &claims);
+	    &rules, token, (int64_t)(now_ms / 1000), &claims);
 	if (e)
 		return e;
 	return session_check(req, &claims);

@@ -9,6 +9,7 @@
 #include "auth/api_key_cache.h"
 #include "auth/client.h"
 #include "auth/queries.h"
+#include "auth/session_watch.h"
 #include "base/arena.h"
 #include "base/id.h"
 #include "base/text.h"
@@ -158,7 +159,7 @@ find(struct request *req, const struct api_key_name *name,
 	if (memory == API_KEY_GONE)
 		return request_fail(
 		    req, ERR_KEY_INVALID, "the key was revoked");
-	if (memory == API_KEY_LIVE)
+	if (memory == API_KEY_LIVE && !session_is_doubted(req->services->doubt))
 		return OK;
 	enum err e = look_up(req, name, out, &left_s);
 	if (!e && memory == API_KEY_UNKNOWN)
@@ -344,7 +345,7 @@ api_key_revoke(struct request *req, const char *id)
 	} else {
 		const struct api_key_name name = {
 		    req->who.user_id, pg_text(call.result, 0, 0)};
-		/* The commit stands; an entry lasts 60 s. */
+		/* The commit stands; the watch tells Redis later. */
 		enum err told =
 		    api_key_cache_bury(req->services->redis, req->arena, &name);
 		if (told)

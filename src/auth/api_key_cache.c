@@ -6,23 +6,19 @@
 #include <string.h>
 
 #include "auth/api_key_cache.h"
+#include "auth/session_cache.h"
 #include "base/arena.h"
 #include "store/redis.h"
 
 #define ALLOW_TTL_S 60   /* a look-up is believed this long */
 #define BURY_TTL    "90" /* longer than any entry, clocks' difference and all */
 #define TOMBSTONE   "-"
+#define FORGET_KEYS 64 /* per command */
 
 static const char *
 entry_key(struct arena *a, const struct api_key_name *name)
 {
 	return arena_printf(a, "key:{%s}:%s", name->user_id, name->hash);
-}
-
-static const char *
-user_key(struct arena *a, const char *user_id)
-{
-	return arena_printf(a, "keys:{%s}", user_id);
 }
 
 /* Reads "<key id> <scopes> <role> <username>". */
@@ -52,8 +48,8 @@ enum api_key_memory
 api_key_cache_look(struct redis *redis, struct arena *a,
     const struct api_key_name *name, struct api_key_live *out_live)
 {
-	const char *argv[] = {
-	    "MGET", entry_key(a, name), user_key(a, name->user_id)};
+	const char *argv[] = {"MGET", entry_key(a, name),
+	    session_cache_user_key(a, name->user_id)};
 	AUTO_REPLY redisReply *values = NULL;
 	if (!argv[1] || !argv[2] ||
 	    redis_command(redis, 3, argv, NULL, &values) != OK)
@@ -93,9 +89,11 @@ api_key_cache_keep(struct redis *redis, struct arena *a,
  * A Redis without memory refuses the SET, and then still takes away what is
  * there: the next request asks Postgres.
  */
-static enum err
-mark(struct redis *redis, const char *key)
+enum err
+api_key_cache_bury(
+    struct redis *redis, struct arena *a, const struct api_key_name *name)
 {
+	const char *key = entry_key(a, name);
 	const char *set[] = {"SET", key, TOMBSTONE, "EX", BURY_TTL};
 	const char *del[] = {"DEL", key};
 	AUTO_REPLY redisReply *reply = NULL;
@@ -108,15 +106,23 @@ mark(struct redis *redis, const char *key)
 }
 
 enum err
-api_key_cache_bury(
-    struct redis *redis, struct arena *a, const struct api_key_name *name)
+api_key_cache_forget(struct redis *redis, struct arena *a, const char *user_id,
+    const char *hashes)
 {
-	return mark(redis, entry_key(a, name));
-}
-
-enum err
-api_key_cache_distrust(
-    struct redis *redis, struct arena *a, const char *user_id)
-{
-	return mark(redis, user_key(a, user_id));
+	const char *argv[1 + FORGET_KEYS] = {"DEL"};
+	char *rest = arena_strdup(a, hashes ? hashes : "");
+	enum err e = rest ? OK : ERR_TOO_LARGE;
+	while (!e && rest && *rest) {
+		int n = 1;
+		for (; rest && *rest && n < 1 + FORGET_KEYS; n++) {
+			const struct api_key_name name = {
+			    user_id, strsep(&rest, " ")};
+			argv[n] = entry_key(a, &name);
+			if (!argv[n])
+				return ERR_TOO_LARGE;
+		}
+		AUTO_REPLY redisReply *reply = NULL;
+		e = redis_command(redis, n, argv, NULL, &reply);
+	}
+	return e;
 }

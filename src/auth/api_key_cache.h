@@ -6,12 +6,10 @@
  *
  *     key:{<user>}:<hash>  "<key id> <scopes> <role> <username>", or "-" when
  *                          it was revoked
- *     keys:{<user>}        present: believe no entry of this user
+ *     user:{<user>}        present: believe no entry of this user
  *
  * Entries are written with NX, so that a slow reader never writes over a
- * tombstone. The second one is for what ends all keys at once (the user
- * disabled or gone): it refuses nobody, so that it may lie there when the user
- * is let in again.
+ * tombstone. The second one is session_cache_distrust's.
  *
  * Thread: any, each with its own connection.
  */
@@ -56,13 +54,16 @@ void api_key_cache_keep(struct redis *redis, struct arena *a,
 
 /*
  * Writes the tombstone of a revoked key. On ERR_UNAVAILABLE an entry may
- * still allow for up to 60 s once Redis is back: the caller logs it.
+ * still allow once Redis is back, until session_watch_bury has told it.
  */
 enum err api_key_cache_bury(struct redis *redis, struct arena *a,
     const struct api_key_name *name) MUST_CHECK;
 
-/* Makes every entry of a user worthless. Errors as above. */
-enum err api_key_cache_distrust(
-    struct redis *redis, struct arena *a, const char *user_id) MUST_CHECK;
+/*
+ * Forgets the keys of a user with these hashes (spaces between; NULL: none),
+ * which may be good again later. One round trip when there are any.
+ */
+enum err api_key_cache_forget(struct redis *redis, struct arena *a,
+    const char *user_id, const char *hashes) MUST_CHECK;
 
 #endif

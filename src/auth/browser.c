@@ -25,15 +25,21 @@
 #define DEVICE_BYTES 16
 #define DEVICE_TEXT  22 /* in base64url */
 
+void
+browser_know_device(struct request *req)
+{
+	const char *id = cookie_find(req->arena, req->cookie, DEVICE_COOKIE);
+	if (id && strlen(id) == DEVICE_TEXT)
+		req->device_cookie = id;
+}
+
 enum err
 browser_enter(struct request *req)
 {
 	enum err e = origin_check(req);
 	if (e)
 		return e;
-	const char *id = cookie_find(req->arena, req->cookie, DEVICE_COOKIE);
-	if (id && strlen(id) == DEVICE_TEXT)
-		req->device_cookie = id;
+	browser_know_device(req);
 	req->is_by_cookie = true;
 	return OK;
 }

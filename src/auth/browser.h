@@ -5,13 +5,15 @@
  *     __Host-at   the access token, for page loads, which carry no Bearer:
  *                 /auth/verify alone reads it. SameSite=Lax, so that a link
  *                 from elsewhere finds its reader signed in
- *     __Host-did  an id of the browser, for 400 days, over sign-ins. Strict
+ *     __Host-did  an id of the browser, for 400 days, over sign-ins. Strict. A
+ *                 browser that its user signed in from is throttled apart from
+ *                 strangers, as a known device (throttle.h)
  *
  * All are HttpOnly and Secure, for this host and every path (the prefix wants
  * it so). Pages use the access token of the answer's body, in memory, as every
  * other client does. So cookies speak for a request in three places only:
- * where the body says "cookie": true (register, login, refresh), in a logout
- * without Authorization, and in /auth/verify, which changes nothing.
+ * where the body says "cookie": true (register, login, exchange, refresh), in a
+ * logout without Authorization, and in /auth/verify, which changes nothing.
  *
  * Strings live in the request's arena. Thread: any.
  */
@@ -31,6 +33,12 @@ struct session_tokens;
  * req->device_cookie where it has one. ERR_CSRF_FAILED (origin_check).
  */
 enum err browser_enter(struct request *req) MUST_CHECK;
+
+/*
+ * Only notes which browser it is, where an access token speaks for the request:
+ * a new password leaves this browser known (throttle.h).
+ */
+void browser_know_device(struct request *req);
 
 /* Gives a browser without an id one, before a sign-in. */
 enum err browser_name_device(struct request *req) MUST_CHECK;

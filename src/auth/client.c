@@ -46,7 +46,7 @@ client_device(
 const char *
 client_device_secret(const struct request *req)
 {
-	const char *id = req->device;
+	const char *id = req->device_cookie ? req->device_cookie : req->device;
 	return id && strlen(id) >= DEVICE_SECRET ? id : NULL;
 }
 

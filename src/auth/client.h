@@ -21,9 +21,10 @@ void client_device(
     const struct request *req, unsigned char out_hash[static CLIENT_DEVICE]);
 
 /*
- * The device's own id, when it is one that can be a secret: 22 characters or
- * more (128 bits in base64url). Only such a device is told from others where
- * passwords are guessed; NULL otherwise.
+ * The browser's id where its cookies speak for the request, else the device's
+ * own, when it is one that can be a secret: 22 characters or more (128 bits in
+ * base64url). Only such a device is told from others where passwords are
+ * guessed; NULL otherwise.
  */
 const char *client_device_secret(const struct request *req);
 

@@ -1,9 +1,9 @@
-# Turns common_passwords.txt into a C file: one string of its lines. Run with
+# Turns common_words.txt into a C file: one string of its lines. Run with
 # LC_ALL=C, so that a character is a byte. A comment begins with "# " or is "#".
 BEGIN {
-	print "/* Made by src/auth/embed.awk from common_passwords.txt. */"
-	print "#include \"auth/common_passwords.h\"\n"
-	print "const char common_passwords[] ="
+	print "/* Made by src/auth/embed.awk from common_words.txt. */"
+	print "#include \"auth/common_words.h\"\n"
+	print "const char common_words[] ="
 }
 
 /^#( |$)/ { next }

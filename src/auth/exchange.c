@@ -5,10 +5,12 @@
 #include <string.h>
 
 #include "auth/exchange.h"
+#include "auth/jwt.h"
 #include "auth/queries.h"
 #include "auth/session.h"
 #include "auth/site_rules.h"
 #include "auth/site_token.h"
+#include "auth/throttle.h"
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/config.h"
@@ -35,7 +37,7 @@ check_token(
 	    .rules = &rules,
 	    .keys = req->services->site_keys,
 	    .arena = req->arena,
-	    .wall_ms = clock_wall_ms(),
+	    .wall_ms = clock_agreed_ms(req->services->clock),
 	    .mono_ms = clock_mono_ms(),
 	    .username_claim = config->exchange_username_claim,
 	    .name_claim = config->exchange_name_claim,
@@ -72,49 +74,88 @@ choose_username(struct request *req, const struct site_claims *claims)
 	return name ? name : "member";
 }
 
-/* Finds or makes the user behind the claims. */
-static enum err
-find_user(struct request *req, const struct site_claims *claims,
-    const char **out_user_id)
+/* Without an address, or a rate, nobody is charged. */
+static bool
+is_charged(const struct request *req, const char *address)
 {
-	char id[ID_TEXT];
-	id_make(id);
+	return address && req->services->config->exchange_address_rate > 0;
+}
+
+static enum err
+ask_throttle(struct request *req, const struct session_member *m,
+    enum auth_query query, long *out_wait_s)
+{
 	struct pg_call call = {
-	    .query = &auth_queries[AUTH_USER_OF_SITE],
-	    .params = {id, req->services->config->exchange_issuer,
-		claims->external_id, choose_username(req, claims),
-		claims->name},
+	    .query = &auth_queries[query],
+	    .params = {m->address, m->rate},
 	};
 	enum err e = pg_run(req->services->pg, NULL, &call, 1);
 	if (e)
 		return request_fail(req, e, pg_why(req->services->pg));
-	const char *user_id =
-	    arena_strdup(req->arena, pg_text(call.result, 0, 0));
-	if (pg_flag(call.result, 0, 1))
-		e = ERR_USER_DISABLED;
-	else if (!user_id)
-		e = ERR_TOO_LARGE;
-	else
-		*out_user_id = user_id;
+	*out_wait_s = (long)pg_number(call.result, 0, 0);
 	pg_calls_clear(&call, 1);
-	return e;
+	return OK;
+}
+
+/* Charges the address. What is no token at all costs nothing to refuse. */
+static enum err
+charge(struct request *req, const char *token, struct session_member *m)
+{
+	struct jwt_segments segments;
+	long wait_s = 0;
+	enum err e = throttle_exchange_key(req, &m->address);
+	m->rate = arena_printf(
+	    req->arena, "%ld", req->services->config->exchange_address_rate);
+	if (!e && !m->rate)
+		e = ERR_TOO_LARGE;
+	if (e || !is_charged(req, m->address) ||
+	    !jwt_split(token, SITE_TOKEN_MAX, &segments))
+		return e;
+	e = ask_throttle(req, m, AUTH_EXCHANGE_BEGIN, &wait_s);
+	if (e || wait_s == 0)
+		return e;
+	req->retry_after_s = (int)wait_s;
+	return request_fail(
+	    req, ERR_RATE_LIMITED, "too many tokens were refused before");
+}
+
+/* A token that could not be looked at does not count. */
+static void
+give_back(struct request *req, const struct session_member *m)
+{
+	long nothing;
+	if (is_charged(req, m->address) &&
+	    ask_throttle(req, m, AUTH_EXCHANGE_GOOD, &nothing) != OK)
+		return; /* it stays charged then */
 }
 
 enum err
 exchange_sign_in(struct request *req, const struct exchange_ask *ask,
     struct session_tokens *out_tokens)
 {
+	char id[ID_TEXT];
 	struct site_claims claims = {0};
-	struct session_ask session = {
+	struct session_member member = {
+	    .new_id = id,
+	    .issuer = req->services->config->exchange_issuer,
+	};
+	const struct session_ask session = {
+	    .member = &member,
 	    .device_name = ask->device_name,
 	    .is_remembered = ask->is_remembered,
+	    .carrier = ask->carrier,
 	};
-	enum err e = check_token(req, ask->token, &claims);
-	if (!e)
-		e = find_user(req, &claims, &session.user_id);
+	enum err e = *member.issuer ? charge(req, ask->token, &member) : OK;
 	if (e)
 		return e;
-	e = session_open(req, &session, out_tokens);
-	/* Disabled, or deleted, since the step before. */
-	return e == ERR_INVALID_CREDENTIALS ? ERR_USER_DISABLED : e;
+	e = check_token(req, ask->token, &claims);
+	if (e && e != ERR_IDENTITY_INVALID && e != ERR_IDENTITY_EXPIRED)
+		give_back(req, &member);
+	if (e)
+		return e;
+	id_make(id);
+	member.external_id = claims.external_id;
+	member.username = choose_username(req, &claims);
+	member.name = claims.name;
+	return session_open(req, &session, out_tokens);
 }

@@ -8,11 +8,12 @@
 #include <assert.h>
 #include <sodium.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "auth/common_passwords.h"
+#include "auth/common_words.h"
 #include "auth/password.h"
 #include "auth/password_rule.h"
 #include "base/config.h"
@@ -23,6 +24,18 @@
 #define TEXT_MIN   6 /* bytes besides blanks, dots and dashes */
 #define LINE_ROOM  (PASSWORD_MAX + 2)
 #define FORMS      6
+#define READINGS   3 /* the first forms: as it is, and unmasked */
+
+/*
+ * What a part of a password adds to the effort of guessing it: a listed word is
+ * one of a thousand, a walk or a year one of a few dozen, anything else is
+ * guessed character by character. Four listed words are enough.
+ */
+#define COST_WORD   6
+#define COST_WALK   3
+#define COST_LETTER 3
+#define COST_OTHER  2
+#define COST_ENOUGH 24
 
 /* What is compared with the lists, each with its NUL. */
 struct forms {
@@ -129,42 +142,19 @@ is_line(const char *line, size_t n, const char *text)
 	return strlen(text) == n && memcmp(line, text, n) == 0;
 }
 
-static bool
-is_common(const char *text)
-{
-	const char *line = common_passwords;
-	for (const char *end; (end = strchr(line, '\n')); line = end + 1) {
-		if (is_line(line, (size_t)(end - line), text))
-			return true;
-	}
-	return false;
-}
-
 /* Does one of the forms count as the listed password `line`? */
 static bool
 matches(const struct forms *f, const char *around, const char *line, size_t n)
 {
 	for (size_t i = 0; i < f->n; i++) {
 		if (is_line(line, n, f->text[i]) &&
-		    (!f->is_cored[i] || strlen(around) <= AROUND_MAX ||
-			is_common(around)))
+		    (!f->is_cored[i] || strlen(around) <= AROUND_MAX))
 			return true;
 	}
 	return false;
 }
 
-static bool
-is_listed(const struct forms *f, const char *around)
-{
-	const char *line = common_passwords;
-	for (const char *end; (end = strchr(line, '\n')); line = end + 1) {
-		if (matches(f, around, line, (size_t)(end - line)))
-			return true;
-	}
-	return false;
-}
-
-/* The same over the site's own list. A line too long is no password. */
+/* Is it one of the site's own list? A line too long is no password. */
 static enum err
 search_file(
     const char *path, const struct forms *f, const char *around, bool *out)
@@ -247,6 +237,80 @@ is_walk(const char *text)
 	return n > 1 && steps * 4 >= (n - 1) * 3;
 }
 
+/* The longest word of the list that begins at `at` in one of the readings. */
+static size_t
+word_at(const struct forms *f, size_t at)
+{
+	size_t longest = 0;
+	const char *line = common_words;
+	for (const char *end; (end = strchr(line, '\n')); line = end + 1) {
+		size_t n = (size_t)(end - line);
+		for (size_t i = 0; i < READINGS && n > longest; i++) {
+			if (strncmp(f->text[i] + at, line, n) == 0)
+				longest = n;
+		}
+	}
+	return longest;
+}
+
+/* The length of the walk, or of one character again and again, from `text` on:
+ * three digits or signs, or four of any kind, at least; else 0. */
+static size_t
+walk_at(const char *text)
+{
+	size_t n = 1;
+	bool has_letter = is_letter(*text);
+	while (text[n] && is_step(text[n - 1], text[n]))
+		has_letter |= is_letter(text[n++]);
+	return n >= (has_letter ? 4 : 3) ? n : 0;
+}
+
+static size_t
+year_at(const char *text)
+{
+	bool is_year =
+	    strncmp(text, "19", 2) == 0 || strncmp(text, "20", 2) == 0;
+	return is_year && strspn(text, "0123456789") >= 4 ? 4 : 0;
+}
+
+/* What guessing from the beginning up to here takes. */
+struct effort {
+	size_t cost;
+	size_t known; /* bytes in words, walks and years */
+};
+
+static void
+offer(struct effort *to, const struct effort *from, size_t cost, size_t known)
+{
+	if (from->cost + cost < to->cost)
+		*to = (struct effort){from->cost + cost, from->known + known};
+}
+
+/*
+ * Is it made of words, walks and years for the most part, and of few of them?
+ * The cheapest way to put it together counts.
+ */
+static bool
+is_composed(const struct forms *f)
+{
+	struct effort efforts[PASSWORD_MAX + 1] = {{0, 0}};
+	const char *text = f->text[0];
+	size_t n = strlen(text);
+	for (size_t i = 1; i <= n; i++)
+		efforts[i].cost = SIZE_MAX;
+	for (size_t i = 0; i < n; i++) {
+		const struct effort *here = &efforts[i];
+		size_t word = word_at(f, i), walk = walk_at(text + i);
+		size_t year = year_at(text + i);
+		offer(&efforts[i + 1], here,
+		    is_letter(text[i]) ? COST_LETTER : COST_OTHER, 0);
+		offer(&efforts[i + word], here, COST_WORD, word);
+		offer(&efforts[i + walk], here, COST_WALK, walk);
+		offer(&efforts[i + year], here, COST_WALK, year);
+	}
+	return efforts[n].cost < COST_ENOUGH && efforts[n].known * 2 >= n;
+}
+
 enum err
 password_rule_judge(const struct config *config, const char *username,
     const char *password, const char **out_flaw)
@@ -263,8 +327,8 @@ password_rule_judge(const struct config *config, const char *username,
 		flaw = "It is a pattern that is guessed first.";
 	else if (is_name(text, username))
 		flaw = "It is little more than the username.";
-	else if (is_listed(&forms, around))
-		flaw = "It is one of the passwords that are guessed first.";
+	else if (is_composed(&forms))
+		flaw = "It is made of few words that are guessed first.";
 	else if (path && *path)
 		e = search_file(path, &forms, around, &is_found);
 	if (is_found)

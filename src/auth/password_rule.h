@@ -6,12 +6,15 @@
  * Refused are, without regard to case, to blanks, dots and dashes, and to
  * digits and signs that stand for letters:
  *
- *   - a password of the built-in list (common_passwords.txt) or of the file
- *     CHAT_PASSWORD_LIST, also with up to seven digits or signs around it,
- *     or with another one of the list around it
+ *   - what is made, for its larger part, of few words of the built-in list
+ *     (common_words.txt), walks and years: "Dragonmaster2024!",
+ *     "passwordpassword1", "I love you forever". Four listed words are enough,
+ *     or three and some of one's own
+ *   - a password of the file CHAT_PASSWORD_LIST, also with up to seven digits
+ *     or signs around it
  *   - the username with less than eight characters besides
  *   - nothing but blanks; the same few characters over and over; a walk over
- * the keyboard, the alphabet or the digits
+ *     the keyboard, the alphabet or the digits
  *
  * Thread: any. Reads CHAT_PASSWORD_LIST, where it is set, from end to end.
  */

@@ -50,7 +50,8 @@ run(struct request *req, const char *user_id, struct pg_call *calls, size_t n)
 	return e ? request_fail(req, e, pg_why(req->services->pg)) : OK;
 }
 
-/* Reads the row of SESSION_OPEN; `g` has the ids already. */
+/* Reads the row of SESSION_OPEN, or of SESSION_OPEN_MEMBER where `g` does not
+ * have the user yet. */
 static enum err
 opened(struct request *req, const PGresult *r, struct session_grant *g,
     struct session_tokens *out)
@@ -58,6 +59,10 @@ opened(struct request *req, const PGresult *r, struct session_grant *g,
 	if (pg_rows(r) == 0)
 		return request_fail(req, ERR_INVALID_CREDENTIALS,
 		    "the user is disabled or gone");
+	if (!pg_text(r, 0, 0))
+		return ERR_USER_DISABLED; /* known, but without a session */
+	if (!g->user_id)
+		g->user_id = pg_text(r, 0, 8);
 	g->mac = pg_text(r, 0, 0);
 	g->epoch = pg_number(r, 0, 1);
 	g->issued_s = pg_number(r, 0, 2);
@@ -66,6 +71,17 @@ opened(struct request *req, const PGresult *r, struct session_grant *g,
 	g->user_created_at = pg_text(r, 0, 5);
 	session_bury(req, g->user_id, r, 6);
 	return session_tokens_make(req, g, out);
+}
+
+/* The session is a member's. */
+static void
+name_member(const struct session_member *m, struct pg_call *call)
+{
+	const char *const more[] = {m->issuer, m->external_id, m->username,
+	    m->name, m->address, m->rate};
+	call->query = &auth_queries[AUTH_SESSION_OPEN_MEMBER];
+	call->params[0] = m->new_id;
+	memcpy(call->params + 9, more, sizeof more);
 }
 
 enum err
@@ -96,6 +112,8 @@ session_open(struct request *req, const struct session_ask *ask,
 		ask->is_remembered ? "t" : "f", ask->device_name,
 		client_agent(req), client_address(req)},
 	};
+	if (ask->member)
+		name_member(ask->member, &calls[n - 1]);
 	enum err e = run(req, ask->user_id, calls, n);
 	if (!e) {
 		struct session_grant g = {.user_id = ask->user_id,
@@ -357,13 +375,16 @@ session_end(struct request *req, enum session_scope scope)
 {
 	static const char *const scopes[] = {"this", "others", "all"};
 	struct pg_call call = {
-	    .query = &auth_queries[AUTH_SESSION_REVOKE],
-	    .params = {req->who.user_id, req->who.session_id, scopes[scope],
-		"logout"},
+	    .query = &auth_queries[AUTH_SESSION_LOGOUT],
+	    .params = {req->who.user_id, req->who.session_id, scopes[scope]},
 	};
 	enum err e = run(req, req->who.user_id, &call, 1);
-	if (!e && pg_rows(call.result) > 0)
-		session_bury(req, req->who.user_id, call.result, 0);
+	if (e)
+		return e;
+	if (strcmp(pg_text(call.result, 0, 0), "ended") == 0)
+		session_bury(req, req->who.user_id, call.result, 1);
+	else
+		e = ERR_REAUTH_REQUIRED;
 	pg_calls_clear(&call, 1);
 	return e;
 }

@@ -53,10 +53,22 @@ struct session_tokens {
 
 #define SESSION_BEFORE_MAX 2
 
+/* A member of a site, whose user is found, or made, on the way. Borrowed. */
+struct session_member {
+	const char *new_id; /* the user's, if there is none yet */
+	const char *issuer;
+	const char *external_id;
+	const char *username;
+	const char *name;    /* to show; NULL: keeps the one before */
+	const char *address; /* charged for the exchange: given back */
+	const char *rate;
+};
+
 /* What opening a session takes. Borrowed. */
 struct session_ask {
 	const char *user_id;
-	const char *device_name; /* NULL: not named */
+	const struct session_member *member; /* instead of user_id, or NULL */
+	const char *device_name;             /* NULL: not named */
 	bool is_remembered;
 	enum session_carrier carrier;
 	const struct pg_call *before; /* run first, in the same transaction */
@@ -64,9 +76,10 @@ struct session_ask {
 };
 
 /*
- * Opens a session. ERR_INVALID_CREDENTIALS when the user is gone or disabled.
- * One Postgres round trip; one to Redis when an older session had to go. After
- * a failure, pg_constraint tells why `before` could not be done.
+ * Opens a session. ERR_INVALID_CREDENTIALS when the user is gone or disabled,
+ * ERR_USER_DISABLED when the member is. One Postgres round trip; one to Redis
+ * when an older session had to go. After a failure, pg_constraint tells why
+ * `before` could not be done.
  */
 enum err session_open(struct request *req, const struct session_ask *ask,
     struct session_tokens *out_tokens) MUST_CHECK;
@@ -99,14 +112,19 @@ enum err session_check(
 /*
  * Tells Redis what Postgres has ended: the columns gone_sessions and
  * gone_tokens of the first row, from `column` on. What Redis cannot be told is
- * noted for the log and no failure: the commit stands, an entry lasts 60 s.
+ * noted for the log and no failure: the commit stands, the watch tells later.
  */
 void session_bury(struct request *req, const char *user_id,
     const struct pg_result *r, int column);
 
 enum session_scope { SESSION_THIS, SESSION_OTHERS, SESSION_ALL };
 
-/* Ends sessions of req->who. One round trip each to Postgres and Redis. */
+/*
+ * Ends sessions of req->who. ERR_REAUTH_REQUIRED for the others when the proof
+ * of the password is more than 15 minutes old: as for one of them, and so that
+ * a thief does not turn the owner out and stay. One round trip each to Postgres
+ * and Redis.
+ */
 enum err session_end(struct request *req, enum session_scope scope) MUST_CHECK;
 
 #endif

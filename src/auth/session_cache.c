@@ -2,6 +2,7 @@
  * The keys and values of sessions in Redis. Owns no state. Must not know
  * requests or Postgres.
  */
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -52,21 +53,30 @@ read_entry(struct arena *a, const redisReply *entry,
 	return SESSION_LIVE;
 }
 
-/* What the two values say together: a tombstone in either refuses. */
+const char *
+session_cache_user_key(struct arena *a, const char *user_id)
+{
+	return arena_printf(a, "user:{%s}", user_id);
+}
+
+/* What the values say together: a tombstone in either of two refuses. */
 static enum session_memory
 judge(struct arena *a, const redisReply *values,
     const struct access_claims *claims, struct session_live *out)
 {
-	if (values->type != REDIS_REPLY_ARRAY || values->elements != 2)
+	if (values->type != REDIS_REPLY_ARRAY || values->elements != 3)
 		return SESSION_UNKNOWN;
 	const redisReply *gone = values->element[0];
 	const redisReply *entry = values->element[1];
 	if (gone->type != REDIS_REPLY_NIL)
 		return SESSION_GONE;
-	if (entry->type != REDIS_REPLY_STRING)
-		return SESSION_UNKNOWN;
-	if (strcmp(entry->str, TOMBSTONE) == 0)
+	bool is_entry = entry->type == REDIS_REPLY_STRING;
+	if (is_entry && strcmp(entry->str, TOMBSTONE) == 0)
 		return SESSION_GONE;
+	if (values->element[2]->type != REDIS_REPLY_NIL)
+		return SESSION_DISTRUSTED;
+	if (!is_entry)
+		return SESSION_UNKNOWN;
 	return read_entry(a, entry, claims, out);
 }
 
@@ -76,10 +86,11 @@ session_cache_look(struct redis *redis, struct arena *a,
 {
 	const char *argv[] = {"MGET",
 	    session_key(a, claims->user_id, claims->session_id),
-	    token_key(a, claims->user_id, claims->jti)};
+	    token_key(a, claims->user_id, claims->jti),
+	    session_cache_user_key(a, claims->user_id)};
 	AUTO_REPLY redisReply *values = NULL;
-	if (!argv[1] || !argv[2] ||
-	    redis_command(redis, 3, argv, NULL, &values) != OK)
+	if (!argv[1] || !argv[2] || !argv[3] ||
+	    redis_command(redis, 4, argv, NULL, &values) != OK)
 		return SESSION_AWAY;
 	return judge(a, values, claims, out_live);
 }
@@ -172,4 +183,18 @@ session_cache_bury(
 	if (!e)
 		e = bury_list(&b, ended->tokens, token_key);
 	return e ? e : bury_chunk(&b);
+}
+
+enum err
+session_cache_distrust(
+    struct redis *redis, struct arena *a, const char *user_id)
+{
+	/* Longer than any entry, and by an EVAL as bury_chunk has it. */
+	const char *argv[] = {"EVAL", bury_text, "1",
+	    session_cache_user_key(a, user_id),
+	    arena_printf(a, "%d", ALLOW_TTL_S + BURY_SLACK_S)};
+	AUTO_REPLY redisReply *reply = NULL;
+	if (!argv[3] || !argv[4])
+		return ERR_TOO_LARGE;
+	return redis_command(redis, 5, argv, NULL, &reply);
 }

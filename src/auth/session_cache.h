@@ -4,6 +4,9 @@
  *     sess:{user}:<jti>  "<sid> <epoch> <role> <username>": this token's
  *                        session lived at most 60 s ago
  *     gone:{user}:<sid>  "-": this session was ended
+ *     user:{user}        "-": believe no entry of this user, here or in
+ *                        api_key_cache.h; refuses nobody, so that it may lie
+ *                        there when the user is let in again
  *
  * An allow-cache, not a list of the denied: what is not here is asked of
  * Postgres, so that FLUSHALL or eviction let nobody in. Entries are written
@@ -38,6 +41,7 @@ enum session_memory {
 	SESSION_UNKNOWN, /* ask Postgres, then remember */
 	SESSION_LIVE,
 	SESSION_GONE,
+	SESSION_DISTRUSTED, /* ask Postgres, remember nothing */
 };
 
 /* Asks, in one round trip; *out_live is written with SESSION_LIVE. */
@@ -63,5 +67,17 @@ struct session_ended {
  */
 enum err session_cache_bury(struct redis *redis, struct arena *a,
     const struct session_ended *ended) MUST_CHECK;
+
+/* The key of a user's mark; NULL beyond the arena's cap. */
+const char *session_cache_user_key(struct arena *a, const char *user_id);
+
+/*
+ * Makes every entry of a user worthless, the API keys' too: the user was
+ * disabled or deleted. One round trip. Errors as above. A Redis without memory
+ * cannot keep the mark: what stands there under other keys is then for
+ * session_cache_bury and api_key_cache_forget to take away.
+ */
+enum err session_cache_distrust(
+    struct redis *redis, struct arena *a, const char *user_id) MUST_CHECK;
 
 #endif

@@ -1,9 +1,10 @@
 /*
- * Ended sessions, looked after in batches. Owns no state but the doubt's
+ * What has ended, looked after in batches. Owns no state but the doubt's
  * meaning. Must not know requests or replies.
  */
 #include <string.h>
 
+#include "auth/api_key_cache.h"
 #include "auth/queries.h"
 #include "auth/session_cache.h"
 #include "auth/session_watch.h"
@@ -18,8 +19,8 @@
 #define ENDINGS_MAX      1000
 #define ENDINGS_MAX_TEXT "1000"
 
-/* What SESSIONS_UNBURIED gives. */
-enum { USER, SESSION, TOKENS };
+/* What ENDINGS_UNBURIED gives. */
+enum { KIND, USER, ID, SESSIONS, TOKENS, KEYS };
 
 bool
 session_is_doubted(const struct session_doubt *doubt)
@@ -38,20 +39,34 @@ greet(const struct session_watch *w)
 }
 
 static enum err
+bury_row(const struct session_watch *w, const PGresult *r, int i)
+{
+	const char *kind = pg_text(r, i, KIND);
+	const struct session_ended ended = {
+	    .user_id = pg_text(r, i, USER),
+	    .sessions = pg_text(r, i, SESSIONS),
+	    .tokens = pg_text(r, i, TOKENS),
+	    .access_ttl_s = w->access_ttl_s,
+	};
+	const struct api_key_name key = {ended.user_id, pg_text(r, i, KEYS)};
+	if (strcmp(kind, "key") == 0)
+		return api_key_cache_bury(w->redis, w->arena, &key);
+	enum err e = session_cache_bury(w->redis, w->arena, &ended);
+	if (e || strcmp(kind, "user") != 0)
+		return e;
+	e = session_cache_distrust(w->redis, w->arena, ended.user_id);
+	return e ? e
+		 : api_key_cache_forget(
+		       w->redis, w->arena, key.user_id, key.hash);
+}
+
+static enum err
 bury_rows(const struct session_watch *w, const PGresult *r)
 {
-	for (int i = 0; i < pg_rows(r); i++) {
-		const struct session_ended ended = {
-		    .user_id = pg_text(r, i, USER),
-		    .sessions = pg_text(r, i, SESSION),
-		    .tokens = pg_text(r, i, TOKENS),
-		    .access_ttl_s = w->access_ttl_s,
-		};
-		enum err e = session_cache_bury(w->redis, w->arena, &ended);
-		if (e)
-			return e;
-	}
-	return OK;
+	enum err e = OK;
+	for (int i = 0; !e && i < pg_rows(r); i++)
+		e = bury_row(w, r, i);
+	return e;
 }
 
 /* Appends an id, or NULL, to an array's text with room for it. */
@@ -74,15 +89,15 @@ array_room(struct arena *a, size_t n)
 	return arena_alloc(a, bytes);
 }
 
-/* The sessions of the rows as a uuid[]. */
+/* The ids of the rows as a uuid[]. */
 static const char *
-sessions_array(struct arena *a, const PGresult *r)
+ids_array(struct arena *a, const PGresult *r)
 {
 	char *text = array_room(a, (size_t)pg_rows(r)), *p = text;
 	if (!text)
 		return NULL;
 	for (int i = 0; i < pg_rows(r); i++)
-		p = append_id(p, i ? ',' : '{', pg_text(r, i, SESSION));
+		p = append_id(p, i ? ',' : '{', pg_text(r, i, ID));
 	*p++ = '}';
 	*p = '\0';
 	return text;
@@ -92,8 +107,8 @@ static enum err
 mark(const struct session_watch *w, const PGresult *r)
 {
 	struct pg_call call = {
-	    .query = &auth_queries[AUTH_SESSIONS_BURIED],
-	    .params = {sessions_array(w->arena, r)},
+	    .query = &auth_queries[AUTH_ENDINGS_BURIED],
+	    .params = {ids_array(w->arena, r)},
 	};
 	if (!call.params[0])
 		return ERR_TOO_LARGE;
@@ -110,7 +125,7 @@ session_watch_bury(const struct session_watch *w)
 		return e;
 	uint64_t troubles = atomic_load(&w->doubt->troubles);
 	struct pg_call call = {
-	    .query = &auth_queries[AUTH_SESSIONS_UNBURIED],
+	    .query = &auth_queries[AUTH_ENDINGS_UNBURIED],
 	    .params = {session_is_doubted(w->doubt) ? "t" : "f",
 		ENDINGS_MAX_TEXT},
 	};
@@ -131,18 +146,18 @@ static bool
 pair_arrays(struct arena *a, const struct session_pair *pairs, size_t n,
     const char *out[static 2])
 {
-	char *users = array_room(a, n), *sessions = array_room(a, n);
-	char *u = users, *s = sessions;
-	if (!users || !sessions)
+	char *users = array_room(a, n), *grants = array_room(a, n);
+	char *u = users, *g = grants;
+	if (!users || !grants)
 		return false;
 	for (size_t i = 0; i < n; i++) {
 		u = append_id(u, i ? ',' : '{', pairs[i].user_id);
-		s = append_id(s, i ? ',' : '{', pairs[i].session_id);
+		g = append_id(g, i ? ',' : '{', pairs[i].grant_id);
 	}
 	memcpy(u, "}", 2);
-	memcpy(s, "}", 2);
+	memcpy(g, "}", 2);
 	out[0] = users;
-	out[1] = sessions;
+	out[1] = grants;
 	return true;
 }
 
@@ -150,7 +165,7 @@ enum err
 session_watch_ended(const struct session_watch *w, struct session_pair *pairs,
     size_t n, size_t *out_n)
 {
-	struct pg_call call = {.query = &auth_queries[AUTH_SESSIONS_ENDED]};
+	struct pg_call call = {.query = &auth_queries[AUTH_GRANTS_ENDED]};
 	if (n == 0) {
 		*out_n = 0;
 		return OK;

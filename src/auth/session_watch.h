@@ -1,14 +1,16 @@
 /*
- * What a worker does about ended sessions between requests.
+ * What a worker does between requests about sessions that were ended, API keys
+ * that were revoked and users who were disabled or deleted.
  *
- * Whoever ends a session tells Redis himself, after the commit. That can fail:
- * Redis is away or hangs, the process dies in between, natterctl does not know
- * Redis at all. What Redis remembers can also go back in time, when it starts
- * again from an old snapshot. So every worker asks Postgres once a second for
- * the endings of which Redis was not told, and tells it; and a worker that
- * noticed trouble with Redis believes no entry that allows until it has told
- * Redis all endings of the last two minutes again. Both together: after an
- * outage a worker that saw it is never wrong, and any other for a second.
+ * Whoever ends one of them tells Redis himself, after the commit. That can
+ * fail: Redis is away or hangs, the process dies in between, natterctl does not
+ * know Redis at all. What Redis remembers can also go back in time, when it
+ * starts again from an old snapshot. So every worker asks Postgres once a
+ * second for the endings of which Redis was not told, and tells it; and a
+ * worker that noticed trouble with Redis believes no entry that allows until it
+ * has told Redis all endings of the last two minutes again. Both together:
+ * after an outage a worker that saw it is never wrong, and any other for a
+ * second.
  *
  * Thread: the ledger; struct session_doubt: any.
  */
@@ -55,15 +57,15 @@ struct session_watch {
  */
 enum err session_watch_bury(const struct session_watch *w) MUST_CHECK;
 
-/* A session on which something that goes on leans. */
+/* A session or an API key on which something that goes on leans. */
 struct session_pair {
 	char user_id[ID_TEXT];
-	char session_id[ID_TEXT]; /* "": the user alone counts */
+	char grant_id[ID_TEXT]; /* "": the user alone counts */
 };
 
 /*
- * Moves the pairs whose session was ended, or whose user is gone or disabled,
- * to the front and says how many. One statement for all.
+ * Moves the pairs whose session or key was ended, or whose user is gone or
+ * disabled, to the front and says how many. One statement for all.
  */
 enum err session_watch_ended(const struct session_watch *w,
     struct session_pair *pairs, size_t n, size_t *out_n) MUST_CHECK;

@@ -30,7 +30,7 @@ struct site_check {
 	const struct site_rules *rules;
 	struct site_keys *keys; /* unused with HS256 */
 	struct arena *arena;
-	uint64_t wall_ms; /* the clocks */
+	uint64_t wall_ms; /* since 1970, by the clock that all hosts share */
 	uint64_t mono_ms;
 	const char *username_claim; /* "" takes sub alone */
 	const char *name_claim;     /* "" takes none */

@@ -86,6 +86,17 @@ throttle_keys_make(
 }
 
 enum err
+throttle_exchange_key(struct request *req, const char **out_key)
+{
+	const struct parts p = {"exchange", client_network(req), NULL};
+	const char *key = p.first ? current_key(req, &p) : NULL;
+	if (p.first && !key)
+		return ERR_TOO_LARGE;
+	*out_key = key;
+	return OK;
+}
+
+enum err
 throttle_refuse(struct request *req, long wait_s)
 {
 	req->retry_after_s = (int)wait_s;

@@ -42,6 +42,14 @@ struct throttle_keys {
 enum err throttle_keys_make(struct request *req, const char *username,
     struct throttle_keys *out_keys) MUST_CHECK;
 
+/*
+ * What an exchange is charged to: NULL as *out_key where no address is known.
+ * Failures count there (CHAT_EXCHANGE_ADDRESS_RATE), apart from those of
+ * passwords.
+ */
+enum err
+throttle_exchange_key(struct request *req, const char **out_key) MUST_CHECK;
+
 /* Refuses with ERR_LOGIN_THROTTLED and a Retry-After of `wait_s` seconds. */
 enum err throttle_refuse(struct request *req, long wait_s);
 

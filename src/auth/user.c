@@ -10,6 +10,7 @@
 #include "auth/password_rule.h"
 #include "auth/queries.h"
 #include "auth/session.h"
+#include "auth/session_cache.h"
 #include "auth/throttle.h"
 #include "auth/user.h"
 #include "base/arena.h"
@@ -260,6 +261,18 @@ user_read(struct request *req, struct user *out_user)
 	return e;
 }
 
+/* What Redis is not told here, session_watch_bury tells it. */
+static void
+bury(struct request *req, const char *user_id, const PGresult *r)
+{
+	session_bury(req, user_id, r, 1);
+	enum err e =
+	    session_cache_distrust(req->services->redis, req->arena, user_id);
+	if (e)
+		(void)request_fail(
+		    req, e, "redis was not told that a user was deleted");
+}
+
 enum err
 user_delete(struct request *req)
 {
@@ -272,7 +285,7 @@ user_delete(struct request *req)
 	if (e)
 		return request_fail(req, e, pg_why(req->services->pg));
 	if (strcmp(pg_text(call.result, 0, 0), "deleted") == 0)
-		session_bury(req, user_id, call.result, 1);
+		bury(req, user_id, call.result);
 	else
 		e = ERR_REAUTH_REQUIRED;
 	pg_calls_clear(&call, 1);

@@ -109,8 +109,11 @@ make_turn(const struct request *req, const struct turn_ask *ask)
 	if (!t)
 		return NULL;
 	(void)snprintf(t->user_id, sizeof(t->user_id), "%s", req->who.user_id);
-	(void)snprintf(t->session_id, sizeof(t->session_id), "%s",
-	    req->who.session_id ? req->who.session_id : "");
+	const char *grant =
+	    req->who.key_id ? req->who.key_id : req->who.session_id;
+	(void)snprintf(
+	    t->grant_id, sizeof(t->grant_id), "%s", grant ? grant : "");
+	t->is_by_key = req->who.key_id != NULL;
 	(void)snprintf(t->request_id, sizeof(t->request_id), "%s",
 	    req->request_id ? req->request_id : "");
 	id_make(t->user_message_id);

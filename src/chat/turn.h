@@ -39,7 +39,8 @@ enum turn_status {
 
 struct turn {
 	char user_id[ID_TEXT];
-	char session_id[ID_TEXT];
+	char grant_id[ID_TEXT]; /* the session or API key that asked */
+	bool is_by_key;         /* the latter */
 	char conversation_id[ID_TEXT];
 	char user_message_id[ID_TEXT];
 	char message_id[ID_TEXT]; /* the reply's */
@@ -133,6 +134,7 @@ void turn_free(struct turn *t);
  * Fills the calls (room for TURN_WORKER_CALLS) that say this worker lives and
  * that end, as `interrupted`, the replies of workers not seen for 10 s. Run
  * under no identity, once before the first turn and then every few seconds.
+ * The first call's one row is the database's clock in ms.
  */
 size_t turn_worker_calls(
     const char *worker_id, struct arena *a, struct pg_call *calls);

@@ -182,18 +182,18 @@ account_bury(struct account *a, const PGresult *r)
 	enum err e;
 
 	if (a->config->redis_url[0] == '\0') {
-		ctl_note("REDIS_URL is not set: the user's sessions end within "
-			 "a minute");
+		ctl_note("REDIS_URL is not set: the user's sessions end when a "
+			 "worker looks, which is within a second or two");
 		return;
 	}
 	redis = redis_new(a->config->redis_url, a->config->redis_timeout_ms);
 	e = redis != NULL ? session_cache_bury(redis, a->arena, &ended)
 			  : ERR_UNAVAILABLE;
 	if (e == OK)
-		e = api_key_cache_distrust(redis, a->arena, ended.user_id);
+		e = session_cache_distrust(redis, a->arena, ended.user_id);
 	if (e != OK)
 		ctl_note("Redis does not answer (%s): the user's sessions end "
-			 "within a minute",
+			 "when a worker reaches it",
 		    redis != NULL ? redis_why(redis) : "REDIS_URL is no URL");
 	redis_free(redis);
 }

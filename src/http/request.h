@@ -17,6 +17,7 @@
 #include "base/errors.h"
 
 struct arena;
+struct clock_agreed;
 struct config;
 struct json_object;
 struct keyring;
@@ -69,7 +70,8 @@ struct services {
 	struct keyring *keys;
 	struct site_keys *site_keys; /* of the site whose members come */
 	struct session_doubt
-	    *doubt;            /* the worker's; see auth/session_watch.h */
+	    *doubt; /* the worker's; see auth/session_watch.h */
+	const struct clock_agreed *clock; /* what tokens are judged by */
 	const char *worker_id; /* UUID of this worker, for running replies */
 
 	/* The worker around them; `worker` is passed back. */

@@ -12,6 +12,7 @@
 #include "api/api.h"
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/config.h"
 #include "base/log.h"
 #include "base/queue.h"
@@ -23,6 +24,9 @@
 
 /* How long nginx may take to read a short reply, in seconds. */
 #define SEND_TIMEOUT_S 10
+
+/* In the log, as in nginx's: nobody was there to answer. */
+#define STATUS_LEFT 499
 
 struct chores {
 	struct shared *shared;
@@ -65,6 +69,44 @@ answer(struct chore *c, struct reply *rep)
 	buf_free(&records);
 }
 
+/* nginx closes the connection when its client leaves. */
+static bool
+has_left(const struct chore *c)
+{
+	char byte;
+
+	return recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
+static bool
+is_late(const struct chore *c)
+{
+	const struct config *config = c->request.services->config;
+	uint64_t waited_us = clock_mono_us() - c->request.phases.accepted_us;
+
+	return waited_us > (uint64_t)config->chores_wait_s * 1000000;
+}
+
+/*
+ * Nobody waits for the answer any more, or not for long: a hash for them would
+ * only make the next one late, too. Nothing was done for them yet.
+ */
+static bool
+drop(struct chore *c, struct reply *rep)
+{
+	if (has_left(c)) {
+		rep->status = STATUS_LEFT;
+		c->request.why = "the client left before its turn came";
+		return true;
+	}
+	if (!is_late(c))
+		return false;
+	c->request.why = "it waited longer than CHAT_CHORES_WAIT";
+	reply_error(&c->request, rep, ERR_BUSY);
+	answer(c, rep);
+	return true;
+}
+
 static void
 serve(struct chore *c, struct services *services)
 {
@@ -72,8 +114,10 @@ serve(struct chore *c, struct services *services)
 	struct reply rep = {0};
 
 	c->request.services = services;
-	api_handle(&c->request, &rep);
-	answer(c, &rep);
+	if (!drop(c, &rep)) {
+		api_handle(&c->request, &rep);
+		answer(c, &rep);
+	}
 	close(c->fd);
 	serve_log(&c->request, &rep);
 	arena_free(arena);

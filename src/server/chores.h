@@ -1,7 +1,9 @@
 /*
  * The chores thread: slow requests (password hashing, later extraction and
  * exports), so that the front never waits for one. A request comes here whole,
- * connection and arena included, and is answered from here.
+ * connection and arena included, and is answered from here. One whose client
+ * has left meanwhile is dropped, one that waited longer than CHAT_CHORES_WAIT
+ * gets 503: a crowd must not keep the thread hashing for clients long gone.
  *
  * Thread: chores_run is the thread; chores_give from the front.
  */

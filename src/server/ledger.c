@@ -69,8 +69,9 @@ struct ledger {
 	    steady_since_ms; /* every sign since then went well; 0 = none */
 	int pause_ms;
 	bool was_away;
-	bool sign_fails;       /* the last sign did: it is logged once */
-	_Atomic bool is_known; /* the worker's row is there */
+	bool sign_fails;         /* the last sign did: it is logged once */
+	_Atomic bool is_known;   /* the worker's row is there */
+	_Atomic bool has_signed; /* or was tried to be written */
 	_Atomic bool gives_up;
 	_Atomic bool has_ended;
 };
@@ -168,6 +169,9 @@ give_life_sign(struct ledger *l)
 	arena_reset(l->arena, ARENA_MAX);
 	n = turn_worker_calls(l->shared->worker_id, l->arena, calls);
 	e = pg_run(l->pg, NULL, calls, may_sweep(l, now) ? n : 1);
+	if (e == OK && pg_rows(calls[0].result) > 0)
+		clock_learn(
+		    &l->shared->clock, pg_number(calls[0].result, 0, 0), now);
 	if (e != OK)
 		end_if_misconfigured(l);
 	if (e != OK && !l->sign_fails && !l->was_away)
@@ -183,6 +187,7 @@ give_life_sign(struct ledger *l)
 		l->steady_since_ms = now;
 	if (e == OK)
 		atomic_store(&l->is_known, true);
+	atomic_store(&l->has_signed, true);
 	l->next_sign_ms = clock_mono_ms() + (e == OK ? LIFE_SIGN_MS : 500);
 }
 
@@ -402,6 +407,12 @@ bool
 ledger_is_known(const struct ledger *l)
 {
 	return atomic_load(&l->is_known);
+}
+
+bool
+ledger_has_signed(const struct ledger *l)
+{
+	return atomic_load(&l->has_signed);
 }
 
 bool

@@ -65,6 +65,9 @@ void ledger_give_up(struct ledger *l);
  * like a dead worker's to the others' sweep. Any thread. */
 bool ledger_is_known(const struct ledger *l);
 
+/* Has it been tried? If it went well, shared->clock knows the database's. */
+bool ledger_has_signed(const struct ledger *l);
+
 bool ledger_has_ended(const struct ledger *l);
 
 void ledger_free(struct ledger *l);

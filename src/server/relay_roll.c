@@ -1,7 +1,8 @@
 /*
- * Whose sessions have ended: the relay writes a roll of its replies, the
- * ledger looks (auth/session_watch.h), and the replies of the ended ones end
- * too. Between the two nothing is shared: the roll changes hands.
+ * Whose sessions and API keys have ended: the relay writes a roll of its
+ * replies, the ledger looks (auth/session_watch.h), and the replies of the
+ * ended ones end too. Between the two nothing is shared: the roll changes
+ * hands.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +13,7 @@
 #include "server/ledger.h"
 #include "server/relay_priv.h"
 
-/* How often, in ms. An ended session is noticed after this, the ledger's
+/* How often, in ms. An ending is noticed after this, the ledger's
  * second, and one round trip. */
 #define ROLL_MS 3000
 
@@ -23,7 +24,7 @@ is_running(const struct stream *s)
 	return s->state == STREAM_ASKING || s->state == STREAM_WAITING;
 }
 
-/* Writes down who leans on a session; NULL without memory. */
+/* Writes down who leans on what; NULL without memory. */
 static struct roll *
 make_roll(const struct relay *r)
 {
@@ -42,7 +43,7 @@ make_roll(const struct relay *r)
 			continue;
 		roll->n++;
 		memcpy(p->user_id, s->turn->user_id, ID_TEXT);
-		memcpy(p->session_id, s->turn->session_id, ID_TEXT);
+		memcpy(p->grant_id, s->turn->grant_id, ID_TEXT);
 	}
 	return roll;
 }
@@ -68,7 +69,18 @@ compare_pairs(const void *a, const void *b)
 	return memcmp(a, b, sizeof(struct session_pair));
 }
 
-/* Ends the replies of the sessions that have ended. */
+static void
+end(struct stream *s)
+{
+	if (s->turn->is_by_key)
+		stream_interrupt(
+		    s, ERR_KEY_INVALID, "the API key was revoked meanwhile");
+	else
+		stream_interrupt(
+		    s, ERR_SESSION_REVOKED, "the session was ended meanwhile");
+}
+
+/* Ends the replies of the sessions and keys that have ended. */
 static void
 answer_roll(struct relay *r, struct roll *roll)
 {
@@ -82,11 +94,10 @@ answer_roll(struct relay *r, struct roll *roll)
 		if (!is_running(s))
 			continue;
 		memcpy(own.user_id, s->turn->user_id, ID_TEXT);
-		memcpy(own.session_id, s->turn->session_id, ID_TEXT);
+		memcpy(own.grant_id, s->turn->grant_id, ID_TEXT);
 		if (bsearch(&own, roll->pairs, roll->n_ended, sizeof(own),
 			compare_pairs) != NULL)
-			stream_interrupt(s, ERR_SESSION_REVOKED,
-			    "the session was ended meanwhile");
+			end(s);
 	}
 }
 

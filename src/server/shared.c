@@ -93,6 +93,7 @@ services_open(struct services *out, struct shared *shared, const char *name)
 	    .refuses_new = refuses_new,
 	    .has_room = has_room,
 	    .doubt = &shared->doubt,
+	    .clock = &shared->clock,
 	    .pg = services_pg(shared, name),
 	    .redis = services_redis(shared),
 	    .site_keys = site_keys_new(shared->config->exchange_jwks),

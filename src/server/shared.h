@@ -10,6 +10,7 @@
 #include <stdbool.h>
 
 #include "auth/session_watch.h"
+#include "base/clock.h"
 #include "base/errors.h"
 #include "base/id.h"
 #include "http/request.h"
@@ -36,6 +37,7 @@ struct shared {
 	struct ledger *ledger;
 	_Atomic int drain; /* enum drain */
 	struct session_doubt doubt;
+	struct clock_agreed clock; /* the ledger asks with each life sign */
 };
 
 /*

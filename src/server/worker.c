@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <curl/curl.h>
@@ -29,6 +30,10 @@
 
 /* After the drain: how long the ledger may still try to reach Postgres. */
 #define LEDGER_GRACE_MS 5000
+
+/* The longest wait for the database's clock at the start, in ms: on a loaded
+ * host connecting and preparing may take a second. */
+#define CLOCK_WAIT_MS 3000
 
 struct worker {
 	struct shared shared;
@@ -203,6 +208,22 @@ close_parts(struct worker *w)
 	curl_global_cleanup();
 }
 
+/*
+ * For the ledger's first word with Postgres, which tells what time it is
+ * there: on a host whose clock is wrong, tokens would be refused before. Not
+ * for long: while Postgres is away our own clock must do.
+ */
+static void
+wait_for_clock(const struct worker *w)
+{
+	uint64_t until_ms = clock_mono_ms() + CLOCK_WAIT_MS;
+	const struct timespec pause = {.tv_nsec = 2000000};
+
+	while (
+	    !ledger_has_signed(w->shared.ledger) && clock_mono_ms() < until_ms)
+		nanosleep(&pause, NULL);
+}
+
 int
 worker_run(const struct worker_options *o)
 {
@@ -216,6 +237,7 @@ worker_run(const struct worker_options *o)
 		log_text(LOG_ERROR, "no memory or descriptors for a worker");
 		return 1;
 	}
+	wait_for_clock(&w);
 	report(&w, WORKER_READY);
 	serve(&w);
 	close_parts(&w);

@@ -500,3 +500,36 @@ Test(accounts, the_daemons_role_reaches_none_of_it_by_hand)
 		cr_expect_str_eq(auth_try("natter_app", "%s", refused[i]),
 		    "42501", "%s", refused[i]);
 }
+
+/* ---- leaving ---- */
+
+static int
+leave(const struct signed_in *who, const char *scope)
+{
+	char body[64];
+	snprintf(body, sizeof body, "{\"scope\":\"%s\"}", scope);
+	return caller_call(&c, "POST", "/auth/logout", who->access, body);
+}
+
+Test(accounts, the_others_end_after_a_fresh_proof_only)
+{
+	struct signed_in other = another();
+	age(&s, "16 minutes");
+	expect(leave(&s, "others"), 403, "reauth_required");
+	cr_expect_eq(caller_verify(&c, other.access), 204);
+	expect(on_session("DELETE", &s, other.session_id, NULL), 403,
+	    "reauth_required");
+	expect(reauth(s.access, PASSWORD), 204, NULL);
+	expect(leave(&s, "others"), 204, NULL);
+	cr_expect_eq(caller_verify(&c, other.access), 401);
+	cr_expect_eq(caller_verify(&c, s.access), 204);
+}
+
+Test(accounts, all_end_without_any_proof)
+{
+	struct signed_in other = another();
+	age(&s, "16 minutes");
+	expect(leave(&s, "all"), 204, NULL);
+	cr_expect_eq(caller_verify(&c, other.access), 401);
+	cr_expect_eq(caller_verify(&c, s.access), 401);
+}

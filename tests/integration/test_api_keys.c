@@ -15,6 +15,7 @@
 #include "api/api.h"
 #include "auth/api_key.h"
 #include "auth/api_key_cache.h"
+#include "auth/session_cache.h"
 #include "base/arena.h"
 #include "store/pg.h"
 #include "store/redis.h"
@@ -520,7 +521,7 @@ Test(api_keys, ends_with_its_owner)
 	    s.username);
 	/* As natterctl does. */
 	cr_assert_eq(
-	    api_key_cache_distrust(c.services.redis, c.req.arena, s.user_id),
+	    session_cache_distrust(c.services.redis, c.req.arena, s.user_id),
 	    OK);
 	expect_refused(m.key);
 	auth_sql("SELECT * FROM auth.user_admin_set_disabled('%s', false)",

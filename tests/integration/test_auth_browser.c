@@ -550,3 +550,74 @@ Test(browser, ending_the_others_keeps_the_cookies)
 	cr_expect_eq(page(), 204);
 	cr_expect_eq(caller_call(&c, "GET", "/auth/verify", other, NULL), 401);
 }
+
+/* ---- guesses ---- */
+
+static int
+guess(const char *username, const char *password)
+{
+	char body[256];
+	snprintf(body, sizeof body,
+	    "{\"username\":\"%s\",\"password\":\"%s\",\"cookie\":true}",
+	    username, password);
+	return caller_call(&c, "POST", "/auth/login", NULL, body);
+}
+
+/* Guesses from browsers that nobody knows, until even the right one waits. */
+static void
+use_up_tries(const char *username)
+{
+	c.cookie = NULL;
+	for (int i = 0; i < 5; i++)
+		cr_assert_eq(guess(username, "wrong horse battery"), 401);
+	cr_assert_eq(guess(username, PASSWORD), 429);
+	cr_expect_str_eq(caller_code(&c), "login_throttled");
+}
+
+Test(browser, n28_a_browser_that_signed_in_before_waits_for_no_stranger)
+{
+	const char *username = enter_new("");
+	use_up_tries(username);
+	c.cookie = jar.header;
+	cr_expect_eq(guess(username, PASSWORD), 200);
+	for (int i = 0; i < 5; i++)
+		cr_assert_eq(guess(username, "wrong horse battery"), 401);
+	cr_expect_eq(guess(username, PASSWORD), 429, "it has a bucket too");
+}
+
+Test(browser, n28_an_id_that_never_signed_in_is_a_stranger)
+{
+	const char *username = enter_new("");
+	use_up_tries(username);
+	c.cookie = DID "=AAAAAAAAAAAAAAAAAAAAAA";
+	cr_expect_eq(guess(username, PASSWORD), 429);
+}
+
+Test(browser, n28_a_browser_is_known_for_its_own_user_alone)
+{
+	char first[64];
+	snprintf(first, sizeof first, "%s", enter_new(""));
+	memset(&jar, 0, sizeof jar);
+	c.cookie = NULL;
+	(void)enter_new("");
+	use_up_tries(first);
+	c.cookie = jar.header;
+	cr_expect_eq(guess(first, PASSWORD), 429);
+}
+
+Test(browser, n28_a_new_password_keeps_the_browser_known)
+{
+	char access[2049];
+	const char *username = enter_new("");
+	snprintf(access, sizeof access, "%s", jar.at);
+	cr_assert_eq(caller_call(&c, "POST", "/auth/password", access,
+			 "{\"current_password\":\"" PASSWORD
+			 "\",\"new_password\":\"the red fox sleeps late\"}"),
+	    204);
+	c.cookie = NULL;
+	for (int i = 0; i < 5; i++)
+		cr_assert_eq(guess(username, "wrong horse battery"), 401);
+	cr_assert_eq(guess(username, "the red fox sleeps late"), 429);
+	c.cookie = jar.header;
+	cr_expect_eq(guess(username, "the red fox sleeps late"), 200);
+}

@@ -16,6 +16,7 @@
 
 #include "../support/auth_world.h"
 #include "../support/servers.h"
+#include "auth/api_key.h"
 #include "auth/session_watch.h"
 #include "base/arena.h"
 #include "base/clock.h"
@@ -384,6 +385,201 @@ Test(watch, n25_no_answer_ever_reaches_the_next_user)
 	}
 }
 
+/* ---- API keys and users ---- */
+
+struct made {
+	char id[ID_TEXT];
+	char key[API_KEY_TEXT];
+};
+
+/* A key of s that Redis allows. */
+static void
+make_key(struct made *out)
+{
+	cr_assert_eq(
+	    caller_call(&c, "POST", "/auth/keys", s.access, "{\"name\":\"x\"}"),
+	    201);
+	snprintf(out->id, sizeof out->id, "%s", caller_text(&c, "id"));
+	snprintf(out->key, sizeof out->key, "%s", caller_text(&c, "key"));
+	cr_assert_eq(caller_call(&c, "GET", "/me", out->key, NULL), 200);
+}
+
+static int
+use(struct caller *who, const char *key)
+{
+	return caller_call(who, "GET", "/me", key, NULL);
+}
+
+static void
+expect_no_key(struct caller *who, const char *key)
+{
+	cr_expect_eq(use(who, key), 401);
+	cr_expect_str_eq(caller_code(who), "key_invalid");
+}
+
+static int
+end_key(const char *id)
+{
+	char path[128];
+	snprintf(path, sizeof path, "/auth/keys/%s", id);
+	return caller_call(&c, "DELETE", path, s.access, NULL);
+}
+
+Test(watch, a_revoked_key_that_nobody_told_of_reaches_redis)
+{
+	struct made m;
+	make_key(&m);
+	auth_sql("SELECT auth.api_key_revoke('%s', '%s')", s.user_id, m.id);
+	cr_expect_eq(use(&idle, m.key), 200, "not told yet");
+	cr_assert_eq(watch(&c), OK);
+	uint64_t pg = pg_round_trips(idle.services.pg);
+	expect_no_key(&idle, m.key);
+	cr_expect_eq(pg_round_trips(idle.services.pg), pg);
+	uint64_t trips = redis_round_trips(c.services.redis);
+	cr_assert_eq(watch(&c), OK);
+	cr_expect_eq(redis_round_trips(c.services.redis) - trips, 1, "once");
+}
+
+Test(watch, n22_a_key_revoked_while_redis_hung_stays_out_when_it_wakes)
+{
+	struct made m;
+	make_key(&m);
+	kill(server.pid, SIGSTOP);
+	for (int i = 0; i < 4; i++)
+		cr_expect_eq(use(&c, m.key), 200);
+	cr_expect_eq(end_key(m.id), 204);
+	kill(server.pid, SIGCONT);
+	uint64_t until = clock_mono_ms() + 3000;
+	while (clock_mono_ms() < until)
+		expect_no_key(&c, m.key);
+	wait_for_redis(&c);
+	expect_no_key(&idle, m.key);
+}
+
+Test(watch, n22_a_key_revoked_while_redis_was_dead_stays_out)
+{
+	struct made m;
+	make_key(&m);
+	redis("SAVE");
+	server_stop(&server, SIGKILL);
+	cr_expect_eq(end_key(m.id), 204);
+	expect_no_key(&c, m.key);
+	cr_assert(server_start_again(&server)); /* from the old snapshot */
+	for (int i = 0; i < 20; i++) {
+		expect_no_key(&c, m.key);
+		expect_no_key(&idle, m.key);
+	}
+	wait_for_redis(&idle);
+	uint64_t pg = pg_round_trips(idle.services.pg);
+	expect_no_key(&idle, m.key);
+	cr_expect_eq(pg_round_trips(idle.services.pg), pg, "by Redis alone");
+}
+
+/* How a user goes who has a warm session and a warm key. */
+static void
+delete_untold(void)
+{
+	auth_sql("SELECT * FROM auth.user_admin_delete('%s')", s.username);
+}
+
+static void
+disable_untold(void)
+{
+	auth_sql("UPDATE auth.users SET is_disabled = true WHERE id = '%s'",
+	    s.user_id);
+}
+
+static void
+delete_me(void)
+{
+	cr_assert_eq(caller_call(&c, "DELETE", "/me", s.access, NULL), 204);
+}
+
+Test(watch, a_deleted_users_session_and_key_reach_redis)
+{
+	struct made m;
+	make_key(&m);
+	delete_untold();
+	cr_expect_eq(caller_verify(&idle, s.access), 204, "not told yet");
+	cr_expect_neq(use(&idle, m.key), 401);
+	cr_assert_eq(watch(&c), OK);
+	cr_expect_not(allows());
+	expect_revoked(&idle, s.access);
+	expect_no_key(&idle, m.key);
+	uint64_t trips = redis_round_trips(c.services.redis);
+	cr_assert_eq(watch(&c), OK);
+	cr_expect_eq(redis_round_trips(c.services.redis) - trips, 1, "once");
+}
+
+Test(watch, a_deleted_user_stays_out_of_a_redis_without_memory)
+{
+	struct made m;
+	make_key(&m);
+	delete_untold();
+	redis("CONFIG SET maxmemory 1");
+	cr_assert_eq(watch(&c), OK);
+	expect_revoked(&idle, s.access);
+	expect_no_key(&idle, m.key);
+}
+
+Test(watch, who_deletes_themselves_is_out_at_once_everywhere)
+{
+	struct made m;
+	make_key(&m);
+	delete_me();
+	expect_revoked(&idle, s.access);
+	expect_no_key(&idle, m.key);
+}
+
+Test(watch, n22_users_who_went_while_redis_was_dead_stay_out)
+{
+	static void (*const ways[])(void) = {
+	    delete_untold, disable_untold, delete_me};
+	for (size_t i = 0; i < 3; i++) {
+		struct made m;
+		caller_register(&c, &s);
+		cr_assert_eq(caller_verify(&c, s.access), 204);
+		make_key(&m);
+		redis("SAVE");
+		server_stop(&server, SIGKILL);
+		ways[i]();
+		cr_assert(server_start_again(&server));
+		for (int k = 0; k < 10; k++) {
+			expect_revoked(&c, s.access);
+			expect_revoked(&idle, s.access);
+			expect_no_key(&c, m.key);
+			expect_no_key(&idle, m.key);
+		}
+		wait_for_redis(&c);
+		wait_for_redis(&idle);
+		expect_revoked(&idle, s.access);
+		expect_no_key(&idle, m.key);
+	}
+}
+
+Test(watch, a_user_who_is_let_in_again_uses_their_key_at_once)
+{
+	struct made m;
+	make_key(&m);
+	disable_untold();
+	cr_assert_eq(watch(&c), OK);
+	expect_no_key(&idle, m.key);
+	auth_sql("UPDATE auth.users SET is_disabled = false WHERE id = '%s'",
+	    s.user_id);
+	cr_expect_eq(use(&idle, m.key), 200);
+}
+
+Test(watch, forgets_who_went_long_ago)
+{
+	auth_sql("INSERT INTO auth.user_ends (user_id, ended_at) SELECT"
+		 " gen_random_uuid(), now() - interval '11 minutes'"
+		 " FROM generate_series(1, 5)");
+	delete_untold();
+	cr_expect_eq(auth_number("SELECT count(*) FROM auth.user_ends WHERE"
+				 " ended_at < now() - interval '10 minutes'"),
+	    0);
+}
+
 /* ---- who has ended ---- */
 
 static struct session_pair
@@ -391,7 +587,7 @@ pair_of(const struct signed_in *who)
 {
 	struct session_pair p = {0};
 	memcpy(p.user_id, who->user_id, sizeof p.user_id);
-	memcpy(p.session_id, who->session_id, sizeof p.session_id);
+	memcpy(p.grant_id, who->session_id, sizeof p.grant_id);
 	return p;
 }
 
@@ -414,7 +610,7 @@ Test(watch, names_the_sessions_that_have_ended_and_no_others)
 		caller_register(&c, &all[i]);
 		pairs[i] = pair_of(&all[i]);
 	}
-	pairs[BARE].session_id[0] = pairs[BARE_DISABLED].session_id[0] = '\0';
+	pairs[BARE].grant_id[0] = pairs[BARE_DISABLED].grant_id[0] = '\0';
 	auth_sql("UPDATE auth.sessions SET expires_at = created_at + '1 us',"
 		 " idle_expires_at = created_at WHERE id = '%s'",
 	    all[EXPIRED].session_id);
@@ -454,4 +650,21 @@ Test(watch, a_session_of_another_user_has_ended)
 	    .pg = c.services.pg, .arena = arena, .doubt = &c_doubt};
 	cr_assert_eq(session_watch_ended(&w, &p, 1, &n), OK);
 	cr_expect_eq(n, 1);
+}
+
+Test(watch, names_the_keys_that_were_revoked)
+{
+	struct made live, gone;
+	struct session_pair pairs[2] = {pair_of(&s), pair_of(&s)};
+	size_t n = 0;
+	make_key(&live);
+	make_key(&gone);
+	memcpy(pairs[0].grant_id, live.id, sizeof live.id);
+	memcpy(pairs[1].grant_id, gone.id, sizeof gone.id);
+	cr_assert_eq(end_key(gone.id), 204);
+	const struct session_watch w = {
+	    .pg = c.services.pg, .arena = arena, .doubt = &c_doubt};
+	cr_assert_eq(session_watch_ended(&w, pairs, 2, &n), OK);
+	cr_assert_eq(n, 1);
+	cr_expect_str_eq(pairs[0].grant_id, gone.id);
 }

@@ -15,6 +15,7 @@
 #include <criterion/criterion.h>
 
 #include "base/id.h"
+#include "site_idp.h"
 #include "stack.h"
 #include "stores.h"
 
@@ -22,8 +23,9 @@
 #define CLIENT "X-Natter-Client: web"
 #define SAME   "Sec-Fetch-Site: same-origin"
 #define BEHIND "http://127.0.0.1:8081"
-#define ENTER                                                  \
-	"{\"username\":\"%s\",\"password\":\"correct horse\"," \
+#define SECRET "a secret of more than thirty-two bytes"
+#define ENTER                                                          \
+	"{\"username\":\"%s\",\"password\":\"correct horse battery\"," \
 	"\"cookie\":true}"
 
 static struct stack stack;
@@ -79,9 +81,15 @@ start(const struct stack_options *options)
 	cr_assert_eq(system(command), 0);
 	snprintf(site, sizeof(site),
 	    "listen unix:%s/tls.sock ssl; ssl_certificate %s/cert;"
-	    "ssl_certificate_key %s/key; include %s/auth-request.conf;",
+	    "ssl_certificate_key %s/key; include %s/auth-request.conf;"
+	    "location ^~ /api/v1/test/ { error_page 429 @natter_too_many;"
+	    " limit_req zone=test; limit_req_status 429;"
+	    " fastcgi_pass natter; }",
 	    dir, dir, dir, dir);
 	snprintf(http, sizeof(http),
+	    "limit_req_zone $binary_remote_addr zone=test:1m rate=1r/m;"
+	    "map $http_origin $natter_origin { default '';"
+	    " " APP " $http_origin; }"
 	    "server { listen unix:%s/site.sock; location / { return 200 "
 	    "'$request_method $http_x_auth_user $http_x_auth_user_id "
 	    "$http_x_auth_role [$http_cookie$http_authorization]'; }"
@@ -100,7 +108,10 @@ setup(void)
 {
 	const struct stack_options o = {
 	    .settings = {"CHAT_ORIGINS=" APP " http://localhost:5173",
-		"CHAT_WORKERS=1"}};
+		"CHAT_WORKERS=1", "CHAT_EXCHANGE_ISSUER=https://club.example",
+		"CHAT_EXCHANGE_ALGORITHMS=HS256",
+		"CHAT_EXCHANGE_SECRET=" SECRET,
+		"CHAT_EXCHANGE_ADDRESS_RATE=3"}};
 
 	start(&o);
 }
@@ -223,6 +234,75 @@ Test(browser, keeps_its_session_in_cookies_that_scripts_cannot_read)
 	cr_expect_eq(refresh(), 401);
 	enter("/api/v1/auth/login", 200);
 	cr_expect_eq(refresh(), 200);
+}
+
+Test(browser, n28_strangers_that_guess_do_not_lock_the_owner_out)
+{
+	char json[256];
+	struct ask stranger = {.method = "POST",
+	    .base = stack.base,
+	    .path = "/api/v1/auth/login",
+	    .json = json,
+	    .headers = {CLIENT, SAME}};
+
+	enter("/api/v1/auth/register", 201);
+	snprintf(json, sizeof(json),
+	    "{\"username\":\"%s\",\"password\":\"wrong horse battery\","
+	    "\"cookie\":true}",
+	    username);
+	for (int i = 0; i < 5; i++) {
+		answer_clear(&a);
+		http_ask(&stranger, &a);
+		cr_assert_eq(a.status, 401, "%s", a.body.p);
+	}
+	answer_clear(&a);
+	snprintf(json, sizeof(json), ENTER, username);
+	http_ask(&stranger, &a);
+	cr_expect_eq(a.status, 429);
+	cr_expect_str_eq(answer_text(&a, "code"), "login_throttled");
+	cr_expect_str_neq(header("Retry-After"), "");
+	enter("/api/v1/auth/login", 200);
+}
+
+static long
+exchange(const char *secret, const char *const *headers)
+{
+	long now = (long)time(NULL), status;
+	char *claims = idp_text("{\"iss\":\"https://club.example\",\"aud\":"
+				"\"natter\",\"sub\":\"%s\",\"iat\":%ld,"
+				"\"exp\":%ld}",
+	    username, now, now + 60);
+	char *token = idp_mac(secret, "{\"alg\":\"HS256\"}", claims);
+	char *json = idp_text("{\"token\":\"%s\",\"cookie\":true}", token);
+
+	status = call("POST", "/api/v1/auth/exchange", json, headers);
+	free(claims);
+	free(token);
+	free(json);
+	return status;
+}
+
+Test(browser, a_member_of_a_site_gets_cookies_too)
+{
+	static const char *const foreign[] = {
+	    CLIENT, "Sec-Fetch-Site: cross-site", NULL};
+
+	cr_expect_eq(exchange(SECRET, foreign), 403);
+	cr_expect_str_eq(answer_text(&a, "code"), "csrf_failed");
+	cr_assert_eq(exchange(SECRET, own_page), 200, "%s", a.body.p);
+	cr_expect_str_eq(answer_text(&a, "refresh_token"), "");
+	cr_expect_eq(refresh(), 200, "%s", a.body.p);
+	expect_member();
+	cr_expect_eq(leave(), 204);
+	for (int i = 0; i < 3; i++) {
+		cr_expect_eq(
+		    exchange("another secret of 32 bytes or more", own_page),
+		    401);
+		cr_expect_str_eq(answer_text(&a, "code"), "identity_invalid");
+	}
+	cr_expect_eq(exchange(SECRET, own_page), 429);
+	cr_expect_str_eq(answer_text(&a, "code"), "rate_limited");
+	cr_expect_geq(atoi(header("Retry-After")), 1);
 }
 
 Test(browser, over_tls_too)
@@ -372,6 +452,54 @@ Test(browser, every_answer_can_be_read_by_an_allowed_origin_alone)
 	}
 }
 
+/* The headers of nginx's own answers. */
+static void
+expect_readable(bool is_ours, long want, const char *code)
+{
+	const char *origin =
+	    is_ours ? "Origin: " APP : "Origin: https://evil.example";
+	static char large[(2 << 20) + 100];
+	struct ask ask = {
+	    .base = stack.base, .path = "/api/v1/me", .headers = {origin}};
+
+	if (want == 413) {
+		memset(large, ' ', sizeof(large) - 1);
+		ask.method = "POST";
+		ask.path = "/api/v1/auth/login";
+		ask.json = large;
+	} else if (want == 429) {
+		ask.path = "/api/v1/test/x";
+	}
+	answer_clear(&a);
+	http_ask(&ask, &a);
+	if (want == 429 && a.status != 429) { /* the first one passes */
+		answer_clear(&a);
+		http_ask(&ask, &a);
+	}
+	cr_expect_eq(a.status, want, "%ld", a.status);
+	cr_expect_str_eq(answer_text(&a, "code"), code);
+	cr_expect_str_eq(
+	    header("Access-Control-Allow-Origin"), is_ours ? APP : "");
+	cr_expect_str_eq(
+	    header("Access-Control-Allow-Credentials"), is_ours ? "true" : "");
+	cr_expect_str_eq(header("Access-Control-Expose-Headers"),
+	    is_ours ? "Retry-After, X-Request-Id" : "");
+	cr_expect_str_eq(header("Vary"), "Origin");
+	if (want == 429 || want == 503)
+		cr_expect_geq(atoi(header("Retry-After")), 1);
+}
+
+Test(browser, nginxs_own_answers_can_be_read_by_an_allowed_origin_alone)
+{
+	for (int i = 0; i < 2; i++) {
+		expect_readable(i, 413, "too_large");
+		expect_readable(i, 429, "rate_limited");
+	}
+	stack_end_natterd(&stack, SIGTERM);
+	for (int i = 0; i < 2; i++)
+		expect_readable(i, 503, "unavailable");
+}
+
 /* ---- a protected part of the site ---- */
 
 Test(browser, a_visitor_is_sent_to_sign_in_and_a_member_gets_in)
@@ -435,7 +563,8 @@ Test(browser, without_natterd_a_protected_page_is_503_with_retry_after)
 	expect_member();
 	stack_end_natterd(&stack, SIGTERM);
 	cr_expect_eq(call("GET", "/members/a", NULL, NULL), 503);
-	cr_expect_str_eq(header("Retry-After"), "2");
+	cr_expect(atoi(header("Retry-After")) >= 1 &&
+		  atoi(header("Retry-After")) <= 3);
 	cr_expect_str_eq(header("Cache-Control"), "no-store");
 }
 

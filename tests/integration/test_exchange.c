@@ -294,14 +294,127 @@ Test(exchange, a_bad_token_leaves_no_trace)
 	char *forged = token_of(sub, "");
 	key = ours;
 	idp_key_free(other);
+	cr_assert_eq(pg_connect(c.services.pg), OK);
+	uint64_t before = trips();
 	expect(401, "identity_invalid", exchange(forged));
 	cr_expect_null(caller_header(&c, "WWW-Authenticate"));
 	cr_expect_not_null(c.req.why);
 	cr_expect_null(strstr(c.rep.body, "signature"), "not told outside");
+	cr_expect_eq(trips() - before, 1, "the address was charged");
 	expect(401, "identity_invalid", exchange(strdup("")));
-	expect(401, "identity_invalid", exchange(strdup("a.b.c")));
-	cr_expect_eq(trips(), 0);
+	expect(401, "identity_invalid", exchange(strdup("a.b")));
+	cr_expect_eq(trips() - before, 1, "but not for what is no token");
 	cr_expect_eq(users_of(sub), 0);
+}
+
+/* ---- too many ---- */
+
+/* A token of the site whose last character is another one. */
+static char *
+spoilt(void)
+{
+	char *token = token_of(sub, "");
+	char *last = strrchr(token, '.') + 1;
+	*last = *last == 'A' ? 'B' : 'A';
+	return token;
+}
+
+Test(exchange, failures_of_an_address_are_throttled)
+{
+	c.config.exchange_address_rate = 4;
+	c.ip = "198.51.100.9";
+	for (int i = 0; i < 4; i++)
+		expect(401, "identity_invalid", exchange(spoilt()));
+	uint64_t before = trips();
+	expect(429, "rate_limited", exchange(spoilt()));
+	cr_expect_eq(trips() - before, 1);
+	const char *wait = caller_header(&c, "Retry-After");
+	cr_assert_not_null(wait);
+	cr_expect(atol(wait) >= 1 && atol(wait) <= 15, "%s", wait);
+	expect(429, "rate_limited", exchange(token_of(sub, "")));
+	cr_expect_eq(users_of(sub), 0);
+	c.ip = "198.51.100.10";
+	cr_expect_eq(exchange(token_of(sub, "")), 200);
+	auth_sql("UPDATE auth.login_throttle SET ready_at = ready_at -"
+		 " interval '1 minute' WHERE kind = 'address'");
+	c.ip = "198.51.100.9";
+	cr_expect_eq(exchange(token_of(sub, "")), 200);
+}
+
+Test(exchange, what_succeeds_is_not_counted)
+{
+	c.config.exchange_address_rate = 2;
+	c.ip = "2001:db8:7:7::1";
+	for (int i = 0; i < 9; i++)
+		cr_assert_eq(exchange(token_of(sub, "")), 200, "%d", i);
+	expect(401, "identity_invalid", exchange(spoilt()));
+	c.ip = "2001:db8:7:7:8::1"; /* the same /64 */
+	expect(401, "identity_invalid", exchange(spoilt()));
+	expect(429, "rate_limited", exchange(spoilt()));
+}
+
+Test(exchange, a_keys_outage_uses_up_nobodys_tries)
+{
+	c.config.exchange_address_rate = 2;
+	c.ip = "198.51.100.11";
+	jwks_server_stop(&server);
+	for (int i = 0; i < 5; i++)
+		expect(503, "unavailable", exchange(token_of(sub, "")));
+}
+
+Test(exchange, can_go_without_a_throttle)
+{
+	c.config.exchange_address_rate = 0;
+	for (int i = 0; i < 5; i++)
+		expect(401, "identity_invalid", exchange(spoilt()));
+	cr_expect_eq(trips(), 0);
+	cr_assert_eq(pg_connect(c.services.pg), OK);
+	uint64_t before = trips();
+	cr_expect_eq(exchange(token_of(sub, "")), 200);
+	cr_expect_eq(trips() - before, 1);
+}
+
+/* ---- in a browser ---- */
+
+static int
+exchange_by_cookie(void)
+{
+	char *token = token_of(sub, "");
+	char *body = idp_text("{\"token\":\"%s\",\"cookie\":true}", token);
+	int status = caller_call(&c, "POST", "/auth/exchange", NULL, body);
+	free(body);
+	free(token);
+	return status;
+}
+
+Test(exchange, a_browser_gets_cookies)
+{
+	static const char *const names[] = {
+	    "__Host-rt=", "__Host-at=", "__Host-did="};
+	size_t n = 0;
+	c.natter_client = "web";
+	c.sec_fetch_site = "same-origin";
+	cr_assert_eq(exchange_by_cookie(), 200);
+	cr_expect_null(caller_text(&c, "refresh_token"));
+	cr_expect_not_null(caller_text(&c, "access_token"));
+	for (size_t i = 0; i < c.rep.n_headers; i++) {
+		for (size_t k = 0; k < 3; k++)
+			n += strncmp(c.rep.headers[i].value, names[k],
+				 strlen(names[k])) == 0;
+	}
+	cr_expect_eq(n, 3);
+}
+
+Test(exchange, n32_a_page_of_another_site_cannot_sign_its_user_in)
+{
+	c.natter_client = "web";
+	c.sec_fetch_site = "cross-site";
+	expect(403, "csrf_failed", exchange_by_cookie());
+	c.sec_fetch_site = "same-origin";
+	c.natter_client = NULL;
+	expect(403, "csrf_failed", exchange_by_cookie());
+	cr_expect_eq(users_of(sub), 0);
+	cr_expect_eq(trips(), 0);
 }
 
 Test(exchange, an_old_token_is_expired)

@@ -18,12 +18,13 @@
 
 #define CLIENTS 6
 #define WORKERS 2
+#define STEPS   40 /* of each client, at least, after each change */
 
 static struct stack stack;
 static char dir[64], ring[96];
 static struct person people[CLIENTS];
 static atomic_bool is_over;
-static atomic_int n_good, n_bad;
+static atomic_int n_bad, n_good[CLIENTS];
 
 static void
 setup(void)
@@ -84,11 +85,11 @@ refresh(struct person *p)
 }
 
 static void
-count(long status, const char *what)
+count(const struct person *p, long status, const char *what)
 {
 	if (status != 200)
 		fprintf(stderr, "%s: %ld\n", what, status);
-	atomic_fetch_add(status == 200 ? &n_good : &n_bad, 1);
+	atomic_fetch_add(status == 200 ? &n_good[p - people] : &n_bad, 1);
 }
 
 static void *
@@ -97,11 +98,32 @@ go_on(void *arg)
 	struct person *p = arg;
 	char code[64];
 	for (int i = 0; !atomic_load(&is_over); i++) {
-		count(ask_me(p, code), "me");
+		count(p, ask_me(p, code), "me");
 		if (i % 16 == 15)
-			count(refresh(p), "refresh");
+			count(p, refresh(p), "refresh");
 	}
 	return NULL;
+}
+
+static bool
+have_gone_on(void *arg)
+{
+	const int *from = arg;
+	for (int i = 0; i < CLIENTS; i++) {
+		if (atomic_load(&n_good[i]) < from[i] + STEPS)
+			return false;
+	}
+	return true;
+}
+
+/* Until all clients were served so often: as long as that takes. */
+static void
+let_go_on(void)
+{
+	int from[CLIENTS];
+	for (int i = 0; i < CLIENTS; i++)
+		from[i] = atomic_load(&n_good[i]);
+	cr_assert(wait_until(have_gone_on, from, 60000));
 }
 
 struct generation {
@@ -175,16 +197,17 @@ Test(keys, n33_a_key_comes_and_goes_under_load_without_a_401)
 	for (int i = 0; i < CLIENTS; i++)
 		pthread_create(&threads[i], NULL, go_on, &people[i]);
 
+	let_go_on();
 	cr_assert_eq(keyring_rotate(ring, 1, &added, why), OK, "%s", why);
 	reload();
+	let_go_on();
 	cr_assert_eq(keyring_rotate(ring, 2, &promoted, why), OK, "%s", why);
 	reload();
-	usleep(500000);
+	let_go_on();
 	atomic_store(&is_over, true);
 	for (int i = 0; i < CLIENTS; i++)
 		pthread_join(threads[i], NULL);
 	cr_expect_eq(atomic_load(&n_bad), 0);
-	cr_expect_gt(atomic_load(&n_good), 200);
 
 	cr_expect(is_signed_by(&old, promoted.old));
 	cr_assert_eq(refresh(&people[0]), 200);

@@ -164,10 +164,12 @@ Test(outage, without_postgres_everything_is_503_and_nothing_is_lost)
 	cr_expect_str_eq(n, "0");
 }
 
-Test(outage, with_neither_store_nobody_is_told_that_their_token_is_bad)
+Test(outage, n24_with_neither_store_nobody_is_told_that_their_token_is_bad)
 {
 	struct stack_options o = {.settings = {"CHAT_WORKERS=2"}};
 	const struct row verify = {"GET", "/api/v1/auth/verify", NULL, false};
+	const char *fault;
+	struct answer a;
 
 	open_world(&o);
 	server_stop(&stores.redis, SIGKILL);
@@ -176,6 +178,10 @@ Test(outage, with_neither_store_nobody_is_told_that_their_token_is_bad)
 		expect_away(&verify);
 		for (size_t k = 0; k < N_ROWS; k++)
 			expect_away(&rows[k]);
+		post_refresh(&a);
+		fault = refusal_fault(&a, 503, "unavailable", NULL);
+		cr_expect_null(fault, "refresh: %s", fault);
+		answer_clear(&a);
 	}
 	/* Redis alone is empty and knows nobody: still no 401. */
 	cr_assert(server_start_again(&stores.redis));

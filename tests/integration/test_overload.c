@@ -2,13 +2,17 @@
  * Above its limits natterd refuses with 503 and Retry-After, before anything
  * is stored, and goes on with everything else.
  */
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
 
 #include <criterion/criterion.h>
 
+#include "log_lines.h"
 #include "promises.h"
 #include "stack.h"
 
@@ -150,4 +154,87 @@ Test(overload, too_many_logins_wait_for_nobody)
 	cr_expect_gt(wrong, 0);
 	cr_expect_gt(busy, 0);
 	person_make(&stack, &p);
+}
+
+/* Holds the only hash slot: each password waits 2 s for it, then gets 503. */
+static int
+hold_slot(void)
+{
+	char path[128];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/hash-0.lock", stack.dir);
+	fd = open(path, O_RDONLY | O_CREAT | O_CLOEXEC, 0666);
+	cr_assert_geq(fd, 0, "%s", path);
+	cr_assert_eq(flock(fd, LOCK_EX), 0);
+	return fd;
+}
+
+/* How often the log says so. */
+static int
+count_in_log(const char *why)
+{
+	struct log_lines lines;
+	int n = 0;
+
+	log_lines_read(stack.log, &lines);
+	for (size_t i = 0; i < lines.n; i++)
+		n += strcmp(log_line_text(lines.items[i], "why"), why) == 0;
+	log_lines_clear(&lines);
+	return n;
+}
+
+static const struct stack_options slow = {
+    .settings = {"CHAT_WORKERS=1", "CHAT_CHORES_WAIT=1", "CHAT_HASH_SLOTS=1"}};
+
+#define LATE "it waited longer than CHAT_CHORES_WAIT"
+#define LEFT "the client left before its turn came"
+
+Test(overload, who_waited_too_long_for_a_hash_gets_none)
+{
+	enum { LOGINS = 12 };
+	static struct login logins[LOGINS];
+	struct person p;
+	int fd;
+
+	stack_start(&stack, &slow);
+	person_make(&stack, &p);
+	fd = hold_slot();
+	for (int i = 0; i < LOGINS; i++)
+		pthread_create(&logins[i].thread, NULL, login_run, &logins[i]);
+	for (int i = 0; i < LOGINS; i++) {
+		pthread_join(logins[i].thread, NULL);
+		expect_busy(&logins[i].answer);
+		answer_clear(&logins[i].answer);
+	}
+	close(fd);
+	/* One by one, they would have waited for the slot 2 s each. */
+	cr_expect_geq(count_in_log(LATE), LOGINS - 2);
+	person_make(&stack, &p);
+}
+
+Test(overload, who_left_meanwhile_is_not_hashed_for)
+{
+	enum { LOGINS = 12 };
+	struct ask ask = {.method = "POST",
+	    .path = "/api/v1/auth/login",
+	    .json = "{\"username\":\"nobody\",\"password\":\"wrong horse\"}",
+	    .timeout_ms = 100};
+	struct answer a;
+	struct person p;
+	int fd;
+
+	stack_start(&stack, &slow);
+	person_make(&stack, &p);
+	ask.base = stack.base;
+	fd = hold_slot();
+	for (int i = 0; i < LOGINS; i++) {
+		http_ask(&ask, &a);
+		cr_expect_eq(a.code, CURLE_OPERATION_TIMEDOUT);
+		answer_clear(&a);
+	}
+	close(fd);
+	person_make(&stack, &p);
+	cr_expect_geq(count_in_log(LEFT), LOGINS - 2);
+	cr_expect_eq(count_in_log(LATE), 0);
 }

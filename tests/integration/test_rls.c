@@ -346,7 +346,8 @@ Test(rls, a_user_sees_own_rows_only)
 static bool
 is_for_functions(const struct table *t)
 {
-	return strcmp(t->name, "auth.login_throttle") == 0;
+	return strcmp(t->name, "auth.login_throttle") == 0 ||
+	       strcmp(t->name, "auth.user_ends") == 0;
 }
 
 Test(rls, with_the_rights_as_shipped_own_rows_are_seen)

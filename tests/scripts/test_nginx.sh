@@ -116,7 +116,7 @@ test_an_absent_natterd_is_a_problem_document() {
 	get /api/v1/conversations -w '%{http_code}' >"$T/status"
 	expect_equal status 503 "$(cat "$T/status")"
 	expect_in "$T/head.lines" "Content-Type: application/problem+json"
-	expect_in "$T/head.lines" "Retry-After: 2"
+	grep -qE "^Retry-After: [123].?$" "$T/head.lines" || fail "no Retry-After"
 	expect_in "$T/answer" '"code":"unavailable"'
 }
 

@@ -260,13 +260,28 @@ write_config(struct stack *s, const struct stack_options *o)
 		stack_set(s, o->settings[i]);
 }
 
+/* Where the clock is to be wrong, libfaketime comes first; $LIB is the loader's
+ * own word for the folder. The monotonic clock stays right. */
 static void
-start_natterd(struct stack *s)
+start_natterd(struct stack *s, const struct stack_options *o)
 {
-	char *argv[] = {"spawn-fcgi", "-n", "-s", s->socket, "-M", "0666", "-b",
-	    "4096", "--", (char *)(uintptr_t)demand("NATTERD"), "--config",
-	    s->config, NULL};
+	const char *asan = getenv("ASAN_OPTIONS");
+	char clock[32], options[512];
+	char *argv[] = {"env", options,
+	    "LD_PRELOAD=/usr/$LIB/faketime/libfaketimeMT.so.1", clock,
+	    "FAKETIME_DONT_FAKE_MONOTONIC=1", "spawn-fcgi", "-n", "-s",
+	    s->socket, "-M", "0666", "-b", "4096", "--",
+	    (char *)(uintptr_t)demand("NATTERD"), "--config", s->config, NULL};
 
+	if (o->clock == NULL) {
+		s->natterd = start(argv + 5, s->log, -1);
+		return;
+	}
+	snprintf(clock, sizeof(clock), "FAKETIME=%s", o->clock);
+	/* A sanitizer wants to be the first library. */
+	snprintf(options, sizeof(options),
+	    "ASAN_OPTIONS=%s:verify_asan_link_order=0",
+	    asan != NULL ? asan : "");
 	s->natterd = start(argv, s->log, -1);
 }
 
@@ -351,7 +366,7 @@ stack_start(struct stack *s, const struct stack_options *o)
 	if (o->has_model)
 		start_standin(s);
 	write_config(s, o);
-	start_natterd(s);
+	start_natterd(s, o);
 	start_nginx(s, o);
 	if (o->may_not_start)
 		return;

@@ -26,6 +26,7 @@ struct stack_options {
 	const char *redis_url;    /* instead of REDIS_URL */
 	const char *site;         /* further lines of nginx's server {} */
 	const char *http;         /* and of its http {} */
+	const char *clock;        /* natterd's clock is off: "+300" seconds */
 	bool may_be_unready;      /* wait for /livez only */
 	bool may_not_start;       /* do not wait at all */
 };

@@ -2,6 +2,7 @@
  * The clocks and the written form of a time.
  */
 #include <criterion/criterion.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <time.h>
 
@@ -47,4 +48,43 @@ Test(clock, the_wall_clock_is_the_systems)
 	uint64_t now = clock_wall_ms();
 	cr_expect_geq(now + 1000, before);
 	cr_expect_leq(now, before + 5000);
+}
+
+/* Is `got` the same as `want`, give or take what a slow machine needs? */
+static bool
+is_near(uint64_t got, uint64_t want)
+{
+	return got + 100 >= want && got <= want + 5000;
+}
+
+Test(clock, the_agreed_clock_is_ours_until_another_is_known)
+{
+	struct clock_agreed clock = {0};
+	uint64_t wall = clock_wall_ms();
+
+	cr_expect(is_near(clock_agreed_ms(NULL), wall));
+	cr_expect(is_near(clock_agreed_ms(&clock), wall));
+	clock_learn(&clock, 2000000000000, clock_mono_ms());
+	cr_expect(is_near(clock_agreed_ms(&clock), 2000000000000u));
+	clock_learn(&clock, 1000000000000, clock_mono_ms());
+	cr_expect(is_near(clock_agreed_ms(&clock), 1000000000000u));
+}
+
+Test(clock, half_of_a_round_trip_lies_behind_the_answer)
+{
+	struct clock_agreed clock = {0};
+
+	clock_learn(&clock, 2000000000000, clock_mono_ms() - 800);
+	cr_expect(is_near(clock_agreed_ms(&clock), 2000000000400u));
+}
+
+Test(clock, a_slow_answer_counts_only_as_the_first)
+{
+	struct clock_agreed clock = {0};
+	uint64_t slow = clock_mono_ms() - 2000;
+
+	clock_learn(&clock, 2000000000000, slow);
+	cr_expect(is_near(clock_agreed_ms(&clock), 2000000001000u));
+	clock_learn(&clock, 1500000000000, slow);
+	cr_expect(is_near(clock_agreed_ms(&clock), 2000000001000u));
 }

@@ -1,0 +1,75 @@
+/*
+ * Calls of the API for tests through nginx. Owns nothing.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "calls.h"
+
+void
+call_refresh(
+    const struct stack *s, const char *refresh_token, struct exchanged *out)
+{
+	char json[512];
+	struct ask ask = {.method = "POST",
+	    .base = s->base,
+	    .path = "/api/v1/auth/refresh",
+	    .json = json};
+	struct answer a;
+	const char *wait;
+
+	snprintf(
+	    json, sizeof(json), "{\"refresh_token\":\"%s\"}", refresh_token);
+	http_ask(&ask, &a);
+	*out = (struct exchanged){.status = a.status};
+	snprintf(out->code, sizeof(out->code), "%s", answer_text(&a, "code"));
+	snprintf(out->access, sizeof(out->access), "%s",
+	    answer_text(&a, "access_token"));
+	snprintf(out->refresh, sizeof(out->refresh), "%s",
+	    answer_text(&a, "refresh_token"));
+	wait = answer_header(&a, "Retry-After");
+	out->retry_after = wait != NULL ? atol(wait) : -1;
+	answer_clear(&a);
+}
+
+long
+call_status(const struct stack *s, const char *method, const char *path,
+    const char *token, const char *json)
+{
+	struct ask ask = {.method = method,
+	    .base = s->base,
+	    .path = path,
+	    .token = token,
+	    .json = json};
+	struct answer a;
+	long status;
+
+	http_ask(&ask, &a);
+	status = a.status;
+	answer_clear(&a);
+	return status;
+}
+
+long
+call_verify(const struct stack *s, const char *token)
+{
+	return call_status(s, "GET", "/api/v1/auth/verify", token, NULL);
+}
+
+long
+call_logout(const struct stack *s, const char *token)
+{
+	return call_status(s, "POST", "/api/v1/auth/logout", token, "{}");
+}
+
+long
+session_generation(const char *username)
+{
+	char text[16];
+
+	db_value("SELECT s.rt_gen FROM auth.sessions s JOIN auth.users u"
+		 " ON u.id = s.user_id WHERE u.username = $1"
+		 " ORDER BY s.created_at DESC LIMIT 1",
+	    username, text, sizeof(text));
+	return atol(text);
+}

@@ -1,0 +1,36 @@
+/*
+ * The API as a client of a stack uses it, a line a call: sign in, exchange a
+ * refresh token, ask who one is. Any thread.
+ */
+#ifndef TESTS_SUPPORT_CALLS_H
+#define TESTS_SUPPORT_CALLS_H
+
+#include "stack.h"
+
+/* What a refresh gave; "" where it gave none. */
+struct exchanged {
+	long status;
+	char code[32];
+	char access[2048];
+	char refresh[256];
+	long retry_after; /* -1: not said */
+};
+
+/* POST /auth/refresh with the token in the body. */
+void call_refresh(
+    const struct stack *s, const char *refresh_token, struct exchanged *out);
+
+/* The status of a call; `json` and `token` may be NULL. */
+long call_status(const struct stack *s, const char *method, const char *path,
+    const char *token, const char *json);
+
+/* GET /auth/verify: the status. */
+long call_verify(const struct stack *s, const char *token);
+
+/* POST /auth/logout of this session: the status. */
+long call_logout(const struct stack *s, const char *token);
+
+/* The generation of the user's newest session, read as superuser. */
+long session_generation(const char *username);
+
+#endif
