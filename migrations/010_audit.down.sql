@@ -76,6 +76,7 @@ DROP TABLE IF EXISTS audit.chain;
 DROP TABLE IF EXISTS audit.unchained;
 DROP TABLE IF EXISTS audit.log;
 DROP FUNCTION IF EXISTS audit.refuse();
+REVOKE SELECT (id, username) ON auth.users FROM natter_jobs;
 
 -- As 003 has them.
 CREATE OR REPLACE FUNCTION chat.create_partition(p_table name, p_month timestamptz)

@@ -109,6 +109,8 @@ GRANT SELECT (id, at, action, actor_kind, actor_id, user_id, object_kind, object
     request_id, ip, details) ON audit.log TO natter_app;
 GRANT SELECT, INSERT ON audit.log TO natter_auth;
 GRANT SELECT ON audit.log TO natter_jobs;
+-- natterctl audit list --user NAME
+GRANT SELECT (id, username) ON auth.users TO natter_jobs;
 
 CREATE TABLE IF NOT EXISTS audit.unchained (
 	log_id uuid NOT NULL CONSTRAINT unchained_pkey PRIMARY KEY
