@@ -391,7 +391,8 @@ promote(const struct person *p, const char *token)
 	db_value("UPDATE auth.users SET role = 'admin' WHERE id = $1",
 	    p->user_id, gone, sizeof(gone));
 	snprintf(json, sizeof(json),
-	    "{\"username\":\"%s\",\"password\":\"" PASSWORD "\"}", p->username);
+	    "{\"username\":\"%s\",\"password\":\"correct horse %s\"}",
+	    p->username, p->username + strlen("person-"));
 	http_ask(&ask, &a);
 	cr_assert_eq(a.status, 200, "%s", a.body.p);
 	keep(token, answer_text(&a, "access_token"));
