@@ -362,6 +362,9 @@ BEGIN
           FROM jsonb_each(to_jsonb(OLD)) o
           JOIN jsonb_each(to_jsonb(NEW)) n ON n.key = o.key
          WHERE n.value IS DISTINCT FROM o.value AND o.key <> 'updated_at';
+        IF v_changed IS NULL THEN
+            RETURN NULL; -- written anew as it was
+        END IF;
         v_details := v_details || jsonb_build_object('changed', v_changed);
         IF v_kind = 'user' THEN
             GET DIAGNOSTICS v_stack = PG_CONTEXT;
