@@ -25,7 +25,7 @@ LANGUAGE plpgsql VOLATILE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	us bigint := (extract(epoch FROM p_at) * 1000000)::bigint;
+	us bigint := (date_part('epoch', p_at) * 1000000)::bigint;
 BEGIN
 	RETURN (lpad(to_hex(us / 1000), 12, '0')
 	    || '7' || lpad(to_hex(us % 1000 * 4096 / 1000), 3, '0')
@@ -325,6 +325,7 @@ DECLARE
     v_row record;
     v_object uuid;
     v_user uuid;
+    v_new jsonb;
     v_changed text[];
     v_stack text;
     v_details jsonb := '{}';
@@ -358,10 +359,10 @@ BEGIN
     END CASE;
 
     IF TG_OP = 'UPDATE' THEN
+        v_new := to_jsonb(NEW);
         SELECT array_agg(o.key ORDER BY o.key) INTO v_changed
           FROM jsonb_each(to_jsonb(OLD)) o
-          JOIN jsonb_each(to_jsonb(NEW)) n ON n.key = o.key
-         WHERE n.value IS DISTINCT FROM o.value AND o.key <> 'updated_at';
+         WHERE o.value IS DISTINCT FROM v_new -> o.key AND o.key <> 'updated_at';
         IF v_changed IS NULL THEN
             RETURN NULL; -- written anew as it was
         END IF;
