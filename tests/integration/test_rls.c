@@ -217,7 +217,8 @@ reached(const char *user, const char *sql)
 	if (has_all_rights) {
 		must(app, "RESET ROLE");
 		must(app, "SET ROLE natter_owner");
-		must(app, "GRANT ALL ON ALL TABLES IN SCHEMA auth, chat, natter, audit"
+		must(app, "GRANT ALL ON ALL TABLES IN SCHEMA auth, chat, "
+			  "natter, audit"
 			  " TO natter_app");
 		must(app, "SET ROLE natter_app");
 	}
