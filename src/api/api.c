@@ -8,10 +8,12 @@
 #include "api/api.h"
 #include "auth/access.h"
 #include "auth/browser.h"
+#include "auth/client.h"
 #include "base/clock.h"
 #include "http/origin.h"
 #include "http/reply.h"
 #include "http/request.h"
+#include "store/pg.h"
 
 static const struct route routes[] = {
 #define ROUTE(method, pattern, handler, access, thread, body_max, arena_max) \
@@ -136,8 +138,11 @@ is_terminal(enum err e)
 void
 api_handle(struct request *req, struct reply *rep)
 {
-	enum err e = handle(req, rep);
+	enum err e;
 
+	pg_set_caller(req->services->pg, req->request_id, client_address(req));
+	e = handle(req, rep);
+	pg_set_caller(req->services->pg, NULL, NULL);
 	if (e == OK)
 		return;
 	if (req->is_by_cookie && is_terminal(e))

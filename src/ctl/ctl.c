@@ -5,10 +5,12 @@
 #include <errno.h>
 #include <getopt.h>
 #include <limits.h>
+#include <pwd.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/env_file.h"
 #include "ctl/ctl.h"
@@ -285,6 +287,31 @@ is_conninfo(const char *url)
 	return is_good;
 }
 
+/*
+ * Says in whose name the session works: the account that runs natterctl, or
+ * who became root by sudo for it. Who is not root can only be themselves.
+ */
+static bool
+say_operator(PGconn *conn)
+{
+	const char *sudo = getuid() == 0 ? getenv("SUDO_USER") : NULL;
+	const struct passwd *me = getpwuid(getuid());
+	char actor[80];
+	const char *value = actor;
+
+	if (sudo != NULL && sudo[0] != '\0')
+		snprintf(actor, sizeof(actor), "natterctl:%.64s", sudo);
+	else if (me != NULL)
+		snprintf(actor, sizeof(actor), "natterctl:%.64s", me->pw_name);
+	else
+		snprintf(actor, sizeof(actor), "natterctl:%lu",
+		    (unsigned long)getuid());
+	AUTO_PGRESULT PGresult *r = PQexecParams(conn,
+	    "SELECT pg_catalog.set_config('app.actor', $1, false)", 1, NULL,
+	    &value, NULL, NULL, 0);
+	return ctl_is_ok(r);
+}
+
 enum ctl_exit
 ctl_connect(
     const char *name, const char *url, const char *dbname, PGconn **out_conn)
@@ -304,7 +331,7 @@ ctl_connect(
 	conn = PQconnectdbParams(keys, values, 1);
 	if (conn == NULL)
 		return ctl_refuse(CTL_FAILED, "out of memory");
-	if (PQstatus(conn) != CONNECTION_OK) {
+	if (PQstatus(conn) != CONNECTION_OK || !say_operator(conn)) {
 		ctl_note(
 		    "cannot reach Postgres: %s", ctl_pg_message(conn, NULL));
 		PQfinish(conn);
@@ -315,22 +342,33 @@ ctl_connect(
 	return CTL_OK;
 }
 
-enum ctl_exit
-ctl_connect_owner(PGconn **out_conn)
+static enum ctl_exit
+connect_as(const char *role, const char *variable, PGconn **out_conn)
 {
 	char *url = NULL;
-	enum err e = ctl_secret("OWNER_DATABASE_URL", &url);
+	enum err e = ctl_secret(variable, &url);
 	enum ctl_exit code;
 
 	if (e == ERR_NOT_FOUND)
 		return ctl_refuse(CTL_CONFIG,
-		    "OWNER_DATABASE_URL is not set: give the database as the "
-		    "role natter_migrate, such as "
-		    "postgresql://natter_migrate@/natter (natterctl bootstrap "
-		    "makes both)");
+		    "%s is not set: give the database as the role %s, such as "
+		    "postgresql://%s@/natter (natterctl bootstrap makes both)",
+		    variable, role, role);
 	if (e != OK)
 		return CTL_CONFIG;
-	code = ctl_connect("OWNER_DATABASE_URL", url, NULL, out_conn);
+	code = ctl_connect(variable, url, NULL, out_conn);
 	ctl_wipe(url);
 	return code;
+}
+
+enum ctl_exit
+ctl_connect_owner(PGconn **out_conn)
+{
+	return connect_as("natter_migrate", "OWNER_DATABASE_URL", out_conn);
+}
+
+enum ctl_exit
+ctl_connect_jobs(PGconn **out_conn)
+{
+	return connect_as("natter_jobs", "JOBS_DATABASE_URL", out_conn);
 }

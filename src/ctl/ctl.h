@@ -86,12 +86,16 @@ bool ctl_is_ok(const PGresult *r);
 
 /*
  * Connects to the URL of the variable `name`, which refusals name instead of
- * its value; `dbname`, unless NULL, overrides the URL's database.
+ * its value; `dbname`, unless NULL, overrides the URL's database. What is done
+ * there is noted in the audit log under the operator's account.
  */
 enum ctl_exit ctl_connect(const char *name, const char *url, const char *dbname,
     PGconn **out_conn) MUST_CHECK;
 
 /* Connects as the role natter_migrate, by OWNER_DATABASE_URL. */
 enum ctl_exit ctl_connect_owner(PGconn **out_conn) MUST_CHECK;
+
+/* Connects as the role natter_jobs, by JOBS_DATABASE_URL. */
+enum ctl_exit ctl_connect_jobs(PGconn **out_conn) MUST_CHECK;
 
 #endif

@@ -4,6 +4,7 @@
  * the wire is pg_trip.c's, the session pg_connect.c's.
  */
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -107,7 +108,8 @@ static enum err
 send_identity(struct pg_trip *t, const struct batch *b, size_t i)
 {
 	char timeout[PG_TIMEOUT_TEXT];
-	const char *const params[] = {timeout, user_of(b, i)};
+	const char *const params[] = {
+	    timeout, user_of(b, i), t->pg->request_id, t->pg->ip};
 
 	if (t->pg->options.prepare)
 		return pg_trip_send_prepared(t, &pg_identity, &params[1]);
@@ -186,6 +188,14 @@ pg_run_many(
     struct pg *pg, const char *const *users, struct pg_call *calls, size_t n)
 {
 	return run(pg, &(struct batch){.users = users, .calls = calls, .n = n});
+}
+
+void
+pg_set_caller(struct pg *pg, const char *request_id, const char *ip)
+{
+	snprintf(pg->request_id, sizeof(pg->request_id), "%s",
+	    request_id != NULL ? request_id : "");
+	snprintf(pg->ip, sizeof(pg->ip), "%s", ip != NULL ? ip : "");
 }
 
 void

@@ -3,7 +3,8 @@
  * go out in one pipeline with one Sync: one round trip, one implicit
  * transaction, one commit. Identity is the pipeline's first statement,
  * set_config('app.user_id', $1, true), never a session SET, so that nothing
- * leaks to the next request even through PgBouncer.
+ * leaks to the next request even through PgBouncer. The same statement says
+ * for which request it is (pg_set_caller), so that the audit log knows.
  *
  * Every wait has a deadline (poll on the socket): a stopped server costs at
  * most CHAT_PG_TIMEOUT and then the connection is dropped. A connection found
@@ -95,6 +96,13 @@ enum err pg_run(struct pg *pg, const char *user_id, struct pg_call *calls,
 /* As pg_run, in several identities: `users[i]` is whose call i is. */
 enum err pg_run_many(struct pg *pg, const char *const *users,
     struct pg_call *calls, size_t n) MUST_CHECK;
+
+/*
+ * For which request the pipelines from now on are, and from which address:
+ * both are copied and go into what those pipelines leave in the audit log.
+ * NULL for none; what is too long is cut.
+ */
+void pg_set_caller(struct pg *pg, const char *request_id, const char *ip);
 
 /* Frees the results of `n` calls. */
 void pg_calls_clear(struct pg_call *calls, size_t n);

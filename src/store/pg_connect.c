@@ -48,12 +48,17 @@
 static const struct pg_query session_settings = {
     "session settings", "text", "SELECT " SETTINGS("false")};
 
+#define IDENTITY(user, request, ip)                         \
+	"set_config('app.user_id', " user ", true),"        \
+	" set_config('app.request_id', " request ", true)," \
+	" set_config('app.ip', " ip ", true)"
+
 const struct pg_query pg_identity = {
-    "natter_identity", "text", "SELECT set_config('app.user_id', $1, true)"};
+    "natter_identity", "text text text", "SELECT " IDENTITY("$1", "$2", "$3")};
 
 const struct pg_query pg_identity_and_settings = {"natter_identity",
-    "text text",
-    "SELECT " SETTINGS("true") ", set_config('app.user_id', $2, true)"};
+    "text text text text",
+    "SELECT " SETTINGS("true") ", " IDENTITY("$2", "$3", "$4")};
 
 /*
  * What would let the role see other people's rows, in words; no row when
@@ -71,14 +76,14 @@ static const struct pg_query privileges = {"privileges", "",
     " UNION ALL "
     "SELECT 2, format('the role %I owns %s', current_user, c.oid::regclass)"
     " FROM pg_catalog.pg_class c"
-    " WHERE c.relnamespace::regnamespace::text IN ('auth', 'chat')"
+    " WHERE c.relnamespace::regnamespace::text IN ('auth', 'chat', 'audit')"
     " AND c.relkind IN ('r', 'p')"
     " AND pg_catalog.pg_has_role(c.relowner, 'MEMBER')"
     " UNION ALL "
     "SELECT 3, format('%s holds what belongs to users, but row level security"
     " is not forced', c.oid::regclass)"
     " FROM pg_catalog.pg_class c"
-    " WHERE c.relnamespace::regnamespace::text IN ('auth', 'chat')"
+    " WHERE c.relnamespace::regnamespace::text IN ('auth', 'chat', 'audit')"
     " AND c.relkind IN ('r', 'p')"
     " AND NOT (c.relrowsecurity AND c.relforcerowsecurity)"
     " AND (c.relnamespace::regnamespace::text = 'auth'"

@@ -15,6 +15,8 @@
 #define PG_NAME       64 /* Postgres's NAMEDATALEN */
 #define PG_SQLSTATE   6
 #define PG_TYPES_NONE (-1)
+#define PG_REQUEST_ID 65
+#define PG_ADDRESS    46 /* INET6_ADDRSTRLEN */
 
 struct pg {
 	struct pg_options options;
@@ -24,6 +26,8 @@ struct pg {
 	uint64_t retry_ms;    /* before this, connecting is not tried */
 	enum err away;        /* what the last failed attempt gave */
 	uint64_t round_trips;
+	char request_id[PG_REQUEST_ID]; /* the caller's; "" for none */
+	char ip[PG_ADDRESS];
 	char sqlstate[PG_SQLSTATE];
 	char constraint[PG_NAME];
 	char why[PG_WHY];
@@ -55,13 +59,16 @@ enum err pg_open(struct pg *pg, uint64_t deadline_ms) MUST_CHECK;
 /* Closes the connection, if there is one. Never waits. */
 void pg_drop(struct pg *pg);
 
-/* The first statement of every pipeline: whose rows are to be seen. */
+/*
+ * The first statement of every pipeline: whose rows are to be seen, for which
+ * request and from which address.
+ */
 extern const struct pg_query pg_identity;
 
 /*
  * The same where statements are unnamed, that is behind a pooler: no session
- * is ours there, so the settings go with each transaction. Its parameters are
- * pg_statement_timeout's text and the user's id.
+ * is ours there, so the settings go with each transaction. Before the same
+ * parameters comes pg_statement_timeout's text.
  */
 extern const struct pg_query pg_identity_and_settings;
 

@@ -157,6 +157,25 @@ Test(exchange, the_same_member_is_the_same_user_under_the_sites_newest_name)
 	    1, "and a token without one leaves it");
 }
 
+Test(exchange, leaves_rows_in_the_audit_log)
+{
+	cr_assert_eq(exchange(token_of(sub, ",\"name\":\"Ada\"")), 200);
+	cr_assert_eq(exchange(token_of(sub, ",\"name\":\"Ada L\"")), 200);
+	/* Nobody is known before the site's token is taken. */
+	cr_expect_eq(
+	    auth_number("SELECT count(*) FROM auth.users u WHERE external_id ="
+			" '%s' AND (SELECT string_agg(action || ' by ' ||"
+			" actor_kind || ' ' || host(ip) || ' ' || request_id,"
+			" ', ' ORDER BY l.id) FROM audit.log l"
+			" WHERE l.user_id = u.id) ="
+			" 'user.create by system 192.0.2.7 test,"
+			" session.create by user 192.0.2.7 test,"
+			" user.update by system 192.0.2.7 test,"
+			" session.create by user 192.0.2.7 test'",
+		sub),
+	    1);
+}
+
 Test(exchange, usernames_are_made_unique_and_possible)
 {
 	static const struct {

@@ -234,6 +234,44 @@ Test(pg, sessions_have_the_settings_in_both_modes)
 	free(url);
 }
 
+/* What a setting is in the next pipeline. */
+static void
+expect_setting(struct pg *pg, const char *name, const char *want)
+{
+	struct pg_call call = scratch_call(Q_SETTING, name, NULL);
+
+	cr_assert_eq(pg_run(pg, NULL, &call, 1), OK, "%s", pg_why(pg));
+	cr_expect_str_eq(pg_text(call.result, 0, 0), want, "%s", name);
+	pg_calls_clear(&call, 1);
+}
+
+Test(pg, pipelines_say_which_request_they_are_for_in_both_modes)
+{
+	static const char too_long[] =
+	    "0123456789012345678901234567890123456789"
+	    "0123456789012345678901234567890123456789";
+	char *url = scratch_database("caller");
+
+	for (size_t m = 0; m < N_MODES; m++) {
+		struct pg *pg = scratch_pg(url, modes[m], 4000);
+		char id[] = "16b07d0663e0157e", cut[65];
+
+		expect_setting(pg, "app.request_id", "");
+		pg_set_caller(pg, id, "192.0.2.7");
+		id[0] = 'x'; /* it was copied */
+		expect_setting(pg, "app.request_id", "16b07d0663e0157e");
+		expect_setting(pg, "app.ip", "192.0.2.7");
+		snprintf(cut, sizeof(cut), "%s", too_long);
+		pg_set_caller(pg, too_long, NULL);
+		expect_setting(pg, "app.request_id", cut);
+		expect_setting(pg, "app.ip", "");
+		pg_set_caller(pg, NULL, NULL);
+		expect_setting(pg, "app.request_id", "");
+		pg_free(pg);
+	}
+	free(url);
+}
+
 /* A pooler gives the session to others after each transaction. */
 Test(pg, unnamed_statements_leave_nothing_in_the_session)
 {

@@ -138,10 +138,11 @@ read_tables(PGconn *super)
 	PQclear(r);
 }
 
-/* One row of each of two users in each table. */
+/* One row of each of two users in each table; none by a trigger. */
 static void
 fill_tables(PGconn *super)
 {
+	must(super, "SET session_replication_role = replica");
 	for (int i = 0; i < n_tables; i++) {
 		const char *const users[] = {ME, OTHER};
 		char sql[4096];
@@ -216,7 +217,8 @@ reached(const char *user, const char *sql)
 	if (has_all_rights) {
 		must(app, "RESET ROLE");
 		must(app, "SET ROLE natter_owner");
-		must(app, "GRANT ALL ON ALL TABLES IN SCHEMA auth, chat, natter"
+		must(app, "GRANT ALL ON ALL TABLES IN SCHEMA auth, chat, "
+			  "natter, audit"
 			  " TO natter_app");
 		must(app, "SET ROLE natter_app");
 	}
@@ -360,6 +362,13 @@ Test(rls, with_the_rights_as_shipped_own_rows_are_seen)
 			    tables[i].name);
 }
 
+/* Of the audit log nobody changes a row, whatever rights they have. */
+static bool
+is_insert_only(const struct table *t)
+{
+	return strncmp(t->name, "audit.", 6) == 0;
+}
+
 Test(rls, nobody_and_others_change_no_row)
 {
 	FOR_EACH_TABLE(t, {
@@ -368,7 +377,10 @@ Test(rls, nobody_and_others_change_no_row)
 		snprintf(sql, sizeof(sql), "UPDATE %s SET %s = %s", t->name,
 		    updatable(t), updatable(t));
 		EXPECT_NOTHING(t, reached(NULL, sql));
-		EXPECT_OWN(t, reached(ME, sql));
+		if (is_insert_only(t))
+			cr_expect_eq(reached(ME, sql), -1, "%s", t->name);
+		else
+			EXPECT_OWN(t, reached(ME, sql));
 		snprintf(sql, sizeof(sql),
 		    "UPDATE %s SET %s = %s WHERE %s = '%s'", t->name,
 		    updatable(t), updatable(t), t->owner, OTHER);
@@ -391,7 +403,11 @@ Test(rls, nobody_and_others_delete_no_row)
 {
 	FOR_EACH_TABLE(t, {
 		EXPECT_NOTHING(t, reached_in(NULL, t, "DELETE FROM @t"));
-		EXPECT_OWN(t, reached_in(ME, t, "DELETE FROM @t"));
+		if (is_insert_only(t))
+			cr_expect_eq(reached_in(ME, t, "DELETE FROM @t"), -1,
+			    "%s", t->name);
+		else
+			EXPECT_OWN(t, reached_in(ME, t, "DELETE FROM @t"));
 		EXPECT_NOTHING(t,
 		    reached_in(ME, t, "DELETE FROM @t WHERE @o = '" OTHER "'"));
 	});
