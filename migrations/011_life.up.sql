@@ -60,7 +60,8 @@ RETURNS TABLE (parent name, month timestamptz, part name, is_retired boolean)
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
-	SELECT p.relname, to_timestamp(right(c.relname, 7), 'YYYY_MM') AT TIME ZONE 'UTC' AT TIME ZONE 'UTC',
+	SELECT p.relname, CASE WHEN c.relname ~ '_[0-9]{4}_(0[1-9]|1[0-2])$' THEN
+	        make_timestamptz(left(right(c.relname, 7), 4)::int, right(c.relname, 2)::int, 1, 0, 0, 0, 'UTC') END,
 	    c.relname, NOT c.relispartition
 	FROM pg_class c
 	JOIN pg_class p ON p.relnamespace = c.relnamespace AND p.relkind = 'p'
