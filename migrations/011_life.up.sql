@@ -153,9 +153,9 @@ SET search_path = pg_catalog, pg_temp
 SET lock_timeout = '2s'
 AS $$
 DECLARE
-	month timestamptz := date_trunc('month', p_month AT TIME ZONE 'UTC') AT TIME ZONE 'UTC';
+	begins timestamptz := date_trunc('month', p_month AT TIME ZONE 'UTC') AT TIME ZONE 'UTC';
 BEGIN
-	IF month IS NULL OR month NOT BETWEEN now() - interval '50 years' AND now() + interval '10 years'
+	IF begins IS NULL OR begins NOT BETWEEN now() - interval '50 years' AND now() + interval '10 years'
 	    OR NOT EXISTS (SELECT FROM pg_class c
 	        JOIN pg_partitioned_table p ON p.partrelid = c.oid
 	        WHERE c.relnamespace = 'chat'::regnamespace AND c.relname = p_parent
@@ -164,11 +164,11 @@ BEGIN
 	END IF;
 	PERFORM pg_advisory_xact_lock(5211873014926422);
 	IF EXISTS (SELECT FROM chat.months() x WHERE x.parent = p_parent
-	    AND x.month = create_month.month AND x.is_retired) THEN
-		RAISE EXCEPTION '% of % is being taken out', to_char(month AT TIME ZONE 'UTC', 'YYYY-MM'), p_parent
+	    AND x.month = begins AND x.is_retired) THEN
+		RAISE EXCEPTION '% of % is being taken out', to_char(begins AT TIME ZONE 'UTC', 'YYYY-MM'), p_parent
 		    USING ERRCODE = 'object_in_use', HINT = 'Let natterctl retention run end first.';
 	END IF;
-	RETURN chat.create_partition(p_parent, month);
+	RETURN chat.create_partition(p_parent, begins);
 END
 $$;
 COMMENT ON FUNCTION chat.create_month(name, timestamptz) IS 'Makes one month of a monthly table unless it is there, as natterctl archive restore needs it; returns how many it made';
