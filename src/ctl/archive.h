@@ -71,6 +71,10 @@ enum ctl_exit
 archive_names(int dir, char ***out_names, size_t *out_n) MUST_CHECK;
 void archive_names_free(char **names, size_t n);
 
+/* Removes files that a run left behind and no manifest names; under the lock
+ * only. CTL_FAILED, nothing removed, where a manifest cannot be read. */
+enum ctl_exit archive_sweep(int dir) MUST_CHECK;
+
 /* One line of an archive, without its newline and NUL-terminated. */
 typedef enum ctl_exit (*archive_line_fn)(void *arg, const char *line, size_t n);
 

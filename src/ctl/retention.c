@@ -198,6 +198,8 @@ run(struct retention *r)
 	}
 	if (!r->is_dry)
 		code = archive_folder(r->config->archive_dir, &r->dir);
+	if (code == CTL_OK && !r->is_dry && archive_sweep(r->dir) != CTL_OK)
+		r->is_amiss = true;
 	if (code == CTL_OK)
 		code = look_at_clock(r);
 	if (code != CTL_OK)

@@ -312,7 +312,7 @@ retention_months(struct retention *r, const struct retention_kind *k, long days)
 	int n = code == CTL_OK ? PQntuples(found) : 0;
 
 	for (int i = 0; code == CTL_OK && i < n; i++) {
-		struct month m;
+		struct month m = {0};
 		int64_t rows = 0;
 		bool is_busy = false;
 

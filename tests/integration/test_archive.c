@@ -130,6 +130,11 @@ Test(archive, a_run_that_is_killed_loses_nothing_and_the_next_one_goes_on)
 	}
 	EXPECT(0, "", "retention", "run");
 	expect_nothing_lost();
+	/* Nothing lies about that no manifest names. */
+	EXPECT_END(RUN("sh", "-c",
+		       "cd \"$CHAT_ARCHIVE_DIR\" && ls -A | grep -v json$ | "
+		       "wc -l; ls *.json | wc -l"),
+	    0, "3\n3\n");
 	EXPECT(0, "good", "archive", "verify");
 	cr_expect_str_eq(
 	    ages_value("SELECT count(*) || ' ' || (SELECT count(*) FROM "
