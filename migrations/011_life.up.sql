@@ -227,7 +227,8 @@ COMMENT ON TABLE chat.rollup_days IS 'The days whose rows are summed up in chat.
 COMMENT ON COLUMN chat.rollup_days.source IS 'Whose rows: analytics or usage_tracking';
 COMMENT ON COLUMN chat.rollup_days.day IS 'The day, UTC, of the rows'' ids';
 COMMENT ON COLUMN chat.rollup_days.is_closed IS 'The rows are dropped: what comes late is added to the sums, which cannot be made anew';
-COMMENT ON COLUMN chat.rollup_days.updated_at IS 'When the sums were last made';
+COMMENT ON COLUMN chat.rollup_days.updated_at IS 'When the sums were last made; set by a trigger';
+SELECT natter.keep_updated_at('chat.rollup_days');
 GRANT SELECT, INSERT, UPDATE ON chat.rollup_days TO natter_jobs;
 
 -- A day is that of the id: it is the day of the event however late its row
@@ -281,7 +282,7 @@ BEGIN
 	SELECT p_source, g::date, p_closes
 	FROM generate_series(p_from AT TIME ZONE 'UTC', p_to AT TIME ZONE 'UTC' - interval '1 day', interval '1 day') g
 	ON CONFLICT (source, day) DO UPDATE
-	SET is_closed = k.is_closed OR excluded.is_closed, updated_at = now();
+	SET is_closed = k.is_closed OR excluded.is_closed;
 	RETURN n;
 END
 $$;
