@@ -638,8 +638,8 @@ CREATE INDEX IF NOT EXISTS idx_chat_conversations_expires
     ON chat.conversations (expires_at) WHERE expires_at IS NOT NULL;
 COMMENT ON INDEX chat.idx_chat_conversations_expires IS 'Retention: temporary conversations that are over';
 CREATE INDEX IF NOT EXISTS idx_chat_conversations_last_message
-    ON chat.conversations (last_message_at);
-COMMENT ON INDEX chat.idx_chat_conversations_last_message IS 'Retention: conversations that nobody goes on with';
+    ON chat.conversations (is_archived, last_message_at);
+COMMENT ON INDEX chat.idx_chat_conversations_last_message IS 'Retention: conversations that nobody goes on with; those to archive apart from those to delete';
 
 -- A conversation's row changes with each turn, and each change writes every
 -- index anew: those below leave out what has nothing to find, and collect what

@@ -13,7 +13,7 @@ PACKAGES_RUN=(ca-certificates curl nginx redis-server spawn-fcgi)
 PACKAGES_BUILD=(autoconf automake gcc libc6-dev make pkg-config
 	libcrypt-dev libcurl4-openssl-dev libfcgi-dev libhiredis-dev
 	libjson-c-dev libjwt-dev libpq-dev libsodium-dev libssl-dev
-	libunistring-dev libuv1-dev)
+	libunistring-dev libuv1-dev zlib1g-dev)
 PACKAGES_CHECK=(chromium clang-format clang-tidy cppcheck libcriterion-dev
 	libfaketime mandoc nodejs npm php-cli php-curl shellcheck xz-utils)
 

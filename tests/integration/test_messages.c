@@ -207,6 +207,19 @@ Test(messages, pages_show_each_message_once_in_either_order)
 	cr_expect_eq(walk("asc", 200, 1, 1), 10);
 }
 
+/* As retention leaves it when old months went. */
+Test(messages, pages_begin_where_messages_are_gone)
+{
+	char reply[ID_TEXT];
+	for (int i = 0; i < 4; i++)
+		world_turn(&w, conversation, NULL, "Hello", reply);
+	world_sql("DELETE FROM chat.messages WHERE user_id = '%s'"
+		  " AND position <= 3",
+	    w.user);
+	cr_expect_eq(walk("asc", 2, 4, 1), 5);
+	cr_expect_eq(walk("desc", 2, 8, -1), 5);
+}
+
 Test(messages, a_list_shows_what_single_reads_show)
 {
 	char reply[ID_TEXT];

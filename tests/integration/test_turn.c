@@ -435,6 +435,40 @@ Test(turn, the_context_is_the_way_up_the_branch)
 	turn_free(t);
 }
 
+/* As retention leaves it when old months went. */
+Test(turn, the_context_ends_where_messages_are_gone)
+{
+	char c[ID_TEXT];
+	char one[ID_TEXT];
+	char two[ID_TEXT];
+	struct turn *t = NULL;
+	world_conversation(&w, c);
+	world_turn(&w, c, NULL, "Q1", one);
+	world_turn(&w, c, NULL, "Q2", two);
+	world_sql("DELETE FROM chat.messages WHERE user_id = '%s'"
+		  " AND conversation_id = '%s' AND position <= 2",
+	    w.user, c);
+	cr_assert_eq(world_begin(&w, c, NULL, "Q3", &t), OK);
+	cr_expect_str_eq(prompt_contents(t), "Be brief.|Q2|An answer.|Q3");
+	cr_assert_eq(world_finish(&w, t, "An answer."), OK);
+	turn_free(t);
+	cr_expect_eq(world_begin(&w, c, one, "Q4", &t), ERR_INVALID_FIELD);
+
+	/* All of them, and the leaf with them. */
+	world_sql("DELETE FROM chat.messages WHERE user_id = '%s'", w.user);
+	world_sql("UPDATE chat.conversations SET leaf_id = NULL,"
+		  " message_count = 0 WHERE user_id = '%s'",
+	    w.user);
+	cr_assert_eq(world_begin(&w, c, NULL, "Q5", &t), OK);
+	cr_expect_str_eq(prompt_contents(t), "Be brief.|Q5");
+	cr_assert_eq(world_finish(&w, t, "An answer."), OK);
+	turn_free(t);
+	cr_expect_eq(world_number("SELECT message_count FROM chat.conversations"
+				  " WHERE user_id = '%s'",
+			 w.user),
+	    2);
+}
+
 Test(turn, the_context_leaves_out_what_failed_without_a_word)
 {
 	char c[ID_TEXT];

@@ -18,23 +18,25 @@ fi
 # Copies whose natterd exists.
 copy_units() {
 	local unit
-	for unit in natterd.service natterd.socket natterd-activated.service; do
-		sed "s,/usr/sbin/natterd,$BUILD/natterd," \
+	for unit in natterd.service natterd.socket natterd-activated.service \
+	    natter-retention.service natter-retention.timer; do
+		sed "s,/usr/sbin/natterd,$BUILD/natterd,
+		    s,/usr/bin/natterctl,$BUILD/natterctl," \
 		    "$SRC/systemd/$unit" >"$T/$unit"
 	done
 }
 
 test_the_units_are_understood() {
 	copy_units
-	systemd-analyze verify --man=no "$T"/natterd* >"$T/out" 2>&1 ||
+	systemd-analyze verify --man=no "$T"/natter* >"$T/out" 2>&1 ||
 		fail "$(cat "$T/out")"
-	expect_equal "complaints" "" "$(grep natterd "$T/out")"
+	expect_equal "complaints" "" "$(grep natter "$T/out")"
 }
 
 test_the_services_are_locked_up_well() {
 	local unit
 	copy_units
-	for unit in natterd natterd-activated; do
+	for unit in natterd natterd-activated natter-retention; do
 		systemd-analyze security --offline=true --threshold=15 \
 		    "$T/$unit.service" >"$T/out" 2>&1 ||
 			fail "exposure over 1.5: $(tail -n 1 "$T/out")"
@@ -49,6 +51,17 @@ test_the_services_differ_only_in_how_they_get_the_socket() {
 		    "$SRC/systemd/$unit.service" >"$T/$unit"
 	done
 	diff "$T/natterd" "$T/natterd-activated"
+}
+
+# Retention is locked up as the daemon is.
+test_retention_shares_the_daemons_hardening() {
+	local unit
+	for unit in natterd natter-retention; do
+		sed -n '/^NoNewPrivileges/,/^# With/p' \
+		    "$SRC/systemd/$unit.service" |
+			grep -v '^ReadWritePaths\|^#' >"$T/$unit"
+	done
+	diff "$T/natterd" "$T/natter-retention"
 }
 
 test_the_user_and_the_folders_can_be_made() {
