@@ -168,7 +168,7 @@ BEGIN
 		RAISE EXCEPTION '% of % is being taken out', to_char(begins AT TIME ZONE 'UTC', 'YYYY-MM'), p_parent
 		    USING ERRCODE = 'object_in_use', HINT = 'Let natterctl retention run end first.';
 	END IF;
-	RETURN chat.create_partition(p_parent, begins);
+	RETURN chat.create_partition(format('chat.%I', p_parent)::regclass, begins);
 END
 $$;
 COMMENT ON FUNCTION chat.create_month(name, timestamptz) IS 'Makes one month of a monthly table unless it is there, as natterctl archive restore needs it; returns how many it made';

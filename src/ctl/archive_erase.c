@@ -140,6 +140,9 @@ erase_one(int dir, const struct archive *a, void *arg)
 
 	if (code == CTL_OK && e.n_gone > 0)
 		code = rewrite(dir, &e);
+	if (code == CTL_OK && e.n_gone > 0)
+		code =
+		    jobs_note(arg, "archive.erase", a->name, (int64_t)e.n_gone);
 	free(e.gone);
 	return code;
 }

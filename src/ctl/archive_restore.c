@@ -184,6 +184,9 @@ restore(struct archive_work *w, const struct archive *a)
 		code = flush(&r);
 	buf_free(&r.lines);
 	if (code == CTL_OK)
+		code =
+		    jobs_note(w->conn, "archive.restore", a->name, r.restored);
+	if (code == CTL_OK)
 		printf("%s: restored %lld rows; left out %lld that are there "
 		       "already or whose user or conversation is gone.\n",
 		    a->name, (long long)r.restored,

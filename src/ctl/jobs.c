@@ -1,6 +1,7 @@
 /*
  * The connection as natter_jobs and its lock. Knows no command.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -43,6 +44,19 @@ jobs_do(PGconn *conn, const char *sql, int n, const char *const *values)
 	AUTO_PGRESULT PGresult *r = NULL;
 
 	return jobs_run(conn, sql, n, values, &r);
+}
+
+enum ctl_exit
+jobs_note(PGconn *conn, const char *action, const char *what, int64_t rows)
+{
+	char count[24];
+	const char *values[] = {action, what, count};
+
+	snprintf(count, sizeof(count), "%lld", (long long)rows);
+	return jobs_do(conn,
+	    "SELECT audit.note($1, split_part($1, '.', 1), NULL, NULL,"
+	    " jsonb_build_object('what', $2::text, 'rows', $3::bigint))",
+	    3, values);
 }
 
 bool
@@ -114,21 +128,9 @@ prepare(PGconn *conn)
 enum ctl_exit
 jobs_connect(PGconn **out_conn)
 {
-	char *url = NULL;
 	PGconn *conn = NULL;
-	enum err e = ctl_secret("JOBS_DATABASE_URL", &url);
-	enum ctl_exit code;
+	enum ctl_exit code = ctl_connect_jobs(&conn);
 
-	if (e == ERR_NOT_FOUND)
-		return ctl_refuse(CTL_CONFIG,
-		    "JOBS_DATABASE_URL is not set: give the database as the "
-		    "role natter_jobs, such as "
-		    "postgresql://natter_jobs@/natter (natterctl bootstrap "
-		    "makes both)");
-	if (e != OK)
-		return CTL_CONFIG;
-	code = ctl_connect("JOBS_DATABASE_URL", url, NULL, &conn);
-	ctl_wipe(url);
 	if (code == CTL_OK)
 		code = prepare(conn);
 	if (code != CTL_OK) {

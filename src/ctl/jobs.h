@@ -11,6 +11,7 @@
 #include <libpq-fe.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "ctl/ctl.h"
 
@@ -27,6 +28,13 @@ enum ctl_exit jobs_run(PGconn *conn, const char *sql, int n,
 /* The same where nothing comes back. */
 enum ctl_exit jobs_do(
     PGconn *conn, const char *sql, int n, const char *const *values) MUST_CHECK;
+
+/*
+ * Leaves a row in the audit log: "retention.delete" of so many rows of `what`
+ * (a kind, a partition, an archive). In the transaction that did it.
+ */
+enum ctl_exit jobs_note(PGconn *conn, const char *action, const char *what,
+    int64_t rows) MUST_CHECK;
 
 /* Does this failure go away by trying again (a lock, a serialization)? */
 bool jobs_is_passing(const PGresult *r);

@@ -10,6 +10,7 @@
 #include "base/config.h"
 #include "ctl/archive.h"
 #include "ctl/archive_command.h"
+#include "ctl/audit_command.h"
 #include "ctl/jobs.h"
 #include "ctl/retention.h"
 #include "ctl/settings.h"
@@ -31,9 +32,20 @@ retention_say(const struct retention_kind *k, int64_t n, const char *note)
 	fflush(stdout);
 }
 
+/* Ends a batch's transaction, with its row in the audit log. */
+static enum ctl_exit
+end_batch(struct retention *r, const struct retention_kind *k, int64_t n)
+{
+	enum ctl_exit code =
+	    n > 0 ? jobs_note(r->conn, "retention.rows", k->name, n) : CTL_OK;
+
+	return code == CTL_OK ? jobs_do(r->conn, "COMMIT", 0, NULL) : code;
+}
+
 /* One statement of a kind of rows; gives what it counted or changed. */
 static enum ctl_exit
-run_rows(struct retention *r, const char *sql, long days, int64_t *out_n)
+run_rows(struct retention *r, const struct retention_kind *k, const char *sql,
+    long days, int64_t *out_n)
 {
 	char days_text[16];
 	const char *values[] = {r->now, days_text, BATCH};
@@ -41,14 +53,16 @@ run_rows(struct retention *r, const char *sql, long days, int64_t *out_n)
 
 	snprintf(days_text, sizeof(days_text), "%ld", days);
 	for (int tries = 0;; tries++) {
+		AUTO_PGRESULT PGresult *begun = PQexec(r->conn, "BEGIN");
 		AUTO_PGRESULT PGresult *result = PQexecParams(
 		    r->conn, sql, n, batch_types, values, NULL, NULL, 0);
 
 		if (ctl_is_ok(result)) {
 			*out_n = r->is_dry ? pg_number(result, 0, 0)
 					   : pg_rows(result);
-			return CTL_OK;
+			return end_batch(r, k, r->is_dry ? 0 : *out_n);
 		}
+		PQclear(PQexec(r->conn, "ROLLBACK"));
 		if (!jobs_is_passing(result) || tries == 10)
 			return ctl_refuse(
 			    CTL_FAILED, "%s", ctl_pg_message(r->conn, result));
@@ -74,12 +88,12 @@ retention_rows(struct retention *r, const struct retention_kind *k, long days)
 	enum ctl_exit code;
 
 	if (r->is_dry) {
-		code = run_rows(r, k->count, days, &all);
+		code = run_rows(r, k, k->count, days, &all);
 	} else {
 		do {
 			uint64_t begun_ms = clock_mono_ms();
 
-			code = run_rows(r, k->batch, days, &n);
+			code = run_rows(r, k, k->batch, days, &n);
 			all += code == CTL_OK ? n : 0;
 			if (code == CTL_OK && n > 0)
 				pause_after(begun_ms);
@@ -178,7 +192,14 @@ run_kinds(struct retention *r)
 static enum ctl_exit
 finish_run(struct retention *r)
 {
-	return archive_erase_gone(r->dir, r->conn);
+	struct audit_head head;
+	enum ctl_exit code = archive_erase_gone(r->dir, r->conn);
+	enum ctl_exit chained = audit_chain_all(r->conn, &head);
+
+	if (chained == CTL_OK)
+		printf("%-20s %10lld  audit rows chained\n", "audit",
+		    (long long)head.added);
+	return code == CTL_OK ? chained : code;
 }
 
 static enum ctl_exit

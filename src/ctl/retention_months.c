@@ -249,6 +249,11 @@ retire(struct retention *r, struct month *m)
 	return code;
 }
 
+/* The audit log's row, in the statement that drops. */
+#define NOTE_DROP(part)                                         \
+	"audit.note('retention.drop', 'partition', NULL, NULL," \
+	" jsonb_build_object('what', " part "::text))"
+
 /* The sums and the drop are one statement's transaction. */
 static enum ctl_exit
 sum_and_drop(
@@ -259,9 +264,10 @@ sum_and_drop(
 
 	snprintf(table, sizeof(table), "chat.%s", m->part);
 	return jobs_insist(r->conn,
-	    "SELECT chat.drop_retired($5::name) FROM (SELECT chat.roll_up($1,"
-	    " $2::regclass, $3::timestamptz, $4::timestamptz, true)"
-	    " AS n OFFSET 0) x WHERE x.n >= 0",
+	    "SELECT chat.drop_retired($5::name), " NOTE_DROP(
+		"$5") " FROM (SELECT chat.roll_up($1,"
+		      " $2::regclass, $3::timestamptz, $4::timestamptz, true)"
+		      " AS n OFFSET 0) x WHERE x.n >= 0",
 	    5, values);
 }
 
@@ -288,8 +294,8 @@ run_month(struct retention *r, const struct retention_kind *k, struct month *m,
 	if (code == CTL_OK && k->fate == MONTHS_SUM)
 		return sum_and_drop(r, k, m);
 	if (code == CTL_OK)
-		code = jobs_insist(
-		    r->conn, "SELECT chat.drop_retired($1)", 1, &part);
+		code = jobs_insist(r->conn,
+		    "SELECT chat.drop_retired($1), " NOTE_DROP("$1"), 1, &part);
 	return code;
 }
 

@@ -183,6 +183,9 @@ run_batch(struct retention *r, long days, struct batch *b)
 		code = archive_batch(r, b, &a);
 	if (code == CTL_OK && b->n > 0) {
 		code = delete_batch(r, b);
+		if (code == CTL_OK)
+			code = jobs_note(
+			    r->conn, "retention.archive", a.name, b->n);
 		if (code != CTL_OK)
 			forget(r, &a);
 	}
