@@ -174,10 +174,10 @@ BEGIN
 		END IF;
 	END IF;
 	ends := format('ORDER BY 2 %s, 1 %s LIMIT $9', way, way);
-	RETURN QUERY EXECUTE (SELECT string_agg(format('(SELECT c.id, c.last_message_at'
+	RETURN QUERY EXECUTE 'SELECT * FROM (' || (SELECT string_agg(format('(SELECT c.id, c.last_message_at'
 	    ' FROM chat.conversations c WHERE %s AND %s ORDER BY c.last_message_at %s, c.id %s'
 	    ' LIMIT $9)', wanted, f, way, way), ' UNION ALL ') FROM unnest(flags) f)
-	    || ' ' || ends
+	    || ') p ' || ends
 	    USING me, p_store, p_tags, p_metadata, p_since, p_until, p_after, p_after_id,
 	    least(greatest(p_limit, 0), 1000);
 END
