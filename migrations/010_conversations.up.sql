@@ -139,6 +139,9 @@ BEGIN
 	IF p_metadata IS NOT NULL THEN
 		wanted := wanted || ' AND c.metadata @> $4 AND c.metadata <> ''{}''';
 	END IF;
+	IF cardinality(p_words) > 0 THEN -- "invoces" is 0.56 like "invoices"
+		PERFORM set_config('pg_trgm.word_similarity_threshold', '0.5', true);
+	END IF;
 	FOREACH word IN ARRAY coalesce(p_words, '{}') LOOP
 		wanted := wanted || format(' AND c.title <> '''' AND (c.title ILIKE %L'
 		    ' OR %L OPERATOR(extensions.<%%) c.title)',
