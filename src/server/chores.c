@@ -129,7 +129,7 @@ answer(struct chore *c, struct reply *rep)
 		is_whole = send_source(c, rep);
 		buf_clear(&records);
 		fcgi_record_end(&records, c->request_id);
-		/* Without END_REQUEST nginx breaks its answer off too. */
+		/* One that was cut lacks its own end, by which it is told. */
 		if (is_whole)
 			(void)send_all(c->fd, &records);
 	}
