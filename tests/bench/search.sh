@@ -16,13 +16,13 @@ echo "storing $MESSAGES messages..."
 super -v me="$me" -v n="$MESSAGES" <<'SQL'
 INSERT INTO auth.users (id, username) VALUES (:'me', 'bench-search');
 INSERT INTO chat.conversations (user_id, id, short_id, title)
-    SELECT :'me', overlay(natter.uuid_floor(now())::text PLACING lpad(n::text, 12, '0') FROM 25)::uuid,
+    SELECT :'me', overlay(natter.uuid_floor(date_trunc('day', now()))::text PLACING lpad(n::text, 12, '0') FROM 25)::uuid,
     'b' || n, 'Letter ' || n || ' about ' || md5(n::text)
     FROM generate_series(1, :n / 20) n;
 -- Words as in a language: the k-th is k times rarer than the first.
 INSERT INTO chat.messages (user_id, id, conversation_id, position, role, content, status)
-    SELECT :'me', overlay(natter.uuid_floor(now())::text PLACING lpad(n::text, 12, '0') FROM 25)::uuid,
-    overlay(natter.uuid_floor(now())::text PLACING lpad((1 + n / 20)::text, 12, '0') FROM 25)::uuid,
+    SELECT :'me', overlay(natter.uuid_floor(date_trunc('day', now()))::text PLACING lpad(n::text, 12, '0') FROM 25)::uuid,
+    overlay(natter.uuid_floor(date_trunc('day', now()))::text PLACING lpad((1 + n / 20)::text, 12, '0') FROM 25)::uuid,
     n, CASE n % 2 WHEN 0 THEN 'user' ELSE 'assistant' END,
     (SELECT string_agg('word' || floor(exp(random() * ln(20000)))::int, ' ')
      FROM generate_series(1, 60) WHERE n > 0), 'complete'
@@ -41,7 +41,7 @@ time_of() {
 }
 find="SELECT count(*) FROM chat.search_messages"
 any="NULL, NULL, NULL, NULL, NULL, 'ffffffff-ffff-ffff-ffff-ffffffffffff', NULL, NULL, 21)"
-for word in word19999 word500 word50 word2 'word2 word500' '\"word1 word2\"'; do
-	time_of "$word" "$find('$(echo "$word" | tr -d '\\')', $any;"
+for word in word19999 word500 word50 word2 'word2 word500' '"word1 word2"'; do
+	time_of "$word" "$find('$word', $any;"
 done
 time_of "title, misspelt" "SELECT count(*) FROM chat.find_conversations(NULL, NULL, NULL, ARRAY['lettre', '4999'], NULL, NULL, NULL, NULL, false, NULL, NULL, 21);"
