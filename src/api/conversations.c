@@ -9,14 +9,17 @@
 #include "api/page.h"
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/clock.h"
+#include "base/config.h"
 #include "base/json.h"
+#include "base/json_write.h"
 #include "base/text.h"
 #include "chat/conversation.h"
-#include "http/cursor.h"
 #include "http/reply.h"
 #include "http/request.h"
 
-#define LIMIT_DEFAULT 20
+#define DAY_MS         86400000
+#define OLDER_THAN_MAX 36500 /* days */
 
 /* Most bytes that one character takes. */
 #define UTF8_MAX 4
@@ -27,6 +30,10 @@ static const char *const fields_of_new[] = {
     "tags",
     "model",
     "system_prompt",
+    "store_id",
+    "temporary",
+    "expires_at",
+    "expires_in",
     NULL,
 };
 
@@ -38,6 +45,8 @@ static const char *const fields_of_change[] = {
     "system_prompt",
     "is_archived",
     "is_active",
+    "store_id",
+    "expires_at",
     NULL,
 };
 
@@ -130,6 +139,72 @@ read_flag(struct request *req, struct json_object *body, const char *name,
 	return e;
 }
 
+/* Reads the store: null is none. */
+static enum err
+read_store(struct request *req, struct json_object *body,
+    struct conversation_change *c)
+{
+	static const struct field_rule rule = {
+	    .name = "store_id",
+	    .min = 1,
+	    .max = 64,
+	    .nullable = true,
+	};
+	enum err e = request_field(req, body, &rule, &c->store_id);
+	if (e == OK && c->store_id && !id_is_uuid(c->store_id))
+		e = request_refuse(req, "store_id", "It must be a UUID.");
+	c->has_store = json_object_object_get_ex(body, "store_id", NULL);
+	return e;
+}
+
+/* Reads the time of its end: null is never. */
+static enum err
+read_end(struct request *req, struct json_object *body,
+    struct conversation_change *c)
+{
+	int64_t end_ms = 0;
+	int64_t now_ms = (int64_t)clock_wall_ms();
+	int64_t most_ms = (int64_t)CONVERSATION_LIFE_MAX * DAY_MS;
+	enum err e =
+	    request_field_time(req, body, "expires_at", &c->expires_at);
+	if (e != OK)
+		return e;
+	c->has_end = json_object_object_get_ex(body, "expires_at", NULL);
+	if (c->expires_at && clock_parse(c->expires_at, &end_ms) &&
+	    (end_ms <= now_ms || end_ms > now_ms + most_ms))
+		return request_refuse(req, "expires_at",
+		    "It must be a time to come, within 366 days.");
+	return OK;
+}
+
+/* Reads how long a new one is to live, in whichever way that is said. */
+static enum err
+read_life(struct request *req, struct json_object *body,
+    struct conversation_change *c)
+{
+	struct json_object *seconds = NULL;
+	bool is_temporary = false;
+	enum err e = request_field_flag(req, body, "temporary", &is_temporary);
+	if (e != OK)
+		return e;
+	if (json_object_object_get_ex(body, "expires_in", &seconds)) {
+		int64_t n = json_object_get_int64(seconds);
+		if (!json_object_is_type(seconds, json_type_int) || n < 1 ||
+		    n > (int64_t)CONVERSATION_LIFE_MAX * DAY_MS / 1000)
+			return request_refuse(req, "expires_in",
+			    "It must be a number of seconds, at most those "
+			    "of 366 days.");
+		if (c->expires_at)
+			return request_refuse(req, "expires_in",
+			    "It cannot stand beside expires_at.");
+		c->expires_in = arena_printf(req->arena, "%lld", (long long)n);
+	} else if (is_temporary && !c->expires_at) {
+		c->expires_in = arena_printf(req->arena, "%ld",
+		    req->services->config->temporary_hours * 3600);
+	}
+	return OK;
+}
+
 /* Reads what a body sets, of the fields in `known`. */
 static enum err
 read_change(struct request *req, const char *const *known,
@@ -153,6 +228,12 @@ read_change(struct request *req, const char *const *known,
 		e = read_flag(req, body, "is_archived", &c.is_archived);
 	if (e == OK)
 		e = read_flag(req, body, "is_active", &c.is_active);
+	if (e == OK)
+		e = read_store(req, body, &c);
+	if (e == OK)
+		e = read_end(req, body, &c);
+	if (e == OK)
+		e = read_life(req, body, &c);
 	if (e == OK)
 		*out = c;
 	return e;
@@ -204,51 +285,30 @@ api_conversation_delete(struct request *req, struct reply *rep)
 	return reply_empty(rep, 204);
 }
 
-/* Reads ?archived= and gives the name under which its cursors are made. */
-static enum err
-read_archived(
-    struct request *req, enum conversation_archived *out, const char **out_list)
+enum err
+api_conversation_touch(struct request *req, struct reply *rep)
 {
-	static const struct {
-		const char *word;
-		enum conversation_archived archived;
-		const char *list;
-	} words[] = {
-	    {"false", CONVERSATIONS_CURRENT, "conversations archived=false"},
-	    {"true", CONVERSATIONS_ARCHIVED, "conversations archived=true"},
-	    {"all", CONVERSATIONS_ALL, "conversations archived=all"},
-	};
-	const char *value;
-	enum err e = request_query(req, "archived", &value);
-	if (e != OK)
-		return e;
-	for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++) {
-		if (!strcmp(value ? value : "false", words[i].word)) {
-			*out = words[i].archived;
-			*out_list = words[i].list;
-			return OK;
-		}
-	}
-	return request_refuse(req, "archived", "It takes false, true or all.");
+	struct buf body = {0};
+	enum err e = conversation_touch(req, req->ids[0], &body);
+	return page_reply(req, rep, e, 200, &body);
 }
 
+/* Never all of them: how old must be said. */
 enum err
-api_conversations_list(struct request *req, struct reply *rep)
+api_conversations_delete(struct request *req, struct reply *rep)
 {
-	struct conversations_ask ask = {0};
 	struct buf body = {0};
-	const char *next[3] = {NULL}; /* ended with NULL */
-	const char *list = NULL;
-	enum err e = read_archived(req, &ask.archived, &list);
+	long days;
+	int n = 0;
+	enum err e = request_query_number(
+	    req, "older_than_days", 0, 1, OLDER_THAN_MAX, &days);
+	if (e == OK && days == 0)
+		e = request_refuse(req, "older_than_days", "It is required.");
 	if (e == OK)
-		e = request_query_number(req, "limit", LIMIT_DEFAULT, 1,
-		    CONVERSATION_LIMIT_MAX, &ask.limit);
-	if (e == OK)
-		e = cursor_read(req, list, ask.after);
-	page_open(&body);
-	if (e == OK)
-		e = conversations_list(req, &ask, &body, next);
-	if (e == OK)
-		e = page_close(req, &body, list, next);
+		e = conversations_delete_old(req, days, &n);
+	json_write_open(&body, NULL, '{');
+	json_write_number(&body, "deleted", n);
+	json_write_flag(&body, "has_more", n == CONVERSATIONS_DELETE_MAX);
+	json_write_close(&body, '}');
 	return page_reply(req, rep, e, 200, &body);
 }

@@ -18,8 +18,9 @@
 #include "http/reply.h"
 #include "http/request.h"
 
-#define LIMIT_DEFAULT 50
-#define METADATA_MAX  (16 * 1024)
+#define LIMIT_DEFAULT  50
+#define RECENT_DEFAULT 20
+#define RECENT_MAX     50
 
 static const char *const fields_of_post[] = {
     "content",
@@ -78,6 +79,44 @@ api_message_get(struct request *req, struct reply *rep)
 	return page_reply(req, rep, e, 200, &body);
 }
 
+enum err
+api_message_patch(struct request *req, struct reply *rep)
+{
+	static const char *const known[] = {"metadata", NULL};
+	AUTO_JSON struct json_object *body = NULL;
+	struct buf out = {0};
+	const char *patch = NULL;
+	enum err e = request_json(req, &body);
+	if (e == OK)
+		e = request_known_fields(req, body, known);
+	if (e == OK)
+		e = request_field_object(
+		    req, body, "metadata", MESSAGE_METADATA_MAX, &patch);
+	if (e == OK)
+		e = message_patch(req, req->ids[0], patch, &out);
+	return page_reply(req, rep, e, 200, &out);
+}
+
+enum err
+api_messages_recent(struct request *req, struct reply *rep)
+{
+	static const char list[] = "messages recent";
+	struct buf body = {0};
+	const char *after[CURSOR_KEYS_MAX] = {NULL};
+	const char *next[2] = {NULL}; /* ended with NULL */
+	long limit = 0;
+	enum err e = request_query_number(
+	    req, "limit", RECENT_DEFAULT, 1, RECENT_MAX, &limit);
+	if (e == OK)
+		e = cursor_read(req, list, after);
+	page_open(&body);
+	if (e == OK)
+		e = messages_recent(req, limit, after[0], &body, &next[0]);
+	if (e == OK)
+		e = page_close(req, &body, list, next);
+	return page_reply(req, rep, e, 200, &body);
+}
+
 /* The texts of a post. */
 static enum err
 read_texts(struct request *req, struct json_object *body, struct turn_ask *ask)
@@ -106,8 +145,8 @@ read_texts(struct request *req, struct json_object *body, struct turn_ask *ask)
 	if (e == OK)
 		e = request_field(req, body, &parent, &ask->parent_id);
 	if (e == OK)
-		e = request_field_object(
-		    req, body, "metadata", METADATA_MAX, &ask->metadata);
+		e = request_field_object(req, body, "metadata",
+		    MESSAGE_METADATA_MAX, &ask->metadata);
 	return e;
 }
 

@@ -4,6 +4,7 @@
  */
 #include <assert.h>
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 #include "base/clock.h"
@@ -74,4 +75,105 @@ clock_format(uint64_t wall_ms, char out[static CLOCK_TEXT])
 	size_t n = strftime(out, CLOCK_TEXT, "%Y-%m-%dT%H:%M:%S", &tm);
 	(void)snprintf(
 	    out + n, CLOCK_TEXT - n, ".%03uZ", (unsigned)(wall_ms % 1000u));
+}
+
+/* Reads `n` digits; -1 when there are not so many. */
+static int
+digits(const char **p, int n)
+{
+	int value = 0;
+	for (int i = 0; i < n; i++) {
+		char c = *(*p)++;
+		if (c < '0' || c > '9')
+			return -1;
+		value = value * 10 + (c - '0');
+	}
+	return value;
+}
+
+/* Reads one of these characters. */
+static bool
+takes(const char **p, const char *any)
+{
+	if (!**p || !strchr(any, **p))
+		return false;
+	(*p)++;
+	return true;
+}
+
+/* Reads a fraction, if there is one; cut to milliseconds. */
+static bool
+read_fraction(const char **p, int *out_ms)
+{
+	int ms = 0;
+	int n = 0;
+	if (takes(p, ".")) {
+		for (; **p >= '0' && **p <= '9'; n++, (*p)++) {
+			if (n < 3)
+				ms = ms * 10 + (**p - '0');
+		}
+		if (n < 1 || n > 9)
+			return false;
+		for (; n < 3; n++)
+			ms *= 10;
+	}
+	*out_ms = ms;
+	return true;
+}
+
+/* Reads the zone to the end: Z, ±hh or ±hh:mm. */
+static bool
+read_zone(const char *p, int *out_minutes)
+{
+	if (takes(&p, "Zz")) {
+		*out_minutes = 0;
+		return *p == '\0';
+	}
+	int sign = *p == '-' ? -1 : 1;
+	if (!takes(&p, "+-"))
+		return false;
+	int hours = digits(&p, 2);
+	int minutes = 0;
+	if (hours < 0 || hours > 23)
+		return false;
+	if (*p && (!takes(&p, ":") || (minutes = digits(&p, 2)) < 0))
+		return false;
+	*out_minutes = sign * (hours * 60 + minutes);
+	return minutes < 60 && *p == '\0';
+}
+
+/* Reads the date and the time of day. */
+static bool
+read_day(const char **p, struct tm *out)
+{
+	struct tm tm = {0};
+	if ((tm.tm_year = digits(p, 4)) < 1 || !takes(p, "-") ||
+	    (tm.tm_mon = digits(p, 2)) < 1 || !takes(p, "-") ||
+	    (tm.tm_mday = digits(p, 2)) < 1 || !takes(p, "Tt ") ||
+	    (tm.tm_hour = digits(p, 2)) < 0 || !takes(p, ":") ||
+	    (tm.tm_min = digits(p, 2)) < 0 || !takes(p, ":") ||
+	    (tm.tm_sec = digits(p, 2)) < 0)
+		return false;
+	tm.tm_year -= 1900;
+	tm.tm_mon -= 1;
+	*out = tm;
+	return tm.tm_mon < 12 && tm.tm_hour < 24 && tm.tm_min < 60 &&
+	       tm.tm_sec < 60;
+}
+
+bool
+clock_parse(const char *s, int64_t *out_wall_ms)
+{
+	struct tm tm;
+	int ms;
+	int minutes;
+	if (!read_day(&s, &tm) || !read_fraction(&s, &ms) ||
+	    !read_zone(s, &minutes))
+		return false;
+	int day = tm.tm_mday;
+	int64_t seconds = (int64_t)timegm(&tm); /* sets 31 June to 1 July */
+	if (tm.tm_mday != day)
+		return false;
+	*out_wall_ms = (seconds - (int64_t)minutes * 60) * 1000 + ms;
+	return true;
 }

@@ -10,6 +10,7 @@
 #define BASE_CLOCK_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 /* Microseconds of CLOCK_MONOTONIC. */
@@ -46,5 +47,12 @@ uint64_t clock_agreed_ms(const struct clock_agreed *clock);
 
 /* Writes `wall_ms` as RFC 3339 UTC with milliseconds into `out`. */
 void clock_format(uint64_t wall_ms, char out[static CLOCK_TEXT]);
+
+/*
+ * Reads RFC 3339 ("2026-01-31T23:59:59.5+01:00", also with a space and with a
+ * two-digit zone, as Postgres writes it), of the years 1 to 9999; false when it
+ * is none.
+ */
+bool clock_parse(const char *s, int64_t *out_wall_ms);
 
 #endif

@@ -30,6 +30,8 @@ enum column {
 	CREATED_AT,
 	UPDATED_AT,
 	LAST_MESSAGE_AT,
+	STORE_ID,
+	EXPIRES_AT,
 };
 
 /* The keys before the first row of a list. */
@@ -61,6 +63,8 @@ write_row(struct buf *out, const PGresult *r, int row)
 	json_write_time(out, "updated_at", pg_text(r, row, UPDATED_AT));
 	json_write_time(
 	    out, "last_message_at", pg_text(r, row, LAST_MESSAGE_AT));
+	json_write_text(out, "store_id", pg_text(r, row, STORE_ID));
+	json_write_time(out, "expires_at", pg_text(r, row, EXPIRES_AT));
 	json_write_close(out, '}');
 }
 
@@ -90,6 +94,24 @@ run_for_one(struct request *req, struct pg_call *call, struct buf *out)
 	return e;
 }
 
+static enum err
+refuse_store(struct request *req)
+{
+	return request_refuse(req, "store_id",
+	    "It must be a store that you may begin conversations in.");
+}
+
+/* A CHECK that only the database can make. */
+enum err
+conversation_refusal(struct request *req, enum err e)
+{
+	const char *constraint = pg_constraint(req->services->pg);
+	if (e == ERR_INVALID_FIELD && !strcmp(constraint, "metadata_size"))
+		return request_refuse(req, "metadata",
+		    "With this change it would have more than 16384 bytes.");
+	return e;
+}
+
 enum err
 conversation_create(struct request *req, const struct conversation_change *c,
     struct buf *out, char out_id[static ID_TEXT])
@@ -103,9 +125,12 @@ conversation_create(struct request *req, const struct conversation_change *c,
 		struct pg_call call = {
 		    .query = chat_query(CHAT_CONVERSATION_CREATE),
 		    .params = {req->who.user_id, id, short_id, c->title,
-			c->metadata, c->tags, c->model, c->system_prompt},
+			c->metadata, c->tags, c->model, c->system_prompt,
+			c->store_id, c->expires_at, c->expires_in},
 		};
 		e = run_for_one(req, &call, out);
+		if (e == ERR_NOT_FOUND)
+			return refuse_store(req);
 		if (e == OK)
 			memcpy(out_id, id, sizeof(id));
 	}
@@ -126,10 +151,36 @@ conversation_get(struct request *req, const char *name, struct buf *out)
 	return run_for_one(req, &call, out);
 }
 
+static bool
+is_plain(const struct conversations_ask *ask)
+{
+	return ask->active == CONVERSATIONS_OPEN && !ask->store_id &&
+	       !ask->tags && !ask->metadata && !ask->words && !ask->since &&
+	       !ask->until && !ask->is_ascending;
+}
+
+static struct pg_call
+find_call(
+    struct request *req, const struct conversations_ask *ask, const char *limit)
+{
+	static const char *const flags[] = {"f", "t", NULL};
+	static const char *const actives[] = {"t", "f", NULL};
+	return (struct pg_call){
+	    .query = chat_query(CHAT_CONVERSATIONS_FIND),
+	    .params = {req->who.user_id, ask->store_id, ask->tags,
+		ask->metadata, ask->words, flags[ask->archived],
+		actives[ask->active], ask->since, ask->until,
+		ask->is_ascending ? "t" : "f", ask->after[0], ask->after[1],
+		limit},
+	};
+}
+
 static struct pg_call
 list_call(
     struct request *req, const struct conversations_ask *ask, const char *limit)
 {
+	if (!is_plain(ask))
+		return find_call(req, ask, limit);
 	const char *time = ask->after[0] ? ask->after[0] : KEY_TIME_LAST;
 	const char *id = ask->after[0] ? ask->after[1] : KEY_ID_LAST;
 	if (ask->archived == CONVERSATIONS_ALL)
@@ -184,22 +235,80 @@ conversations_list(struct request *req, const struct conversations_ask *ask,
 	return e;
 }
 
+/* Why a change found no row. */
+static enum err
+explain_change(struct request *req, const struct pg_call *exists)
+{
+	if (exists->result && pg_rows(exists->result) > 0)
+		return refuse_store(req);
+	return ERR_NOT_FOUND;
+}
+
 enum err
 conversation_update(struct request *req, const char *name,
     const struct conversation_change *c, struct buf *out)
 {
 	const char *key[2];
 	enum err e = conversation_key(name, key);
+	const char *max =
+	    arena_printf(req->arena, "%d", CONVERSATION_METADATA_MAX);
+	if (e != OK)
+		return e;
+	struct pg_call calls[] = {
+	    {
+		.query = chat_query(CHAT_CONVERSATION_PATCH),
+		.params = {req->who.user_id, key[0], key[1], c->title,
+		    c->metadata, c->tags, c->is_archived, c->model,
+		    c->has_model ? "t" : "f", c->system_prompt,
+		    c->has_system_prompt ? "t" : "f", c->is_active, c->store_id,
+		    c->has_store ? "t" : "f", c->expires_at,
+		    c->has_end ? "t" : "f", max},
+	    },
+	    {
+		.query = chat_query(CHAT_CONVERSATION_EXISTS),
+		.params = {req->who.user_id, key[0], key[1]},
+	    },
+	};
+	size_t n = c->store_id ? 2 : 1;
+	e = max ? chat_run(req, calls, n) : ERR_TOO_LARGE;
+	if (e != OK)
+		return conversation_refusal(req, e);
+	if (pg_rows(calls[0].result) == 0)
+		e = explain_change(req, &calls[1]);
+	else
+		write_row(out, calls[0].result, 0);
+	pg_calls_clear(calls, n);
+	return e;
+}
+
+enum err
+conversation_touch(struct request *req, const char *name, struct buf *out)
+{
+	const char *key[2];
+	enum err e = conversation_key(name, key);
 	if (e != OK)
 		return e;
 	struct pg_call call = {
-	    .query = chat_query(CHAT_CONVERSATION_PATCH),
-	    .params = {req->who.user_id, key[0], key[1], c->title, c->metadata,
-		c->tags, c->is_archived, c->model, c->has_model ? "t" : "f",
-		c->system_prompt, c->has_system_prompt ? "t" : "f",
-		c->is_active},
+	    .query = chat_query(CHAT_CONVERSATION_TOUCH),
+	    .params = {req->who.user_id, key[0], key[1]},
 	};
 	return run_for_one(req, &call, out);
+}
+
+enum err
+conversations_delete_old(struct request *req, long days, int *out_deleted)
+{
+	struct pg_call call = {
+	    .query = chat_query(CHAT_CONVERSATIONS_DELETE_OLD),
+	    .params = {req->who.user_id, arena_printf(req->arena, "%ld", days),
+		arena_printf(req->arena, "%d", CONVERSATIONS_DELETE_MAX)},
+	};
+	enum err e = chat_run(req, &call, 1);
+	if (e != OK)
+		return e;
+	*out_deleted = pg_rows(call.result);
+	pg_calls_clear(&call, 1);
+	return OK;
 }
 
 enum err

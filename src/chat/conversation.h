@@ -25,19 +25,26 @@ struct request;
 #define CONVERSATION_TAGS_MAX     20
 #define CONVERSATION_TAG_MAX      64  /* characters */
 #define CONVERSATION_LIMIT_MAX    100 /* rows of a page */
+#define CONVERSATION_WORDS_MAX    8   /* of a search in titles */
+#define CONVERSATION_LIFE_MAX     366 /* days of a temporary one */
 #define MODEL_NAME_MAX            128 /* characters, printable ASCII */
 
 /* What to set; NULL leaves it (or, at creation, takes the default). */
 struct conversation_change {
 	const char *title;
-	const char *metadata;    /* a JSON object */
-	const char *tags;        /* a JSON array of strings */
+	const char *metadata; /* a JSON object; a change is merged (RFC 7396) */
+	const char *tags;     /* a JSON array of strings */
 	const char *is_archived; /* "t" or "f" */
 	const char *is_active;
 	bool has_model; /* NULL counts: the server's default model */
 	const char *model;
 	bool has_system_prompt; /* NULL counts: the server's */
 	const char *system_prompt;
+	bool has_store; /* NULL counts: none */
+	const char *store_id;
+	bool has_end; /* NULL counts: it is kept */
+	const char *expires_at;
+	const char *expires_in; /* seconds, instead; at creation only */
 };
 
 enum conversation_archived {
@@ -46,10 +53,24 @@ enum conversation_archived {
 	CONVERSATIONS_ALL,
 };
 
+enum conversation_active {
+	CONVERSATIONS_OPEN,
+	CONVERSATIONS_CLOSED,
+	CONVERSATIONS_OPEN_OR_NOT,
+};
+
 struct conversations_ask {
 	enum conversation_archived archived;
+	enum conversation_active active;
+	const char *store_id; /* NULL, as all below: any */
+	const char *tags;     /* a JSON array: all of them */
+	const char *metadata; /* a JSON object that theirs contains */
+	const char *words;    /* a JSON array: each like one of the title's */
+	const char *since;    /* the last message's time */
+	const char *until;
+	bool is_ascending;    /* the longest untouched first */
 	long limit;           /* 1..CONVERSATION_LIMIT_MAX */
-	const char *after[2]; /* last_message_at and id of the row before */
+	const char *after[3]; /* last_message_at and id of the row before */
 };
 
 /*
@@ -58,6 +79,12 @@ struct conversations_ask {
  */
 enum err
 conversation_key(const char *name, const char *out_key[static 2]) MUST_CHECK;
+
+/*
+ * What a refusal by the database comes to: one that grew metadata beyond their
+ * cap names the field. Any other stays as it is.
+ */
+enum err conversation_refusal(struct request *req, enum err e);
 
 /* Makes one; model and system_prompt are taken whatever the has_ flags say. */
 enum err conversation_create(struct request *req,
@@ -68,19 +95,31 @@ enum err conversation_get(
     struct request *req, const char *name, struct buf *out) MUST_CHECK;
 
 /*
- * Appends a page, the latest first, as a JSON array; closed conversations
- * (is_active false) are not in it. out_next: the last row's keys, where more
- * rows follow, else NULL.
+ * Appends a page as a JSON array; temporary conversations are not in it.
+ * Without any filter it is the hot path: one index, one prepared plan.
+ * out_next: the last row's keys, where more rows follow, else NULL.
  */
 enum err conversations_list(struct request *req,
     const struct conversations_ask *ask, struct buf *out,
     const char *out_next[static 2]) MUST_CHECK;
 
+/* ERR_INVALID_FIELD also for a store that the user may not talk in. */
 enum err conversation_update(struct request *req, const char *name,
     const struct conversation_change *c, struct buf *out) MUST_CHECK;
 
 /* Its messages and running replies go with it. */
 enum err conversation_delete(struct request *req, const char *name) MUST_CHECK;
+
+/* Puts it in front of the list, as a new message does. */
+enum err conversation_touch(
+    struct request *req, const char *name, struct buf *out) MUST_CHECK;
+
+/* The most conversations that conversations_delete_old deletes at once. */
+#define CONVERSATIONS_DELETE_MAX 100
+
+/* Deletes those that nobody went on with for `days` days, the oldest first. */
+enum err conversations_delete_old(
+    struct request *req, long days, int *out_deleted) MUST_CHECK;
 
 /*
  * A title out of a message: its first 60 characters on one line, white space

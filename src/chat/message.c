@@ -41,6 +41,7 @@ static_assert(FETCHED == MESSAGE_COLUMNS_N, "what message_read takes");
 /* The position before the first and after the last message. */
 #define POSITION_FIRST "0"
 #define POSITION_LAST  "9223372036854775807"
+#define ID_LAST        "ffffffff-ffff-ffff-ffff-ffffffffffff"
 
 void
 message_read(const PGresult *r, int row, struct message *out)
@@ -111,6 +112,24 @@ message_write(struct buf *out, const struct message *m)
 	json_write_close(out, '}');
 }
 
+/* Runs a call that gives one message or, without a row, none. */
+static enum err
+run_for_one(struct request *req, struct pg_call *call, struct buf *out)
+{
+	enum err e = chat_run(req, call, 1);
+	if (e != OK)
+		return conversation_refusal(req, e);
+	if (pg_rows(call->result) == 0) {
+		e = ERR_NOT_FOUND;
+	} else {
+		struct message m;
+		message_read(call->result, 0, &m);
+		message_write(out, &m);
+	}
+	pg_calls_clear(call, 1);
+	return e;
+}
+
 enum err
 message_get(struct request *req, const char *id, struct buf *out)
 {
@@ -120,18 +139,23 @@ message_get(struct request *req, const char *id, struct buf *out)
 	    .query = chat_query(CHAT_MESSAGE_GET),
 	    .params = {req->who.user_id, id},
 	};
-	enum err e = chat_run(req, &call, 1);
-	if (e != OK)
-		return e;
-	if (pg_rows(call.result) == 0) {
-		e = ERR_NOT_FOUND;
-	} else {
-		struct message m;
-		message_read(call.result, 0, &m);
-		message_write(out, &m);
-	}
-	pg_calls_clear(&call, 1);
-	return e;
+	return run_for_one(req, &call, out);
+}
+
+enum err
+message_patch(
+    struct request *req, const char *id, const char *patch, struct buf *out)
+{
+	const char *max = arena_printf(req->arena, "%d", MESSAGE_METADATA_MAX);
+	if (!id_is_uuid(id))
+		return ERR_NOT_FOUND;
+	if (!max)
+		return ERR_TOO_LARGE;
+	struct pg_call call = {
+	    .query = chat_query(CHAT_MESSAGE_PATCH),
+	    .params = {req->who.user_id, id, patch, max},
+	};
+	return run_for_one(req, &call, out);
 }
 
 /*
@@ -139,18 +163,18 @@ message_get(struct request *req, const char *id, struct buf *out)
  * bytes, say that more follow.
  */
 static enum err
-write_page(struct request *req, const struct messages_ask *ask,
-    const PGresult *r, struct buf *out, const char **out_next)
+write_page(struct request *req, long limit, enum column key, const PGresult *r,
+    struct buf *out, const char **out_next)
 {
 	int n = pg_rows(r);
 	const char *next = NULL;
 	bool has_more = n > 0 && pg_number(r, 0, FETCHED) > n;
-	if (n > ask->limit) {
-		n = (int)ask->limit;
+	if (n > limit) {
+		n = (int)limit;
 		has_more = true;
 	}
 	if (has_more) {
-		next = arena_strdup(req->arena, pg_text(r, n - 1, POSITION));
+		next = arena_strdup(req->arena, pg_text(r, n - 1, key));
 		if (!next)
 			return ERR_TOO_LARGE;
 	}
@@ -197,7 +221,26 @@ messages_list(struct request *req, const struct messages_ask *ask,
 	if (pg_rows(calls[0].result) == 0)
 		e = ERR_NOT_FOUND;
 	else
-		e = write_page(req, ask, calls[1].result, out, out_next);
+		e = write_page(
+		    req, ask->limit, POSITION, calls[1].result, out, out_next);
 	pg_calls_clear(calls, 2);
+	return e;
+}
+
+enum err
+messages_recent(struct request *req, long limit, const char *after,
+    struct buf *out, const char **out_next)
+{
+	struct pg_call call = {
+	    .query = chat_query(CHAT_MESSAGES_RECENT),
+	    .params = {req->who.user_id, after ? after : ID_LAST,
+		arena_printf(req->arena, "%ld", limit + 1),
+		arena_printf(req->arena, "%ld", MESSAGES_PAGE_BYTES)},
+	};
+	enum err e = chat_run(req, &call, 1);
+	if (e != OK)
+		return e;
+	e = write_page(req, limit, ID, call.result, out, out_next);
+	pg_calls_clear(&call, 1);
 	return e;
 }

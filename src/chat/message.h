@@ -54,6 +54,20 @@ void message_write(struct buf *out, const struct message *m);
 enum err
 message_get(struct request *req, const char *id, struct buf *out) MUST_CHECK;
 
+/*
+ * Merges `patch` (RFC 7396) into the message's metadata and appends it.
+ * ERR_NOT_FOUND; ERR_INVALID_FIELD when they would grow too large.
+ */
+enum err message_patch(struct request *req, const char *id, const char *patch,
+    struct buf *out) MUST_CHECK;
+
+/* The newest messages of all conversations: the page after the message with id
+ * `after` (NULL: the first); *out_next as messages_list's, an id. */
+enum err messages_recent(struct request *req, long limit, const char *after,
+    struct buf *out, const char **out_next) MUST_CHECK;
+
+#define MESSAGE_METADATA_MAX (16 * 1024)
+
 /* The contents of one page end, at the latest, after this many bytes. */
 #define MESSAGES_PAGE_BYTES (4L * 1024 * 1024)
 #define MESSAGES_LIMIT_MAX  200

@@ -13,7 +13,7 @@
 
 struct request;
 
-#define CURSOR_KEYS_MAX 2
+#define CURSOR_KEYS_MAX 3
 
 /*
  * Makes a cursor for `list` (its name and filters, any text) after a row with

@@ -21,6 +21,19 @@ struct turn;
 
 #define REPLY_HEADERS_MAX 24
 
+/*
+ * A body that is made while it is sent, of routes ON_BULK only: its length is
+ * not known, so it must say itself where it ends.
+ */
+struct reply_source {
+	/* Appends what comes next to the empty `out`; nothing: that was all. An
+	 * error cuts the reply off. */
+	enum err (*read)(
+	    struct reply_source *source, struct request *req, struct buf *out);
+	/* Called once, whatever happened. */
+	void (*close)(struct reply_source *source);
+};
+
 struct reply {
 	int status;
 	const char *content_type; /* NULL: no body */
@@ -33,6 +46,7 @@ struct reply {
 	size_t n_headers;
 	struct turn
 	    *turn; /* set: the relay answers; owned by who holds reply */
+	struct reply_source *source; /* set: it gives the body */
 };
 
 /*

@@ -9,6 +9,7 @@
 #include <strings.h>
 
 #include "base/arena.h"
+#include "base/clock.h"
 #include "base/json.h"
 #include "base/text.h"
 #include "http/percent.h"
@@ -165,6 +166,53 @@ request_query(struct request *req, const char *name, const char **out_value)
 }
 
 enum err
+request_query_each(
+    struct request *req, const char *name, size_t max, const char **out_values)
+{
+	const char *rest = req->query;
+	struct parameter param;
+	size_t n = 0;
+	out_values[0] = NULL;
+	while (next_parameter(&rest, &param)) {
+		if (!is_named(&param, name))
+			continue;
+		if (n == max)
+			return REFUSE(req, name,
+			    "%s may be given at most %zu times.", name, max);
+		enum err e = decode(req->arena, &param, &out_values[n]);
+		if (e == ERR_INVALID_FIELD)
+			return REFUSE(req, name,
+			    "%s is not percent-encoded UTF-8.", name);
+		if (e)
+			return e;
+		out_values[++n] = NULL;
+	}
+	return OK;
+}
+
+static enum err
+check_time(struct request *req, const char *name, const char *time)
+{
+	int64_t ms;
+	if (time && !clock_parse(time, &ms))
+		return REFUSE(req, name,
+		    "%s must be a time such as 2026-01-31T23:59:59Z.", name);
+	return OK;
+}
+
+enum err
+request_query_time(struct request *req, const char *name, const char **out_time)
+{
+	const char *time;
+	enum err e = request_query(req, name, &time);
+	if (!e)
+		e = check_time(req, name, time);
+	if (!e)
+		*out_time = time;
+	return e;
+}
+
+enum err
 request_query_number(struct request *req, const char *name, long def, long min,
     long max, long *out_number)
 {
@@ -248,6 +296,21 @@ request_field(struct request *req, struct json_object *body,
 		return ERR_TOO_LARGE;
 	*out_text = copy;
 	return OK;
+}
+
+enum err
+request_field_time(struct request *req, struct json_object *body,
+    const char *name, const char **out_time)
+{
+	const struct field_rule rule = {
+	    .name = name, .min = 1, .max = 64, .nullable = true};
+	const char *time;
+	enum err e = request_field(req, body, &rule, &time);
+	if (!e)
+		e = check_time(req, name, time);
+	if (!e)
+		*out_time = time;
+	return e;
 }
 
 enum err

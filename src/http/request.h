@@ -137,6 +137,18 @@ enum err request_fail(struct request *req, enum err e, const char *why);
 enum err request_query(
     struct request *req, const char *name, const char **out_value) MUST_CHECK;
 
+/* As request_query, of a parameter that may come several times: at most `max`
+ * values (NULL-ended, so that there is room for max + 1). */
+enum err request_query_each(struct request *req, const char *name, size_t max,
+    const char **out_values) MUST_CHECK;
+
+/*
+ * A time of the query, RFC 3339 as it came; NULL when absent. Refuses what is
+ * none, naming the parameter.
+ */
+enum err request_query_time(
+    struct request *req, const char *name, const char **out_time) MUST_CHECK;
+
 /* A whole number from the query within [min, max]; `def` when absent. */
 enum err request_query_number(struct request *req, const char *name, long def,
     long min, long max, long *out_number) MUST_CHECK;
@@ -168,6 +180,10 @@ struct field_rule {
  */
 enum err request_field(struct request *req, struct json_object *body,
     const struct field_rule *rule, const char **out_text) MUST_CHECK;
+
+/* The member `name` as request_query_time; null counts as absent. */
+enum err request_field_time(struct request *req, struct json_object *body,
+    const char *name, const char **out_time) MUST_CHECK;
 
 /* The flag member `name`; `*out_flag` is left alone when absent. */
 enum err request_field_flag(struct request *req, struct json_object *body,

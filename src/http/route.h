@@ -30,7 +30,8 @@ enum route_access {
 /* Which thread runs the handler. */
 enum route_thread {
 	ON_FRONT,  /* short: a few round trips */
-	ON_CHORES, /* slow: hashing, extraction, exports */
+	ON_CHORES, /* slow: hashing, extraction */
+	ON_BULK,   /* long: exports and imports, which hold up no hashing */
 };
 
 struct route {

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
@@ -30,41 +31,113 @@
 
 struct chores {
 	struct shared *shared;
+	const char *name;
 	struct queue *inbox;
 	_Atomic size_t count;
 };
 
-static void
+/* False when nginx does not take it: it hung up, or its reader is too slow. */
+static bool
 send_all(int fd, const struct buf *b)
 {
-	struct timeval limit = {.tv_sec = SEND_TIMEOUT_S};
 	size_t sent = 0;
 
-	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
 	while (sent < b->n) {
 		ssize_t n = send(fd, b->p + sent, b->n - sent, MSG_NOSIGNAL);
 
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0)
-			return;
+			return false;
 		sent += (size_t)n;
 	}
+	return true;
+}
+
+static void
+limit_sends(int fd)
+{
+	struct timeval limit = {.tv_sec = SEND_TIMEOUT_S};
+
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
+}
+
+/* Until when a body that is being made may still be sent. */
+struct patience {
+	uint64_t end_ms;
+	bool is_draining;
+};
+
+static bool
+is_over(struct patience *p, const struct request *req)
+{
+	const struct services *services = req->services;
+	uint64_t now = clock_mono_ms(), end;
+
+	if (!p->is_draining && services->is_draining(services->worker)) {
+		p->is_draining = true;
+		end = now + (uint64_t)services->config->drain_seconds * 1000;
+		if (end < p->end_ms)
+			p->end_ms = end;
+	}
+	return now >= p->end_ms;
+}
+
+/* Sends the body piece by piece; false when it was cut off. */
+static bool
+send_source(struct chore *c, struct reply *rep)
+{
+	struct request *req = &c->request;
+	struct buf piece = {0}, records = {0};
+	struct patience patience = {
+	    .end_ms = clock_mono_ms() +
+		      (uint64_t)req->services->config->bulk_seconds * 1000};
+	bool is_sent = true, has_more = true;
+
+	while (is_sent && has_more) {
+		buf_clear(&piece);
+		buf_clear(&records);
+		is_sent = !is_over(&patience, req) &&
+			  rep->source->read(rep->source, req, &piece) == OK;
+		has_more = is_sent && piece.n > 0;
+		fcgi_record_stdout(&records, c->request_id, piece.p, piece.n);
+		if (has_more)
+			is_sent = !records.failed && send_all(c->fd, &records);
+		rep->body_len += piece.n;
+	}
+	buf_free(&piece);
+	buf_free(&records);
+	return is_sent;
 }
 
 static void
 answer(struct chore *c, struct reply *rep)
 {
 	struct buf text = {0}, records = {0};
+	bool is_head = strcmp(c->request.method_name, "HEAD") == 0;
+	bool is_whole;
 
 	origin_allow(c->request.services->config, c->request.origin, rep);
+	if (rep->source != NULL)
+		reply_header(rep, "X-Accel-Buffering", "yes");
 	reply_head(&text, rep, c->request.request_id);
-	if (rep->body != NULL)
+	if (rep->body != NULL && !is_head)
 		buf_add(&text, rep->body, rep->body_len);
 	fcgi_record_stdout(&records, c->request_id, text.p, text.n);
-	fcgi_record_end(&records, c->request_id);
-	if (!text.failed && !records.failed)
-		send_all(c->fd, &records);
+	if (rep->source == NULL || is_head)
+		fcgi_record_end(&records, c->request_id);
+	limit_sends(c->fd);
+	is_whole = !text.failed && !records.failed && send_all(c->fd, &records);
+	if (rep->source != NULL && !is_head && is_whole) {
+		is_whole = send_source(c, rep);
+		buf_clear(&records);
+		fcgi_record_end(&records, c->request_id);
+		/* One that was cut lacks its own end, by which it is told. */
+		if (is_whole)
+			(void)send_all(c->fd, &records);
+	}
+	if (rep->source != NULL)
+		rep->source->close(rep->source);
 	buf_free(&text);
 	buf_free(&records);
 }
@@ -130,7 +203,7 @@ chores_run(void *arg)
 	struct services services;
 	struct chore *c;
 
-	if (services_open(&services, chores->shared, "natterd chores") != OK)
+	if (services_open(&services, chores->shared, chores->name) != OK)
 		abort();
 	for (;;) {
 		c = queue_wait(chores->inbox, -1);
@@ -144,13 +217,14 @@ chores_run(void *arg)
 }
 
 struct chores *
-chores_new(struct shared *shared)
+chores_new(struct shared *shared, const char *name)
 {
 	struct chores *c = calloc(1, sizeof(*c));
 
 	if (c == NULL)
 		return NULL;
 	c->shared = shared;
+	c->name = name;
 	c->inbox = queue_new((size_t)shared->config->chores_max);
 	if (c->inbox != NULL)
 		return c;

@@ -1,9 +1,16 @@
 /*
- * The chores thread: slow requests (password hashing, later extraction and
- * exports), so that the front never waits for one. A request comes here whole,
- * connection and arena included, and is answered from here. One whose client
- * has left meanwhile is dropped, one that waited longer than CHAT_CHORES_WAIT
- * gets 503: a crowd must not keep the thread hashing for clients long gone.
+ * A thread for slow requests, so that the front never waits for one. A request
+ * comes here whole, connection and arena included, and is answered from here. A
+ * worker has two: one for password hashing, one ("bulk") for exports and
+ * imports, for which nobody's sign-in waits. One whose client has left meanwhile
+ * is dropped, one that waited longer than CHAT_CHORES_WAIT gets 503: a crowd must
+ * not keep the thread hashing for clients long gone.
+ *
+ * A body that is made while it is sent (reply_source) goes to nginx a page at a
+ * time; nginx keeps what its reader has not taken (a buffer, then a file of at
+ * most 1 GB), so that a slow reader does not hold the thread. Beyond that one
+ * is cut after 10 s without a byte taken, any after CHAT_BULK_SECONDS, and when
+ * its worker drains for longer than CHAT_DRAIN_SECONDS.
  *
  * Thread: chores_run is the thread; chores_give from the front.
  */
@@ -26,7 +33,8 @@ struct chore {
 	int request_id; /* FastCGI's */
 };
 
-struct chores *chores_new(struct shared *shared);
+/* `name` is a constant: as Postgres sees it. */
+struct chores *chores_new(struct shared *shared, const char *name);
 
 /* The thread's function; `arg` is the chores. */
 void *chores_run(void *arg);

@@ -37,7 +37,8 @@
 
 struct front {
 	struct shared *shared;
-	struct chores *chores;
+	struct chores *chores; /* of routes ON_CHORES */
+	struct chores *bulk;   /* of routes ON_BULK */
 	struct services services;
 	struct arena *arena;
 	FCGX_Request fcgi;
@@ -152,13 +153,14 @@ to_relay(struct front *f, struct request *req, struct reply *rep)
 }
 
 static void
-to_chores(struct front *f, struct request *req, struct reply *rep)
+to_chores(struct front *f, struct chores *chores, struct request *req,
+    struct reply *rep)
 {
 	struct chore *c = arena_alloc(req->arena, sizeof(*c));
 	struct arena *fresh = arena_new(ARENA_BEFORE_ROUTE);
 
 	if (c == NULL || fresh == NULL ||
-	    chores_count(f->chores) >= (size_t)f->shared->config->chores_max) {
+	    chores_count(chores) >= (size_t)f->shared->config->chores_max) {
 		arena_free(fresh);
 		refuse(f, req, rep, ERR_BUSY);
 		return;
@@ -167,7 +169,7 @@ to_chores(struct front *f, struct request *req, struct reply *rep)
 	c->request = *req;
 	c->fd = detach(f);
 	f->arena = fresh;
-	if (c->fd >= 0 && chores_give(f->chores, c))
+	if (c->fd >= 0 && chores_give(chores, c))
 		return;
 	if (c->fd >= 0)
 		close(c->fd);
@@ -209,7 +211,11 @@ serve(struct front *f, struct request *req, struct reply *rep)
 		return;
 	}
 	if (req->route->thread == ON_CHORES) {
-		to_chores(f, req, rep);
+		to_chores(f, f->chores, req, rep);
+		return;
+	}
+	if (req->route->thread == ON_BULK) {
+		to_chores(f, f->bulk, req, rep);
 		return;
 	}
 	api_handle(req, rep);
@@ -243,7 +249,7 @@ front_serve(struct front *f)
 }
 
 struct front *
-front_new(struct shared *shared, struct chores *chores)
+front_new(struct shared *shared, struct chores *chores, struct chores *bulk)
 {
 	struct front *f = calloc(1, sizeof(*f));
 
@@ -251,6 +257,7 @@ front_new(struct shared *shared, struct chores *chores)
 		return NULL;
 	f->shared = shared;
 	f->chores = chores;
+	f->bulk = bulk;
 	f->arena = arena_new(ARENA_BEFORE_ROUTE);
 	if (f->arena == NULL ||
 	    services_open(&f->services, shared, "natterd front") != OK ||

@@ -22,7 +22,8 @@ struct front;
 struct shared;
 
 /* NULL without memory. FCGX_Init was called before. */
-struct front *front_new(struct shared *shared, struct chores *chores);
+struct front *
+front_new(struct shared *shared, struct chores *chores, struct chores *bulk);
 
 /* Waits up to `timeout_ms` for a connection or for `wake_fd` to be readable. */
 enum front_event { FRONT_NOTHING, FRONT_REQUEST, FRONT_WAKE };

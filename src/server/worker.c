@@ -37,9 +37,9 @@
 
 struct worker {
 	struct shared shared;
-	struct chores *chores;
+	struct chores *chores, *bulk;
 	struct front *front;
-	pthread_t relay_thread, ledger_thread, chores_thread;
+	pthread_t relay_thread, ledger_thread, chores_thread, bulk_thread;
 	int signal_fd;
 	long served;
 	uint64_t give_up_ms; /* when the ledger has to stop trying */
@@ -94,10 +94,11 @@ open_parts(struct worker *w, const struct worker_options *o)
 	if (w->shared.ledger == NULL)
 		return false;
 	w->shared.relay = relay_new(o->config, w->shared.ledger);
-	w->chores = chores_new(&w->shared);
-	if (w->shared.relay == NULL || w->chores == NULL)
+	w->chores = chores_new(&w->shared, "natterd chores");
+	w->bulk = chores_new(&w->shared, "natterd bulk");
+	if (w->shared.relay == NULL || w->chores == NULL || w->bulk == NULL)
 		return false;
-	w->front = front_new(&w->shared, w->chores);
+	w->front = front_new(&w->shared, w->chores, w->bulk);
 	return w->front != NULL;
 }
 
@@ -109,7 +110,8 @@ start_threads(struct worker *w)
 	       pthread_create(
 		   &w->relay_thread, NULL, relay_run, w->shared.relay) == 0 &&
 	       pthread_create(&w->chores_thread, NULL, chores_run, w->chores) ==
-		   0;
+		   0 &&
+	       pthread_create(&w->bulk_thread, NULL, chores_run, w->bulk) == 0;
 }
 
 static void
@@ -167,7 +169,8 @@ is_drained(struct worker *w)
 {
 	if (clock_mono_ms() >= w->give_up_ms)
 		ledger_give_up(w->shared.ledger);
-	return relay_has_ended(w->shared.relay) && chores_count(w->chores) == 0;
+	return relay_has_ended(w->shared.relay) &&
+	       chores_count(w->chores) == 0 && chores_count(w->bulk) == 0;
 }
 
 static void
@@ -198,11 +201,14 @@ close_parts(struct worker *w)
 	pthread_join(w->relay_thread, NULL);
 	chores_close(w->chores);
 	pthread_join(w->chores_thread, NULL);
+	chores_close(w->bulk);
+	pthread_join(w->bulk_thread, NULL);
 	ledger_close(w->shared.ledger);
 	pthread_join(w->ledger_thread, NULL);
 	front_free(w->front);
 	relay_free(w->shared.relay);
 	chores_free(w->chores);
+	chores_free(w->bulk);
 	ledger_free(w->shared.ledger);
 	close(w->signal_fd);
 	curl_global_cleanup();

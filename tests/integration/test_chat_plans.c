@@ -173,8 +173,8 @@ Test(chat_plans, every_statement_touches_a_few_pages)
 		"'" USER "', 'infinity', '" LAST "', 21", 120},
 	    {"chat_CONVERSATION_PATCH",
 		"'" USER "', " A_CONVERSATION
-		", NULL, 'x', NULL, '[\"a\"]', NULL, NULL, false, NULL,"
-		" false, NULL",
+		", NULL, 'x', '{\"a\":1}', '[\"a\"]', NULL, NULL, false,"
+		" NULL, false, NULL, NULL, false, NULL, false, 16384",
 		200},
 	    {"chat_MESSAGE_GET", "'" USER "', " A_REPLY, 20},
 	    {"chat_MESSAGES_LIST",

@@ -80,11 +80,11 @@ Test(conversations, a_new_one_has_every_member)
 	static const char *const members[] = {"id", "short_id", "title",
 	    "metadata", "tags", "model", "system_prompt", "is_active",
 	    "is_archived", "message_count", "leaf_id", "created_at",
-	    "updated_at", "last_message_at"};
+	    "updated_at", "last_message_at", "store_id", "expires_at"};
 	for (size_t i = 0; i < sizeof(members) / sizeof(*members); i++)
 		cr_expect(json_object_object_get_ex(w.answer, members[i], NULL),
 		    "%s", members[i]);
-	cr_expect_eq(json_object_object_length(w.answer), 14);
+	cr_expect_eq(json_object_object_length(w.answer), 16);
 	cr_expect(id_is_uuid(world_text(&w, "id")));
 	cr_expect(id_is_short(world_text(&w, "short_id")));
 	cr_expect_str_eq(world_text(&w, "title"), "");
@@ -194,7 +194,8 @@ Test(conversations, patch_changes_what_it_names_and_nothing_else)
 	    {"{\"title\":\"New\"}", "title", "New"},
 	    {"{\"title\":\"\"}", "title", ""},
 	    {"{\"tags\":[]}", "tags", "[ ]"},
-	    {"{\"metadata\":{\"k\":1}}", "metadata", "{\"k\":1}"},
+	    {"{\"metadata\":{\"k\":1}}", "metadata", "{\"a\":2,\"k\":1}"},
+	    {"{\"metadata\":{\"a\":null}}", "metadata", "{}"},
 	    {"{\"model\":null}", "model", NULL},
 	    {"{\"model\":\"m-2\"}", "model", "m-2"},
 	    {"{\"system_prompt\":null}", "system_prompt", NULL},

@@ -136,6 +136,7 @@ world_open(struct world *w, const char *user)
 		{
 		    .message_max_bytes = 65536,
 		    .context_messages = 40,
+		    .temporary_hours = 24,
 		    .model = (char *)"test-model",
 		    .system_prompt = (char *)"Be brief.",
 		    .openai_base_url = (char *)"http://127.0.0.1:1/v1",

@@ -59,7 +59,8 @@ tear_down(void)
 TestSuite(cursor, .init = set_up, .fini = tear_down);
 
 static enum err
-read_text(const char *text, const char *list, const char *keys[static 2])
+read_text(const char *text, const char *list,
+    const char *keys[static CURSOR_KEYS_MAX])
 {
 	req.query = arena_printf(arena, "limit=5&cursor=%s", text);
 	return cursor_read(&req, list, keys);

@@ -1,0 +1,58 @@
+/*
+ * /conversations/{id}/export and /me/export: says what the file is and leaves
+ * its contents to chat/export.h. Knows no SQL.
+ */
+#include <string.h>
+
+#include "api/api.h"
+#include "base/arena.h"
+#include "chat/export.h"
+#include "http/reply.h"
+#include "http/request.h"
+
+/* A file to be kept, not shown. */
+static enum err
+attach(struct request *req, struct reply *rep, const char *type,
+    const char *name, const char *ending)
+{
+	const char *value = arena_printf(
+	    req->arena, "attachment; filename=\"%s.%s\"", name, ending);
+	if (!value)
+		return ERR_TOO_LARGE;
+	rep->status = 200;
+	rep->content_type = type;
+	reply_header(rep, "Content-Disposition", value);
+	return OK;
+}
+
+enum err
+api_conversation_export(struct request *req, struct reply *rep)
+{
+	const char *format;
+	const char *name = NULL;
+	enum err e = request_query(req, "format", &format);
+	if (e != OK)
+		return e;
+	bool is_markdown = format && !strcmp(format, "markdown");
+	if (format && !is_markdown && strcmp(format, "json") != 0)
+		return request_refuse(
+		    req, "format", "It takes json or markdown.");
+	e = is_markdown
+		? export_markdown(req, req->ids[0], &rep->source, &name)
+		: export_conversation(req, req->ids[0], &rep->source, &name);
+	if (e != OK)
+		return e;
+	name = arena_printf(req->arena, "conversation-%s", name);
+	return attach(req, rep,
+	    is_markdown ? "text/markdown; charset=utf-8" : "application/json",
+	    name ? name : "conversation", is_markdown ? "md" : "json");
+}
+
+enum err
+api_me_export(struct request *req, struct reply *rep)
+{
+	enum err e = export_me(req, &rep->source);
+	if (e != OK)
+		return e;
+	return attach(req, rep, "application/json", "natter-export", "json");
+}
