@@ -2,6 +2,25 @@
 
 SET ROLE natter_owner;
 
+DROP FUNCTION IF EXISTS chat.admin_analytics(text, date, date, int);
+DROP FUNCTION IF EXISTS chat.admin_stats();
+DROP FUNCTION IF EXISTS chat.admin_feedback(int, timestamptz, uuid, int);
+DROP FUNCTION IF EXISTS chat.admin_messages(uuid, uuid, bigint, int);
+DROP FUNCTION IF EXISTS chat.admin_conversations(uuid, timestamptz, uuid, int);
+DROP FUNCTION IF EXISTS auth.admin_sessions_end(uuid, uuid);
+DROP FUNCTION IF EXISTS auth.admin_sessions(uuid, uuid, int);
+DROP FUNCTION IF EXISTS auth.admin_user_delete(uuid);
+DROP FUNCTION IF EXISTS auth.admin_user_patch(uuid, text, boolean);
+DROP FUNCTION IF EXISTS auth.admin_user_lock(uuid);
+DROP FUNCTION IF EXISTS auth.admin_user(uuid);
+DROP FUNCTION IF EXISTS auth.admin_users(text, text, boolean, text, int);
+DROP FUNCTION IF EXISTS chat.admin_member_delete(uuid, uuid);
+DROP FUNCTION IF EXISTS chat.admin_member_put(uuid, uuid, text);
+DROP FUNCTION IF EXISTS chat.admin_members(uuid, uuid, int);
+DROP FUNCTION IF EXISTS chat.admin_stores(text, text, int);
+DROP FUNCTION IF EXISTS chat.admin_store_delete(uuid);
+DROP FUNCTION IF EXISTS chat.admin_store_put(uuid, boolean, jsonb);
+DROP FUNCTION IF EXISTS auth.admin_demand();
 DROP FUNCTION IF EXISTS chat.tasks_find(text, text, timestamptz, timestamptz, text, text, jsonb, boolean, timestamptz, uuid, int);
 DROP FUNCTION IF EXISTS chat.documents_search(text, text, text, int);
 DROP FUNCTION IF EXISTS chat.chunks_similar(uuid, uuid, uuid[], text[], int);

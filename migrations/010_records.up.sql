@@ -342,3 +342,425 @@ REVOKE ALL ON FUNCTION chat.tasks_find(text, text, timestamptz, timestamptz, tex
 GRANT EXECUTE ON FUNCTION chat.tasks_find(text, text, timestamptz, timestamptz, text, text, jsonb, boolean, timestamptz, uuid, int) TO natter_app;
 
 RESET ROLE;
+
+-- The administrators' functions, in one place. Who may call one is looked at
+-- anew in each, whatever the daemon thinks of its caller; natterctl, whose
+-- role is the owner's, may too.
+SET ROLE natter_auth;
+
+CREATE OR REPLACE FUNCTION auth.admin_demand()
+RETURNS void
+LANGUAGE plpgsql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF pg_has_role(session_user, 'natter_owner', 'MEMBER') THEN
+		RETURN;
+	END IF;
+	PERFORM 1 FROM auth.users u
+	  WHERE u.id = nullif(current_setting('app.user_id', true), '')::uuid
+	    AND u.role = 'admin' AND NOT u.is_disabled;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION 'the caller is no administrator' USING ERRCODE = 'NT403';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION auth.admin_demand() IS 'Raises NT403 unless app.user_id is an enabled administrator, or natterctl calls';
+
+------------------------------------------------------------------------- stores
+
+CREATE OR REPLACE FUNCTION chat.admin_store_put(p_id uuid, p_is_new boolean, p_fields jsonb)
+RETURNS SETOF chat.stores
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s'
+AS $$
+BEGIN
+	PERFORM auth.admin_demand();
+	IF p_is_new THEN
+		INSERT INTO chat.stores (id, slug, name)
+		VALUES (p_id, p_fields ->> 'slug', p_fields ->> 'name');
+	END IF;
+	RETURN QUERY UPDATE chat.stores s SET
+	    slug = coalesce(p_fields ->> 'slug', s.slug),
+	    name = coalesce(p_fields ->> 'name', s.name),
+	    description = coalesce(p_fields ->> 'description', s.description),
+	    is_open = coalesce((p_fields ->> 'is_open')::boolean, s.is_open),
+	    is_active = coalesce((p_fields ->> 'is_active')::boolean, s.is_active),
+	    model = CASE WHEN p_fields ? 'model' THEN p_fields ->> 'model' ELSE s.model END,
+	    system_prompt = CASE WHEN p_fields ? 'system_prompt'
+	        THEN p_fields ->> 'system_prompt' ELSE s.system_prompt END,
+	    settings = natter.merge_metadata(s.settings, p_fields -> 'settings'),
+	    metadata = natter.merge_metadata(s.metadata, p_fields -> 'metadata')
+	  WHERE s.id = p_id RETURNING s.*;
+END
+$$;
+COMMENT ON FUNCTION chat.admin_store_put(uuid, boolean, jsonb) IS 'Makes a store, or changes what the fields name; no row when there is none to change';
+
+CREATE OR REPLACE FUNCTION chat.admin_store_delete(p_id uuid)
+RETURNS boolean
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s'
+AS $$
+BEGIN
+	PERFORM auth.admin_demand();
+	DELETE FROM chat.stores s WHERE s.id = p_id;
+	RETURN FOUND;
+END
+$$;
+COMMENT ON FUNCTION chat.admin_store_delete(uuid) IS 'Deletes a store with its documents; its conversations stay their owners''';
+
+CREATE OR REPLACE FUNCTION chat.admin_stores(p_name text, p_after text, p_limit int)
+RETURNS SETOF chat.stores
+LANGUAGE plpgsql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM auth.admin_demand();
+	IF p_name IS NOT NULL THEN
+		RETURN QUERY SELECT s.* FROM chat.stores s
+		    WHERE s.slug = p_name
+		       OR s.id = CASE WHEN p_name ~ '^[0-9a-f]{8}-[0-9a-f-]{27}$' THEN p_name::uuid END;
+		RETURN;
+	END IF;
+	RETURN QUERY SELECT s.* FROM chat.stores s
+	    WHERE s.slug > p_after ORDER BY s.slug LIMIT least(p_limit, 1001);
+END
+$$;
+COMMENT ON FUNCTION chat.admin_stores(text, text, int) IS 'The store with this slug or id; without one, all after a slug';
+
+CREATE OR REPLACE FUNCTION chat.admin_members(p_store uuid, p_after uuid, p_limit int)
+RETURNS TABLE (user_id uuid, username text, role text, created_at timestamptz)
+LANGUAGE plpgsql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM auth.admin_demand();
+	RETURN QUERY SELECT m.user_id, u.username, m.role, m.created_at
+	    FROM chat.store_members m JOIN auth.users u ON u.id = m.user_id
+	    WHERE m.store_id = p_store AND m.user_id > p_after
+	    ORDER BY m.user_id LIMIT least(p_limit, 1001);
+END
+$$;
+COMMENT ON FUNCTION chat.admin_members(uuid, uuid, int) IS 'Who belongs to a store, after a user';
+
+CREATE OR REPLACE FUNCTION chat.admin_member_put(p_store uuid, p_user uuid, p_role text)
+RETURNS TABLE (user_id uuid, username text, role text, created_at timestamptz)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s'
+AS $$
+BEGIN
+	PERFORM auth.admin_demand();
+	RETURN QUERY WITH put AS (
+	    INSERT INTO chat.store_members AS m (user_id, store_id, role)
+	    SELECT u.id, s.id, coalesce(p_role, 'member') FROM auth.users u, chat.stores s
+	    WHERE u.id = p_user AND s.id = p_store
+	    ON CONFLICT ON CONSTRAINT store_members_pkey
+	    DO UPDATE SET role = coalesce(p_role, m.role) RETURNING m.*)
+	    SELECT p.user_id, u.username, p.role, p.created_at
+	    FROM put p JOIN auth.users u ON u.id = p.user_id;
+END
+$$;
+COMMENT ON FUNCTION chat.admin_member_put(uuid, uuid, text) IS 'Makes a user a member of a store, or changes their role; no row without such a user or store';
+
+CREATE OR REPLACE FUNCTION chat.admin_member_delete(p_store uuid, p_user uuid)
+RETURNS boolean
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s'
+AS $$
+BEGIN
+	PERFORM auth.admin_demand();
+	DELETE FROM chat.store_members m WHERE m.store_id = p_store AND m.user_id = p_user;
+	RETURN FOUND;
+END
+$$;
+COMMENT ON FUNCTION chat.admin_member_delete(uuid, uuid) IS 'Ends a membership';
+
+-------------------------------------------------------------------------- users
+
+CREATE OR REPLACE FUNCTION auth.admin_users(p_q text, p_role text, p_disabled boolean,
+    p_after text, p_limit int)
+RETURNS TABLE (id uuid, username text, display_name text, role text, is_disabled boolean,
+    issuer text, external_id text, created_at timestamptz, last_login_at timestamptz)
+LANGUAGE plpgsql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM auth.admin_demand();
+	RETURN QUERY EXECUTE 'SELECT u.id, u.username, u.display_name, u.role, u.is_disabled,'
+	    ' u.issuer, u.external_id, u.created_at, u.last_login_at'
+	    ' FROM auth.users u WHERE u.username > $1'
+	    || CASE WHEN p_q IS NULL THEN '' ELSE ' AND starts_with(u.username, $2) AND u.username >= $2'
+	       ' AND u.username < ($2 || U&''\+10FFFF'') COLLATE "C"' END
+	    || CASE WHEN p_role IS NULL THEN '' ELSE ' AND u.role = $3' END
+	    || CASE WHEN p_disabled IS NULL THEN '' ELSE ' AND u.is_disabled = $4' END
+	    || ' ORDER BY u.username LIMIT $5'
+	    USING p_after, p_q, p_role, p_disabled, least(p_limit, 1001);
+END
+$$;
+COMMENT ON FUNCTION auth.admin_users(text, text, boolean, text, int) IS 'Users by the beginning of the name, role and state, after a name';
+
+CREATE OR REPLACE FUNCTION auth.admin_user(p_id uuid)
+RETURNS TABLE (id uuid, username text, display_name text, role text, is_disabled boolean,
+    issuer text, external_id text, created_at timestamptz, last_login_at timestamptz,
+    conversations bigint, messages bigint, documents bigint, tasks bigint, sessions bigint)
+LANGUAGE plpgsql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM auth.admin_demand();
+	RETURN QUERY SELECT u.id, u.username, u.display_name, u.role, u.is_disabled,
+	    u.issuer, u.external_id, u.created_at, u.last_login_at, c.n, c.messages,
+	    (SELECT count(*) FROM chat.documents d WHERE d.user_id = p_id),
+	    (SELECT count(*) FROM chat.tasks t WHERE t.user_id = p_id),
+	    (SELECT count(*) FROM auth.sessions s WHERE s.user_id = p_id AND s.revoked_at IS NULL
+	        AND s.user_epoch = u.session_epoch
+	        AND least(s.expires_at, s.idle_expires_at) > now())
+	    FROM auth.users u CROSS JOIN LATERAL (SELECT count(*) AS n,
+	        coalesce(sum(x.message_count), 0)::bigint AS messages
+	        FROM chat.conversations x WHERE x.user_id = p_id) c
+	    WHERE u.id = p_id;
+END
+$$;
+COMMENT ON FUNCTION auth.admin_user(uuid) IS 'A user with what they have, counted';
+
+-- Nobody takes their own rights away here; with all administrators locked, one
+-- of two who would remove each other comes too late, and one always stays.
+CREATE OR REPLACE FUNCTION auth.admin_user_lock(p_id uuid)
+RETURNS text
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM 1 FROM auth.users u WHERE u.role = 'admin' ORDER BY u.id FOR UPDATE;
+	PERFORM auth.admin_demand();
+	IF p_id = nullif(current_setting('app.user_id', true), '')::uuid THEN
+		RETURN 'self';
+	END IF;
+	PERFORM 1 FROM auth.users u WHERE u.id = p_id FOR UPDATE;
+	RETURN CASE WHEN FOUND THEN 'ok' ELSE 'missing' END;
+END
+$$;
+COMMENT ON FUNCTION auth.admin_user_lock(uuid) IS 'Locks a user whom an administrator changes; for the other functions of this schema only';
+
+CREATE OR REPLACE FUNCTION auth.admin_user_patch(p_id uuid, p_role text, p_disabled boolean)
+RETURNS TABLE (outcome text, gone_sessions text, gone_tokens text)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s'
+AS $$
+DECLARE
+	before record;
+BEGIN
+	outcome := auth.admin_user_lock(p_id);
+	IF outcome = 'ok' THEN
+		SELECT u.role, u.is_disabled INTO before FROM auth.users u WHERE u.id = p_id;
+		UPDATE auth.users u SET role = coalesce(p_role, u.role),
+		    is_disabled = coalesce(p_disabled, u.is_disabled)
+		  WHERE u.id = p_id;
+		IF p_disabled AND NOT before.is_disabled OR p_role <> before.role THEN
+			UPDATE auth.users u SET session_epoch = u.session_epoch + 1 WHERE u.id = p_id;
+			SELECT e.gone_sessions, e.gone_tokens INTO gone_sessions, gone_tokens
+			  FROM auth.sessions_end(p_id, NULL, NULL,
+			      CASE WHEN p_disabled THEN 'disabled' ELSE 'role_changed' END) e;
+		END IF;
+	END IF;
+	RETURN NEXT;
+END
+$$;
+COMMENT ON FUNCTION auth.admin_user_patch(uuid, text, boolean) IS 'Changes a user''s role or state; either ends their sessions, which tell the role';
+
+CREATE OR REPLACE FUNCTION auth.admin_user_delete(p_id uuid)
+RETURNS TABLE (outcome text, gone_sessions text, gone_tokens text)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s'
+AS $$
+BEGIN
+	outcome := auth.admin_user_lock(p_id);
+	IF outcome = 'ok' THEN
+		SELECT e.gone_sessions, e.gone_tokens INTO gone_sessions, gone_tokens
+		  FROM auth.sessions_end(p_id, NULL, NULL, 'deleted') e;
+		DELETE FROM auth.users u WHERE u.id = p_id;
+	END IF;
+	RETURN NEXT;
+END
+$$;
+COMMENT ON FUNCTION auth.admin_user_delete(uuid) IS 'Deletes a user with everything of theirs';
+
+CREATE OR REPLACE FUNCTION auth.admin_sessions(p_user uuid, p_after uuid, p_limit int)
+RETURNS TABLE (id uuid, user_id uuid, device text, user_agent text, ip_created text, ip text,
+    created_at timestamptz, last_activity timestamptz, expires_at timestamptz)
+LANGUAGE plpgsql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM auth.admin_demand();
+	RETURN QUERY SELECT s.id, s.user_id, s.device_name, s.user_agent, host(s.ip_created),
+	    host(s.ip_last), s.created_at, s.last_activity, least(s.expires_at, s.idle_expires_at)
+	    FROM auth.sessions s JOIN auth.users u ON u.id = s.user_id
+	    WHERE s.user_id = p_user AND s.revoked_at IS NULL AND s.user_epoch = u.session_epoch
+	    AND least(s.expires_at, s.idle_expires_at) > now() AND s.id < p_after
+	    ORDER BY s.id DESC LIMIT least(p_limit, 1001);
+END
+$$;
+COMMENT ON FUNCTION auth.admin_sessions(uuid, uuid, int) IS 'A user''s live sessions, the newest first';
+
+CREATE OR REPLACE FUNCTION auth.admin_sessions_end(p_user uuid, p_session uuid)
+RETURNS TABLE (outcome text, gone_sessions text, gone_tokens text)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s'
+AS $$
+BEGIN
+	PERFORM auth.admin_demand();
+	outcome := 'missing';
+	PERFORM 1 FROM auth.users u WHERE u.id = p_user
+	    AND (p_session IS NULL OR EXISTS (SELECT FROM auth.sessions s
+	        WHERE s.user_id = p_user AND s.id = p_session AND s.revoked_at IS NULL))
+	    FOR NO KEY UPDATE;
+	IF FOUND THEN
+		outcome := 'ok';
+		IF p_session IS NULL THEN
+			UPDATE auth.users u SET session_epoch = u.session_epoch + 1 WHERE u.id = p_user;
+		END IF;
+		SELECT e.gone_sessions, e.gone_tokens INTO gone_sessions, gone_tokens
+		  FROM auth.sessions_end(p_user, p_session, NULL, 'administrator') e;
+	END IF;
+	RETURN NEXT;
+END
+$$;
+COMMENT ON FUNCTION auth.admin_sessions_end(uuid, uuid) IS 'Ends one session of a user, or all';
+
+------------------------------------------------------------- what others keep
+
+CREATE OR REPLACE FUNCTION chat.admin_conversations(p_user uuid, p_time timestamptz, p_id uuid,
+    p_limit int)
+RETURNS TABLE (id uuid, short_id text, title text, store_id uuid, is_archived boolean,
+    message_count int, created_at timestamptz, last_message_at timestamptz)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM auth.admin_demand();
+	RETURN QUERY SELECT c.id, c.short_id, c.title, c.store_id, c.is_archived,
+	    c.message_count, c.created_at, c.last_message_at
+	    FROM chat.conversations c
+	    WHERE c.user_id = p_user AND (c.created_at, c.id) < (p_time, p_id)
+	    ORDER BY c.created_at DESC, c.id DESC LIMIT least(p_limit, 1001);
+END
+$$;
+COMMENT ON FUNCTION chat.admin_conversations(uuid, timestamptz, uuid, int) IS 'Somebody''s conversations, the newest first';
+
+CREATE OR REPLACE FUNCTION chat.admin_messages(p_user uuid, p_conversation uuid,
+    p_after bigint, p_limit int)
+RETURNS TABLE (id uuid, parent_id uuid, "position" bigint, role text, content text, status text,
+    model text, token_count int, created_at timestamptz)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM auth.admin_demand();
+	RETURN QUERY SELECT m.id, m.parent_id, m.position, m.role, m.content, m.status,
+	    m.model, m.token_count, m.created_at
+	    FROM chat.messages m
+	    WHERE m.user_id = p_user AND m.conversation_id = p_conversation
+	    AND m.position > p_after
+	    ORDER BY m.position LIMIT least(p_limit, 1001);
+END
+$$;
+COMMENT ON FUNCTION chat.admin_messages(uuid, uuid, bigint, int) IS 'The messages of somebody''s conversation, after a position';
+
+CREATE OR REPLACE FUNCTION chat.admin_feedback(p_rating int, p_time timestamptz, p_id uuid,
+    p_limit int)
+RETURNS TABLE (message_id uuid, user_id uuid, conversation_id uuid, rating smallint,
+    reasons json, comment text, created_at timestamptz)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM auth.admin_demand();
+	RETURN QUERY EXECUTE 'SELECT f.message_id, f.user_id, f.conversation_id, f.rating,'
+	    ' array_to_json(f.reasons), f.comment, f.created_at'
+	    ' FROM chat.message_feedback f WHERE (f.created_at, f.message_id) < ($1, $2)'
+	    || CASE WHEN p_rating IS NULL THEN '' ELSE ' AND f.rating = $3' END
+	    || ' ORDER BY f.created_at DESC, f.message_id DESC LIMIT $4'
+	    USING p_time, p_id, p_rating, least(p_limit, 1001);
+END
+$$;
+COMMENT ON FUNCTION chat.admin_feedback(int, timestamptz, uuid, int) IS 'What users think of replies, the newest first';
+
+-- Messages and conversations are counted by the planner's statistics: counting
+-- them reads whole tables.
+CREATE OR REPLACE FUNCTION chat.admin_stats()
+RETURNS TABLE (users bigint, users_disabled bigint, users_active_day bigint, sessions bigint,
+    conversations_estimate bigint, messages_estimate bigint, replies_running bigint,
+    workers bigint, stores bigint)
+LANGUAGE plpgsql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM auth.admin_demand();
+	RETURN QUERY SELECT (SELECT count(*) FROM auth.users u),
+	    (SELECT count(*) FROM auth.users u WHERE u.is_disabled),
+	    (SELECT count(*) FROM auth.users u WHERE u.last_login_at > now() - interval '1 day'),
+	    (SELECT count(*) FROM auth.sessions s WHERE s.revoked_at IS NULL
+	        AND least(s.expires_at, s.idle_expires_at) > now()),
+	    (SELECT greatest(c.reltuples, 0)::bigint FROM pg_class c
+	        WHERE c.oid = 'chat.conversations'::regclass),
+	    (SELECT coalesce(sum(greatest(c.reltuples, 0)), 0)::bigint
+	        FROM pg_partition_tree('chat.messages') p JOIN pg_class c ON c.oid = p.relid
+	        WHERE p.isleaf),
+	    (SELECT count(*) FROM chat.running_replies r),
+	    (SELECT count(*) FROM chat.workers w WHERE w.seen_at > now() - interval '10 seconds'),
+	    (SELECT count(*) FROM chat.stores s);
+END
+$$;
+COMMENT ON FUNCTION chat.admin_stats() IS 'How much there is and goes on';
+
+---------------------------------------------------------------------- analytics
+
+CREATE OR REPLACE FUNCTION chat.admin_analytics(p_category text, p_from date, p_to date,
+    p_limit int)
+RETURNS TABLE (day date, category text, name text, events bigint, total double precision,
+    "least" double precision, "greatest" double precision)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM auth.admin_demand();
+	RETURN QUERY EXECUTE 'SELECT a.day, a.category, a.name, sum(a.events)::bigint, sum(a.total),'
+	    ' min(a.least), max(a.greatest) FROM ('
+	    'SELECT d.day, d.category, d.name, d.events, d.total, d.least, d.greatest'
+	    ' FROM chat.analytics_daily d WHERE d.day BETWEEN $2 AND $3'
+	    ' AND d.day < (now() AT TIME ZONE ''UTC'')::date'
+	    || CASE WHEN p_category IS NULL THEN '' ELSE ' AND d.category = $1' END
+	    || ' UNION ALL '
+	    'SELECT (now() AT TIME ZONE ''UTC'')::date, e.category, e.name, count(*), sum(e.value),'
+	    ' min(e.value), max(e.value) FROM chat.analytics e'
+	    ' WHERE (now() AT TIME ZONE ''UTC'')::date BETWEEN $2 AND $3'
+	    ' AND e.id >= natter.uuid_floor(date_trunc(''day'', now(), ''UTC''))'
+	    ' AND e.created_at >= date_trunc(''day'', now(), ''UTC'')'
+	    || CASE WHEN p_category IS NULL THEN '' ELSE ' AND e.category = $1' END
+	    || ' GROUP BY e.category, e.name) a GROUP BY 1, 2, 3 ORDER BY 1 DESC, 2, 3 LIMIT $4'
+	    USING p_category, p_from, p_to, p_limit;
+END
+$$;
+COMMENT ON FUNCTION chat.admin_analytics(text, date, date, int) IS 'Events of all users by day: the daily sums, and of today the events themselves';
+
+DO $$
+DECLARE
+	f regprocedure;
+BEGIN
+	FOR f IN SELECT p.oid::regprocedure FROM pg_proc p
+	    WHERE p.pronamespace IN ('auth'::regnamespace, 'chat'::regnamespace)
+	    AND p.proname ~ '^admin_' LOOP
+		EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', f);
+		IF f <> 'auth.admin_user_lock(uuid)'::regprocedure
+		    AND f <> 'auth.admin_demand()'::regprocedure THEN
+			EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO natter_app', f);
+		END IF;
+		IF f::text ~ 'chat\.admin_(store|member)' THEN
+			EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO natter_migrate', f);
+		END IF;
+	END LOOP;
+END
+$$;
+
+RESET ROLE;
