@@ -343,6 +343,14 @@ GRANT EXECUTE ON FUNCTION chat.tasks_find(text, text, timestamptz, timestamptz, 
 
 RESET ROLE;
 
+-- In a store that one does not see, or that is closed, nobody begins one. The
+-- row level security of chat.stores says which those are.
+SET ROLE natter_owner;
+DROP POLICY IF EXISTS open_stores ON chat.conversations;
+CREATE POLICY open_stores ON chat.conversations AS RESTRICTIVE FOR INSERT TO natter_app
+    WITH CHECK (store_id IS NULL OR store_id IN (SELECT s.id FROM chat.stores s WHERE s.is_active));
+COMMENT ON POLICY open_stores ON chat.conversations IS 'Conversations begin in active stores that their owner sees';
+
 -- The administrators' functions, in one place. Who may call one is looked at
 -- anew in each, whatever the daemon thinks of its caller; natterctl, whose
 -- role is the owner's, may too.

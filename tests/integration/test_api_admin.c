@@ -404,6 +404,48 @@ Test(admin, events_are_summed_by_day)
 	answer_clear(&a);
 }
 
+Test(admin, a_reply_leaves_its_events)
+{
+	char value[64];
+
+	db_value("SELECT string_agg(name, ' ' ORDER BY category, name)"
+		 " FROM chat.analytics WHERE user_id = $1::text::uuid AND"
+		 " value >= 0 AND properties ->> 'status' = 'complete'"
+		 " AND conversation_id IS NOT NULL",
+	    caller.person.user_id, value, sizeof(value));
+	cr_expect(
+	    strstr(value, "duration_ms first_token_ms ") == value, "%s", value);
+}
+
+/* Asks for a turn in a conversation of that store; its model. */
+static void
+say_in_store(const char *store, char out_model[64])
+{
+	char sql[512], ignored[8];
+	struct answer a;
+
+	snprintf(sql, sizeof(sql),
+	    "UPDATE chat.conversations SET store_id = '%s' WHERE id ="
+	    " $1::text::uuid RETURNING 1",
+	    store);
+	db_value(sql, caller.person.conversation, ignored, sizeof(ignored));
+	person_say(&caller.stack, &caller.person, "hello", &a);
+	db_value("SELECT m.model FROM chat.usage_tracking u JOIN chat.messages"
+		 " m USING (user_id, id) WHERE m.conversation_id ="
+		 " $1::text::uuid ORDER BY m.position DESC LIMIT 1",
+	    caller.person.conversation, out_model, 64);
+	answer_clear(&a);
+}
+
+Test(admin, a_stores_model_answers_there)
+{
+	char id[40], slug[40], model[64];
+
+	make_store(",\"is_open\":true,\"model\":\"store-model\"", id, slug);
+	say_in_store(id, model);
+	cr_expect_str_eq(model, "store-model", "%s", model);
+}
+
 Test(admin, a_wrong_field_is_named)
 {
 #define FIELD(l, b, f) ROW(l, b, 422, .code = "invalid_field", .field = f)
