@@ -33,10 +33,10 @@ enum field_kind {
 struct field {
 	const char *name;
 	enum field_kind kind;
+	bool required;
+	bool nullable; /* null may be given: it clears */
 	size_t min;
 	size_t max;
-	bool required;
-	bool nullable;     /* null may be given: it clears */
 	const char *words; /* separated by spaces */
 };
 

@@ -80,7 +80,8 @@ write_hash(const char *content, char out[static HASH_TEXT])
 	unsigned char hash[crypto_hash_sha256_BYTES];
 	crypto_hash_sha256(
 	    hash, (const unsigned char *)content, strlen(content));
-	memcpy(out, "\\x", 2);
+	out[0] = '\\';
+	out[1] = 'x';
 	sodium_bin2hex(out + 2, HASH_TEXT - 2, hash, sizeof(hash));
 }
 
