@@ -267,8 +267,8 @@ Test(documents, a_change_is_a_merge_and_cuts_anew)
 	    "\"e\":[1]}}",
 	    200, &a);
 	cr_expect_str_eq(answer_text(&a, "title"), "U");
-	cr_expect_str_eq(
-	    answer_text(&a, "metadata"), "{ \"b\": { \"c\": 4, \"d\": 3 }, \"e\": [ 1 ] }");
+	cr_expect_str_eq(answer_text(&a, "metadata"),
+	    "{ \"b\": { \"c\": 4, \"d\": 3 }, \"e\": [ 1 ] }");
 	answer_clear(&a);
 	call(&caller.person, "PATCH", path_of(id, ""),
 	    "{\"content\":\"Gamma delta.\"}", 200, &a);
@@ -420,6 +420,29 @@ Test(documents, a_heading_weighs_more)
 	    "# Refunds\nMoney comes back.\n", "all");
 }
 
+/* Rows that the functions give `p` by themselves, before row level security
+ * looks at them again: of search by words, by likeness, and of the list. */
+static void
+expect_functions(const struct person *p, const char *store, const char *want)
+{
+	char sql[1024], value[64];
+
+	snprintf(sql, sizeof(sql),
+	    "SELECT (SELECT count(*) FROM chat.documents_search("
+	    "'opening' || left(s.v, 0), NULL, NULL, 10)) || ' ' ||"
+	    " (SELECT count(*) FROM chat.documents_search("
+	    "'openinng' || left(s.v, 0), NULL, NULL, 10)) || ' ' ||"
+	    " (SELECT count(*) FROM chat.documents_search("
+	    "'opening' || left(s.v, 0), '%s', NULL, 10)) || ' ' ||"
+	    " (SELECT count(*) FROM chat.documents_find('%s' || left(s.v, 0),"
+	    " NULL, NULL, 'infinity', 'ffffffff-ffff-ffff-ffff-ffffffffffff',"
+	    " 10)) FROM (SELECT set_config('app.user_id', $1, false) AS v"
+	    " OFFSET 0) s",
+	    store, store);
+	db_value(sql, p->user_id, value, sizeof(value));
+	cr_expect_str_eq(value, want, "%s gave %s", p->username, value);
+}
+
 Test(documents, a_store_is_read_by_members_and_written_by_managers)
 {
 	struct person member, stranger;
@@ -456,7 +479,10 @@ Test(documents, a_store_is_read_by_members_and_written_by_managers)
 	expect(&member, "PATCH", path_of(id, ""), "{\"content\":\"x\"}", 403);
 	expect(&member, "DELETE", path_of(id, ""), NULL, 403);
 
+	expect_functions(&member, slug, "1 1 1 1");
+
 	/* A stranger does not know of it. */
+	expect_functions(&stranger, slug, "0 0 0 0");
 	expect(&stranger, "GET", path_of(id, ""), NULL, 404);
 	expect(&stranger, "GET", path_of(id, "/chunks"), NULL, 404);
 	expect(&stranger, "PATCH", path_of(id, ""), "{\"title\":\"x\"}", 404);
