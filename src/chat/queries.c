@@ -10,6 +10,7 @@
 static const struct pg_query table[CHAT__MAX] = {
 #define QUERY(name, types, sql) [CHAT_##name] = {"chat_" #name, types, sql},
 #include "chat/queries.def"
+#include "chat/records.def"
 #undef QUERY
 };
 

@@ -17,6 +17,7 @@ struct request;
 enum chat_query {
 #define QUERY(name, types, sql) CHAT_##name,
 #include "chat/queries.def"
+#include "chat/records.def"
 #undef QUERY
 	CHAT__MAX
 };

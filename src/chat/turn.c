@@ -12,6 +12,7 @@
 #include <unistr.h>
 
 #include "base/arena.h"
+#include "base/clock.h"
 #include "base/config.h"
 #include "base/id.h"
 #include "base/text.h"
@@ -116,6 +117,7 @@ make_turn(const struct request *req, const struct turn_ask *ask)
 	t->is_by_key = req->who.key_id != NULL;
 	(void)snprintf(t->request_id, sizeof(t->request_id), "%s",
 	    req->request_id ? req->request_id : "");
+	t->begun_us = clock_mono_us();
 	id_make(t->user_message_id);
 	id_make(t->message_id);
 	t->wants_stream = ask->wants_stream;

@@ -53,6 +53,8 @@ struct turn {
 			    * answer); freed once an answer has begun */
 	int64_t prompt_estimate; /* tokens, estimated from the bytes sent */
 
+	uint64_t begun_us; /* CLOCK_MONOTONIC when it was begun */
+
 	/* Filled by the relay. */
 	struct buf text; /* the reply so far, clean UTF-8 */
 	enum turn_status status;

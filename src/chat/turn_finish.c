@@ -10,6 +10,8 @@
 #include <unistd.h>
 
 #include "base/arena.h"
+#include "base/clock.h"
+#include "base/id.h"
 #include "chat/context.h"
 #include "chat/message.h"
 #include "chat/queries.h"
@@ -78,6 +80,23 @@ count_usage(const struct turn *t)
 	return u;
 }
 
+static const char *
+new_id(struct arena *a)
+{
+	char id[ID_TEXT];
+	id_make(id);
+	return arena_strdup(a, id);
+}
+
+/* The time from the turn's beginning to `at`, in ms; NULL where it has none. */
+static const char *
+elapsed_ms(const struct turn *t, struct arena *a, uint64_t at_us)
+{
+	if (t->begun_us == 0 || at_us < t->begun_us)
+		return NULL;
+	return arena_printf(a, "%.3f", (double)(at_us - t->begun_us) / 1000.0);
+}
+
 size_t
 turn_finish(struct turn *t, struct arena *a, struct pg_call *calls)
 {
@@ -95,7 +114,9 @@ turn_finish(struct turn *t, struct arena *a, struct pg_call *calls)
 					       : model_finish_name(t->finish),
 		t->error == OK ? NULL : err_code(t->error), completion,
 		number(a, u.prompt_tokens), completion,
-		number(a, u.cached_tokens), is_estimated ? "t" : "f"},
+		number(a, u.cached_tokens), is_estimated ? "t" : "f", new_id(a),
+		new_id(a), new_id(a), elapsed_ms(t, a, t->first_us),
+		elapsed_ms(t, a, clock_mono_us())},
 	};
 	return 1;
 }

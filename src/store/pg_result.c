@@ -65,6 +65,7 @@ static const struct {
     {"53", ERR_UNAVAILABLE},      /* disk, memory, connections */
     {"55P03", ERR_UNAVAILABLE},   /* lock time-out */
     {"57", ERR_UNAVAILABLE},      /* statement time-out, shutdown */
+    {"NT403", ERR_FORBIDDEN},     /* raised by auth.admin_demand */
 };
 
 static Oid

@@ -268,6 +268,36 @@ Test(natterctl, passwd_and_disable_end_the_sessions)
 	EXPECT(1, "there is no user tom", "user", "disable", "tom");
 }
 
+Test(natterctl, a_store_is_made_changed_filled_and_removed)
+{
+	migrate();
+	EXPECT(0, "Made the user kim.", "user", "add", "kim", "--generate");
+	EXPECT(0, "Made store books", "store", "add", "books", "--open",
+	    "--model", "m1", "--name", "Books & more");
+	EXPECT(1, "stores_slug_key", "store", "add", "books");
+	EXPECT(1, "stores_slug", "store", "add", "No good");
+	EXPECT(2, "both", "store", "set", "books", "--open", "--members-only");
+	EXPECT(0, "books                 open     active    m1  Books & more",
+	    "store", "list");
+	EXPECT(0, "Changed store books", "store", "set", "books", "--model",
+	    "", "--inactive", "--members-only");
+	EXPECT(0, "members  inactive  -  Books & more", "store", "list");
+	EXPECT(1, "no store shoes", "store", "set", "shoes", "--open");
+	EXPECT(0, "kim is a member of books.", "store", "member", "books",
+	    "KIM");
+	EXPECT(0, "kim is a manager of books.", "store", "member", "books",
+	    "kim", "--role", "manager");
+	EXPECT(2, "--role", "store", "member", "books", "kim", "--role", "x");
+	EXPECT(1, "no user lee", "store", "member", "books", "lee");
+	EXPECT(0, "no member of books any more", "store", "member", "books",
+	    "kim", "--remove");
+	EXPECT(1, "is no member", "store", "member", "books", "kim",
+	    "--remove");
+	EXPECT(2, "--yes", "store", "remove", "books");
+	EXPECT(0, "Deleted store books", "store", "remove", "books", "--yes");
+	EXPECT(1, "no store books", "store", "remove", "books", "--yes");
+}
+
 Test(natterctl, unlocks_and_deletes_a_user)
 {
 	migrate();

@@ -1,0 +1,166 @@
+/*
+ * /analytics, /me/analytics, /admin/analytics: events in batches, sums by day.
+ * Knows no SQL. Round trips: one.
+ */
+#include <string.h>
+#include <time.h>
+
+#include "api/api.h"
+#include "api/fields.h"
+#include "api/page.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/id.h"
+#include "base/json.h"
+#include "base/json_write.h"
+#include "chat/admin.h"
+#include "chat/analytics.h"
+#include "http/reply.h"
+#include "http/request.h"
+
+enum { CATEGORY, NAME, VALUE, STORE, PROPERTIES, N_FIELDS };
+
+static const struct field fields_of_event[N_FIELDS] = {
+    [CATEGORY] = {"category", FIELD_TEXT, .min = 1, .max = 64,
+	.required = true},
+    [NAME] = {"name", FIELD_TEXT, .min = 1, .max = 64, .required = true},
+    [VALUE] = {.name = "value", .kind = FIELD_NUMBER},
+    [STORE] = {.name = "store_id", .kind = FIELD_UUID, .nullable = true},
+    [PROPERTIES] = {"properties", FIELD_OBJECT,
+	.max = ANALYTICS_PROPERTIES_MAX},
+};
+
+static void
+write_event(struct buf *out, const struct field_value *v)
+{
+	char id[ID_TEXT];
+	id_make(id);
+	json_write_open(out, NULL, '{');
+	json_write_text(out, "id", id);
+	json_write_text(out, "category", v[CATEGORY].text);
+	json_write_text(out, "name", v[NAME].text);
+	json_write_raw(out, "value", v[VALUE].text);
+	json_write_text(out, "store_id", v[STORE].text);
+	json_write_raw(out, "properties", v[PROPERTIES].text);
+	json_write_close(out, '}');
+}
+
+/* Checks the batch and writes it as it is stored. */
+static enum err
+read_events(struct request *req, struct buf *out)
+{
+	static const char *const known[] = {"events", NULL};
+	AUTO_JSON struct json_object *body = NULL;
+	struct json_object *events = NULL;
+	enum err e = request_json(req, &body);
+	if (e == OK)
+		e = request_known_fields(req, body, known);
+	if (e != OK)
+		return e;
+	size_t n = 0;
+	if (json_object_object_get_ex(body, "events", &events) &&
+	    json_object_is_type(events, json_type_array))
+		n = json_object_array_length(events);
+	if (n < 1 || n > ANALYTICS_EVENTS_MAX)
+		return request_refuse(
+		    req, "events", "It must be an array of 1 to 100 objects.");
+	json_write_open(out, NULL, '[');
+	for (size_t i = 0; e == OK && i < n; i++) {
+		struct json_object *event =
+		    json_object_array_get_idx(events, i);
+		struct field_value v[N_FIELDS] = {0};
+		if (!json_object_is_type(event, json_type_object))
+			return request_refuse(
+			    req, "events", "Each must be an object.");
+		e = fields_read_object(
+		    req, event, fields_of_event, N_FIELDS, v);
+		if (e == OK)
+			write_event(out, v);
+	}
+	json_write_close(out, ']');
+	return e;
+}
+
+enum err
+api_analytics_post(struct request *req, struct reply *rep)
+{
+	struct buf events = {0};
+	enum err e = read_events(req, &events);
+	if (e == OK)
+		e = analytics_add(req, buf_text(&events));
+	buf_free(&events);
+	return e ? e : reply_empty(rep, 204);
+}
+
+/* The day `days` before today, UTC; NULL beyond the arena. */
+static const char *
+day_before(struct request *req, int days)
+{
+	time_t t = time(NULL) - (time_t)days * 86400;
+	struct tm tm;
+	if (!gmtime_r(&t, &tm))
+		return NULL;
+	return arena_printf(req->arena, "%04d-%02d-%02d", tm.tm_year + 1900,
+	    tm.tm_mon + 1, tm.tm_mday);
+}
+
+/* The last 30 days unless the query says otherwise. */
+static enum err
+read_span(struct request *req, struct field_value v[static 3])
+{
+	static const struct field filters[] = {
+	    {"category", FIELD_TEXT, .min = 1, .max = 64},
+	    {.name = "from", .kind = FIELD_DATE},
+	    {.name = "to", .kind = FIELD_DATE},
+	};
+	enum err e = fields_query(req, filters, 3, v);
+	if (e != OK)
+		return e;
+	if (!v[1].text)
+		v[1].text = day_before(req, 30);
+	if (!v[2].text)
+		v[2].text = day_before(req, 0);
+	if (!v[1].text || !v[2].text)
+		return ERR_TOO_LARGE;
+	if (strcmp(v[1].text, v[2].text) > 0)
+		return request_refuse(req, "to", "It must not be before from.");
+	return OK;
+}
+
+static const char *const no_more[] = {NULL};
+
+enum err
+api_me_analytics(struct request *req, struct reply *rep)
+{
+	struct field_value v[3];
+	struct buf body = {0};
+	enum err e = read_span(req, v);
+	page_open(&body);
+	if (e == OK)
+		e = analytics_list(req, v[0].text, v[1].text, v[2].text, &body);
+	if (e == OK)
+		e = page_close(req, &body, "analytics", no_more);
+	return page_reply(req, rep, e, 200, &body);
+}
+
+enum err
+api_admin_analytics(struct request *req, struct reply *rep)
+{
+	struct field_value v[3];
+	struct buf body = {0};
+	const char *next[3] = {NULL};
+	enum err e = read_span(req, v);
+	page_open(&body);
+	if (e == OK) {
+		const struct admin_ask ask = {
+		    .list = ADMIN_LIST_ANALYTICS,
+		    .filters = {v[0].text, v[1].text, v[2].text},
+		    .limit = ANALYTICS_ROWS_MAX,
+		    .limit_text = "1000",
+		};
+		e = admin_page(req, &ask, &body, next);
+	}
+	if (e == OK)
+		e = page_close(req, &body, "analytics", no_more);
+	return page_reply(req, rep, e, 200, &body);
+}
