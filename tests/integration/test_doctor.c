@@ -31,6 +31,9 @@ static char folder[64];
 static const char *const sound[] = {
     SOUND, "-c", "autovacuum=on", "-c", "autovacuum_naptime=1h", NULL};
 
+static const char *const debugging[] = {
+    "--enable-debug-command", "local", NULL};
+
 static void
 begin(void)
 {
@@ -42,7 +45,7 @@ begin(void)
 	unsetenv("PGPASSWORD");
 	strcpy(folder, "/tmp/natter-doctor-XXXXXX");
 	if (mkdtemp(folder) == NULL || !server_start_postgres(&pg, sound) ||
-	    !server_start_redis(&redis, NULL))
+	    !server_start_redis(&redis, debugging))
 		abort();
 	setenv("TEST_DATABASE_URL", pg.url, 1);
 	admin_database("natter");
@@ -102,12 +105,13 @@ expect(const char *id, bool want)
 	char *text = NULL;
 	bool has = !want;
 
-	for (int i = 0; i < 40 && has != want; i++) {
+	for (int i = 0; i < 12 && has != want; i++) {
 		if (i > 0)
 			usleep(250000);
 		free(text);
 		(void)examine(id, &has, &text);
 	}
+	if (has != want) fprintf(stderr, "WRONG %s %d\n%s", id, want, strstr(text, "\"findings\"")+0);
 	cr_expect_eq(has, want, "%s: %s\n%s", id,
 	    want ? "not found" : "still there", has ? "" : text);
 	free(text);
@@ -227,7 +231,8 @@ read_by_key(void)
 	PQclear(PQexec(conn, "SET enable_seqscan = off"));
 	for (int i = 0; i < 1100; i++)
 		PQclear(PQexec(conn,
-		    "SELECT FROM chat.workers WHERE id = gen_random_uuid()"));
+		    "SELECT FROM chat.workers WHERE id = "
+		    "'00000000-0000-7000-8000-000000000001'"));
 }
 static void
 fill_redis(void)
@@ -246,15 +251,11 @@ fragment_redis(void)
 static void
 fail_to_save(void)
 {
-	struct command_end e = RUN("chmod", "0500", redis.folder);
-
-	command_end_clear(&e);
-	redis_set("save 3600 1");
-	redis_say("CONFIG SET dbfilename %s", "dump.rdb");
-	/* root writes everywhere: a folder is in the file's place. */
 	char path[128];
+
+	redis_set("save 3600 1");
+	/* A folder is in the file's place. */
 	snprintf(path, sizeof(path), "%s/dump.rdb", redis.folder);
-	chmod(redis.folder, 0700);
 	mkdir(path, 0700);
 	redis_say("BGSAVE%s", "");
 	usleep(500000);
@@ -538,6 +539,7 @@ Test(doctor, each_finding_is_made_and_goes_with_its_remedy)
 		    r->variable != NULL ? getenv(r->variable) : NULL;
 		char *kept = old != NULL ? strdup(old) : NULL;
 
+		fprintf(stderr, "row %s\n", r->id);
 		cause(r);
 		if (r->variable != NULL)
 			setenv(r->variable, r->value, 1);
@@ -659,15 +661,10 @@ Test(doctor, a_postgres_that_listens_everywhere_is_seen)
 
 Test(doctor, exit_codes_say_how_bad_it_is)
 {
-	struct command_end e;
-
 	trust_nobody();
 	redis_set("maxmemory 256mb");
 	redis_set("maxmemory-policy volatile-ttl");
-	e = RUN(admin_natterctl(), "doctor");
-	cr_expect_eq(e.code, 0, "%s%s", e.out, e.err);
-	cr_expect_not_null(strstr(e.out, "Nothing was found"), "%s", e.out);
-	command_end_clear(&e);
+	EXPECT(0, "Nothing was found", "doctor");
 	setenv("CHAT_REGISTRATION", "open", 1);
 	EXPECT(0, "1 pieces of advice", "doctor");
 	setenv("CHAT_HASH_MEMORY", "8192", 1);
@@ -679,9 +676,10 @@ Test(doctor, exit_codes_say_how_bad_it_is)
 	EXPECT(78, "CHAT_HASH_MEMORY", "doctor");
 	setenv("CHAT_HASH_MEMORY", "65536", 1);
 	unsetenv("OPENAI_BASE_URL");
+	trust_all();
 	setenv("SUPERUSER_DATABASE_URL", "host=/nonexistent", 1);
 	EXPECT(2, "cannot reach Postgres", "doctor");
 	/* As natter_migrate: what it may not ask is named, not hidden. */
 	unsetenv("SUPERUSER_DATABASE_URL");
-	trust_all();
+	EXPECT(0, "not looked at: trust_local (needs a superuser", "doctor");
 }
