@@ -80,7 +80,7 @@ begin(PGconn *conn, struct manifest *m, char **out_id)
 	if (!ctl_is_ok(b) || !ctl_is_ok(r))
 		return ctl_refuse(CTL_FAILED, "%s", ctl_pg_message(conn, r));
 	m->server_version = PQserverVersion(conn);
-	m->schema_version = atoi(PQgetvalue(r, 0, 2));
+	m->schema_version = (int)strtol(PQgetvalue(r, 0, 2), NULL, 10);
 	m->made_at = strdup(PQgetvalue(r, 0, 1));
 	m->database = strdup(PQdb(conn));
 	*out_id = strdup(PQgetvalue(r, 0, 0));

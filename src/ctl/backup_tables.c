@@ -98,6 +98,18 @@ compare_one(const struct table_sum *want, const struct table_sum *have)
 	return CTL_OK;
 }
 
+/* Where the next table stands: on both sides (0), or on one (-1 or 1). */
+static int
+next_side(const struct table_sums *want, size_t i,
+    const struct table_sums *have, size_t j)
+{
+	if (i == want->n)
+		return 1;
+	if (j == have->n)
+		return -1;
+	return strcmp(want->list[i].name, have->list[j].name);
+}
+
 enum ctl_exit
 table_sums_compare(const struct table_sums *want, const struct table_sums *have,
     const char *skip)
@@ -106,25 +118,21 @@ table_sums_compare(const struct table_sums *want, const struct table_sums *have,
 	size_t i = 0, j = 0;
 
 	while (i < want->n || j < have->n) {
-		const struct table_sum *w = i < want->n ? &want->list[i] : NULL;
-		const struct table_sum *h = j < have->n ? &have->list[j] : NULL;
-		int order = w == NULL   ? 1
-			    : h == NULL ? -1
-					: strcmp(w->name, h->name);
+		int side = next_side(want, i, have, j);
+		const char *name =
+		    side <= 0 ? want->list[i].name : have->list[j].name;
 
-		code = CTL_OK;
-		if (skip != NULL &&
-		    strcmp((order <= 0 ? w : h)->name, skip) == 0)
-			; /* its rows stayed behind */
-		else if (order < 0)
-			code = ctl_refuse(CTL_FAILED, "%s is missing", w->name);
-		else if (order > 0)
+		if (skip != NULL && strcmp(name, skip) == 0)
+			code = CTL_OK; /* its rows stayed behind */
+		else if (side < 0)
+			code = ctl_refuse(CTL_FAILED, "%s is missing", name);
+		else if (side > 0)
 			code = ctl_refuse(
-			    CTL_FAILED, "%s was not in the backup", h->name);
+			    CTL_FAILED, "%s was not in the backup", name);
 		else
-			code = compare_one(w, h);
-		i += order <= 0;
-		j += order >= 0;
+			code = compare_one(&want->list[i], &have->list[j]);
+		i += side <= 0;
+		j += side >= 0;
 		if (code != CTL_OK)
 			worst = code;
 	}

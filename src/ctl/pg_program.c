@@ -21,7 +21,8 @@
 
 #define PASSWORD_FD 3 /* in the child */
 
-/* Where one was named, else of the server's version: Debian keeps them apart. */
+/* Where one was named, else of the server's version: Debian keeps them apart.
+ */
 static void
 find_program(PGconn *conn, const char *name, char out[static PATH_MAX])
 {
@@ -75,29 +76,21 @@ give_password(const char *password)
 	return setenv("PGPASSFILE", path, 1) == 0;
 }
 
-/* A variable that survives clearenv. */
-static char *
-keep(const char *name)
-{
-	const char *value = getenv(name);
-
-	return value != NULL ? strdup(value) : NULL;
-}
-
 /* In the child: libpq's variables say what `conn` is connected to. */
 static bool
 set_environment(PQconninfoOption *options)
 {
 	static const char *const kept[] = {"PATH", "HOME", "TMPDIR"};
-	char *values[sizeof(kept) / sizeof(kept[0])];
+	const char *old[sizeof(kept) / sizeof(kept[0])];
 	const char *password = NULL;
 
+	/* clearenv forgets the strings, it does not overwrite them. */
 	for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++)
-		values[i] = keep(kept[i]);
+		old[i] = getenv(kept[i]);
 	if (clearenv() != 0)
 		return false;
 	for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++)
-		if (values[i] != NULL && setenv(kept[i], values[i], 1) != 0)
+		if (old[i] != NULL && setenv(kept[i], old[i], 1) != 0)
 			return false;
 	for (PQconninfoOption *o = options; o != NULL && o->keyword; o++) {
 		if (o->val == NULL || o->val[0] == '\0')

@@ -153,7 +153,7 @@ Test(backup, people_sign_in_to_the_restored_copy)
 	person_say(&s, &p, "remember the milk", &a);
 	cr_assert_eq(a.status, 200, "%s", a.body.p);
 	answer_clear(&a);
-	strcpy(conversation, p.conversation);
+	snprintf(conversation, sizeof(conversation), "%s", p.conversation);
 	stack_stop(&s);
 	free(url);
 	EXPECT(0, "tables", "backup", "--output", file);
