@@ -67,11 +67,13 @@ COMMENT ON ROLE natter_search IS 'Natter: owns the search functions; bypasses ro
 
 -- SET ROLE asks whether the session's user is a member, so that migrations,
 -- as natter_migrate, can make each object directly under its final owner.
+-- pg_monitor shows natterctl doctor what other roles' connections do.
 DO $$
 DECLARE
 	r text;
 BEGIN
-	FOREACH r IN ARRAY ARRAY['natter_owner', 'natter_auth', 'natter_search']
+	FOREACH r IN ARRAY ARRAY['natter_owner', 'natter_auth', 'natter_search',
+	    'pg_monitor']
 	LOOP
 		IF NOT EXISTS (SELECT FROM pg_auth_members m
 		    WHERE m.roleid = r::regrole

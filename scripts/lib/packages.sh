@@ -14,8 +14,9 @@ PACKAGES_BUILD=(autoconf automake gcc libc6-dev make pkg-config
 	libcrypt-dev libcurl4-openssl-dev libfcgi-dev libhiredis-dev
 	libjson-c-dev libjwt-dev libpq-dev libsodium-dev libssl-dev
 	libunistring-dev libuv1-dev zlib1g-dev)
-PACKAGES_CHECK=(chromium clang-format clang-tidy cppcheck libcriterion-dev
-	libfaketime mandoc nodejs npm php-cli php-curl shellcheck xz-utils)
+PACKAGES_CHECK=(chromium clang-format clang-tidy cppcheck faketime
+	libcriterion-dev libfaketime mandoc nodejs npm pgbouncer php-cli php-curl
+	shellcheck xz-utils)
 
 # The folder of the newest PostgreSQL that will do (15 or later).
 postgres_bin() {

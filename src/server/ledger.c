@@ -154,7 +154,11 @@ end_if_misconfigured(const struct ledger *l)
 	if (atomic_load(&l->is_known) || !pg_role_is_refused(l->pg))
 		return;
 	log_with(LOG_ERROR, "DATABASE_URL cannot be used",
-	    LOG_TEXT("why", pg_why(l->pg)));
+	    LOG_TEXT("why", pg_why(l->pg)),
+	    LOG_TEXT("remedy",
+		"name the role natter_app in DATABASE_URL; natterctl bootstrap "
+		"gives it its rights, natterctl migrate verify says what is "
+		"amiss"));
 	_exit(EXIT_CONFIGURATION);
 }
 

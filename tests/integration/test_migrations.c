@@ -150,6 +150,26 @@ Test(migrations, each_step_back_restores_what_was_there)
 	}
 }
 
+Test(migrations, an_upgrade_from_any_version_ends_like_a_fresh_install)
+{
+	char *fresh;
+
+	EXPECT(0, "applied", "migrate", "up");
+	fresh = admin_dump();
+	for (int i = 0; i + 1 < n_versions; i++) {
+		char to[8], what[160];
+
+		EXPECT(0, "took back", "migrate", "down", "--to", "0", "--yes");
+		snprintf(to, sizeof(to), "%.3s", versions[i]);
+		snprintf(what, sizeof(what), "a fresh install and one from %s",
+		    versions[i]);
+		EXPECT(0, versions[i], "migrate", "up", "--to", to);
+		EXPECT(0, versions[n_versions - 1], "migrate", "up");
+		expect_dump(fresh, what);
+	}
+	free(fresh);
+}
+
 Test(migrations, down_wants_a_yes_where_there_is_no_terminal)
 {
 	EXPECT(0, "applied", "migrate", "up");
