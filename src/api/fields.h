@@ -12,6 +12,7 @@
 #include <stddef.h>
 
 #include "base/errors.h"
+#include "http/cursor.h"
 
 struct reply;
 struct request;
@@ -74,7 +75,7 @@ struct list_ask {
 	const char *list;
 	long limit;
 	const char *limit_text; /* of limit + 1 */
-	const char *after[2];
+	const char *after[CURSOR_KEYS_MAX];
 };
 
 enum err fields_list(struct request *req, const char *list,
