@@ -24,7 +24,7 @@ REVOKE ALL ON chat.token_budgets, chat.running_replies, chat.usage_tracking,
 REVOKE ALL (is_archived, archived_at, message_count, next_position, leaf_id, updated_at)
     ON chat.conversations FROM natter_jobs;
 REVOKE ALL (content, blanked_at) ON chat.messages FROM natter_jobs;
-REVOKE ALL ON auth.api_keys, auth.invites, auth.login_throttle, auth.sessions, auth.users
+REVOKE ALL ON auth.api_keys, auth.invites, auth.login_throttle, auth.sessions, auth.user_ends
     FROM natter_jobs;
 REVOKE ALL ON natter.schema_migrations FROM natter_jobs;
 

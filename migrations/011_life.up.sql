@@ -15,10 +15,10 @@ SET ROLE natter_owner;
 ------------------------------------------------------------------------- rights
 
 GRANT SELECT ON natter.schema_migrations TO natter_jobs;
-GRANT SELECT (id) ON auth.users TO natter_jobs;
 GRANT SELECT (id, user_id, last_activity), DELETE ON auth.sessions TO natter_jobs;
 GRANT SELECT (key, expires_at), DELETE ON auth.login_throttle TO natter_jobs;
 GRANT SELECT (id, expires_at), DELETE ON auth.invites TO natter_jobs;
+GRANT SELECT (id, ended_at), DELETE ON auth.user_ends TO natter_jobs;
 GRANT SELECT (id, user_id, expires_at, revoked_at), DELETE ON auth.api_keys TO natter_jobs;
 GRANT SELECT, INSERT, DELETE,
     UPDATE (is_archived, archived_at, message_count, next_position, leaf_id, updated_at)

@@ -36,7 +36,7 @@ END
 $$;
 COMMENT ON FUNCTION natter.merge_patch(jsonb, jsonb) IS 'JSON merge patch (RFC 7396): members of p_patch replace those of p_target, null removes one, objects are merged';
 REVOKE ALL ON FUNCTION natter.merge_patch(jsonb, jsonb) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION natter.merge_patch(jsonb, jsonb) TO natter_app;
+GRANT EXECUTE ON FUNCTION natter.merge_patch(jsonb, jsonb) TO natter_app, natter_auth;
 
 -- An UPDATE that waited for another one of the same row runs this again on what
 -- that one left: no member is lost to a race.
@@ -61,7 +61,7 @@ END
 $$;
 COMMENT ON FUNCTION natter.patch_metadata(jsonb, jsonb, int) IS 'Metadata after a merge patch (NULL: none), refused as a violation of the check metadata_size where it grows beyond p_max bytes';
 REVOKE ALL ON FUNCTION natter.patch_metadata(jsonb, jsonb, int) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION natter.patch_metadata(jsonb, jsonb, int) TO natter_app;
+GRANT EXECUTE ON FUNCTION natter.patch_metadata(jsonb, jsonb, int) TO natter_app, natter_auth;
 
 CREATE INDEX IF NOT EXISTS idx_chat_conversations_user_closed
     ON chat.conversations (user_id, last_message_at DESC, id DESC) WHERE NOT is_active;

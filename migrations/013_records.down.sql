@@ -38,7 +38,5 @@ DROP INDEX IF EXISTS chat.idx_chat_documents_store_id;
 DROP FUNCTION IF EXISTS natter.like_part(text);
 DROP FUNCTION IF EXISTS natter.search_any(text, regconfig);
 DROP FUNCTION IF EXISTS natter.search_config(text);
-DROP FUNCTION IF EXISTS natter.merge_metadata(jsonb, jsonb);
-DROP FUNCTION IF EXISTS natter.merge_patch(jsonb, jsonb);
 
 RESET ROLE;

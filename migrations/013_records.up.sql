@@ -11,56 +11,6 @@ SET ROLE natter_owner;
 
 ------------------------------------------------------------------------ helpers
 
--- Depth is what the parser of bodies allows, 32.
-CREATE OR REPLACE FUNCTION natter.merge_patch(p_target jsonb, p_patch jsonb)
-RETURNS jsonb
-LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-	result jsonb := CASE jsonb_typeof(p_target) WHEN 'object' THEN p_target ELSE '{}' END;
-	member record;
-BEGIN
-	IF p_patch IS NULL THEN
-		RETURN p_target;
-	END IF;
-	IF jsonb_typeof(p_patch) <> 'object' THEN
-		RETURN p_patch;
-	END IF;
-	FOR member IN SELECT e.key, e.value FROM jsonb_each(p_patch) e LOOP
-		IF member.value = 'null' THEN
-			result := result - member.key;
-		ELSE
-			result := result || jsonb_build_object(member.key,
-			    natter.merge_patch(result -> member.key, member.value));
-		END IF;
-	END LOOP;
-	RETURN result;
-END
-$$;
-COMMENT ON FUNCTION natter.merge_patch(jsonb, jsonb) IS 'A JSON merge patch applied (RFC 7396): null takes a member away; a NULL patch changes nothing';
-REVOKE ALL ON FUNCTION natter.merge_patch(jsonb, jsonb) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION natter.merge_patch(jsonb, jsonb) TO natter_app, natter_auth, natter_jobs, natter_search;
-
--- The same for metadata, which patches must not grow for ever.
-CREATE OR REPLACE FUNCTION natter.merge_metadata(p_target jsonb, p_patch jsonb)
-RETURNS jsonb
-LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-	result jsonb := natter.merge_patch(p_target, p_patch);
-BEGIN
-	IF p_patch IS NOT NULL AND octet_length(result::text) > 32768 THEN
-		RAISE EXCEPTION 'the metadata would grow beyond 32 KiB'
-		    USING ERRCODE = 'check_violation', CONSTRAINT = 'metadata_size';
-	END IF;
-	RETURN result;
-END
-$$;
-COMMENT ON FUNCTION natter.merge_metadata(jsonb, jsonb) IS 'natter.merge_patch for metadata: refused where the result exceeds 32 KiB';
-REVOKE ALL ON FUNCTION natter.merge_metadata(jsonb, jsonb) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION natter.merge_metadata(jsonb, jsonb) TO natter_app, natter_auth, natter_jobs, natter_search;
 
 CREATE OR REPLACE FUNCTION natter.search_config(p_language text)
 RETURNS regconfig
@@ -397,8 +347,8 @@ BEGIN
 	    model = CASE WHEN p_fields ? 'model' THEN p_fields ->> 'model' ELSE s.model END,
 	    system_prompt = CASE WHEN p_fields ? 'system_prompt'
 	        THEN p_fields ->> 'system_prompt' ELSE s.system_prompt END,
-	    settings = natter.merge_metadata(s.settings, p_fields -> 'settings'),
-	    metadata = natter.merge_metadata(s.metadata, p_fields -> 'metadata')
+	    settings = natter.patch_metadata(s.settings, p_fields -> 'settings', 32768),
+	    metadata = natter.patch_metadata(s.metadata, p_fields -> 'metadata', 32768)
 	  WHERE s.id = p_id RETURNING s.*;
 END
 $$;
@@ -438,11 +388,12 @@ COMMENT ON FUNCTION chat.admin_stores(text, text, int) IS 'The store with this s
 
 CREATE OR REPLACE FUNCTION chat.admin_members(p_store uuid, p_after uuid, p_limit int)
 RETURNS TABLE (user_id uuid, username text, role text, created_at timestamptz)
-LANGUAGE plpgsql STABLE SECURITY DEFINER
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
 	PERFORM auth.admin_demand();
+	PERFORM audit.note('store_member.list', 'store', p_store, NULL);
 	RETURN QUERY SELECT m.user_id, u.username, m.role, m.created_at
 	    FROM chat.store_members m JOIN auth.users u ON u.id = m.user_id
 	    WHERE m.store_id = p_store AND m.user_id > p_after
@@ -489,11 +440,12 @@ CREATE OR REPLACE FUNCTION auth.admin_users(p_q text, p_role text, p_disabled bo
     p_after text, p_limit int)
 RETURNS TABLE (id uuid, username text, display_name text, role text, is_disabled boolean,
     issuer text, external_id text, created_at timestamptz, last_login_at timestamptz)
-LANGUAGE plpgsql STABLE SECURITY DEFINER
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
 	PERFORM auth.admin_demand();
+	PERFORM audit.note('user.list', 'user', NULL, NULL);
 	RETURN QUERY EXECUTE 'SELECT u.id, u.username, u.display_name, u.role, u.is_disabled,'
 	    ' u.issuer, u.external_id, u.created_at, u.last_login_at'
 	    ' FROM auth.users u WHERE u.username > $1'
@@ -511,11 +463,12 @@ CREATE OR REPLACE FUNCTION auth.admin_user(p_id uuid)
 RETURNS TABLE (id uuid, username text, display_name text, role text, is_disabled boolean,
     issuer text, external_id text, created_at timestamptz, last_login_at timestamptz,
     conversations bigint, messages bigint, documents bigint, tasks bigint, sessions bigint)
-LANGUAGE plpgsql STABLE SECURITY DEFINER
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
 	PERFORM auth.admin_demand();
+	PERFORM audit.note('user.read', 'user', p_id, p_id);
 	RETURN QUERY SELECT u.id, u.username, u.display_name, u.role, u.is_disabled,
 	    u.issuer, u.external_id, u.created_at, u.last_login_at, c.n, c.messages,
 	    (SELECT count(*) FROM chat.documents d WHERE d.user_id = p_id),
@@ -596,11 +549,12 @@ COMMENT ON FUNCTION auth.admin_user_delete(uuid) IS 'Deletes a user with everyth
 CREATE OR REPLACE FUNCTION auth.admin_sessions(p_user uuid, p_after uuid, p_limit int)
 RETURNS TABLE (id uuid, user_id uuid, device text, user_agent text, ip_created text, ip text,
     created_at timestamptz, last_activity timestamptz, expires_at timestamptz)
-LANGUAGE plpgsql STABLE SECURITY DEFINER
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
 	PERFORM auth.admin_demand();
+	PERFORM audit.note('session.read', 'session', NULL, p_user);
 	RETURN QUERY SELECT s.id, s.user_id, s.device_name, s.user_agent, host(s.ip_created),
 	    host(s.ip_last), s.created_at, s.last_activity, least(s.expires_at, s.idle_expires_at)
 	    FROM auth.sessions s JOIN auth.users u ON u.id = s.user_id
@@ -647,6 +601,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
 	PERFORM auth.admin_demand();
+	PERFORM audit.note('conversation.list', 'conversation', NULL, p_user);
 	RETURN QUERY SELECT c.id, c.short_id, c.title, c.store_id, c.is_archived,
 	    c.message_count, c.created_at, c.last_message_at
 	    FROM chat.conversations c
@@ -665,6 +620,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
 	PERFORM auth.admin_demand();
+	PERFORM audit.note('conversation.read', 'conversation', p_conversation, p_user);
 	RETURN QUERY SELECT m.id, m.parent_id, m.position, m.role, m.content, m.status,
 	    m.model, m.token_count, m.created_at
 	    FROM chat.messages m
@@ -684,6 +640,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
 	PERFORM auth.admin_demand();
+	PERFORM audit.note('feedback.list', 'feedback', NULL, NULL);
 	RETURN QUERY EXECUTE 'SELECT f.message_id, f.user_id, f.conversation_id, f.rating,'
 	    ' array_to_json(f.reasons), f.comment, f.created_at'
 	    ' FROM chat.message_feedback f WHERE (f.created_at, f.message_id) < ($1, $2)'

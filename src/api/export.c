@@ -5,7 +5,9 @@
 #include <string.h>
 
 #include "api/api.h"
+#include "auth/audit.h"
 #include "base/arena.h"
+#include "base/id.h"
 #include "chat/export.h"
 #include "http/reply.h"
 #include "http/request.h"
@@ -25,6 +27,25 @@ attach(struct request *req, struct reply *rep, const char *type,
 	return OK;
 }
 
+/* An export that cannot be noted in the audit log does not begin. */
+static enum err
+note_export(struct request *req, const char *what, const char *id)
+{
+	bool is_uuid = id_is_uuid(id);
+	struct audit_note note = {
+	    .action = arena_printf(req->arena, "%s.export", what),
+	    .object_kind = what,
+	    .object_id = is_uuid ? id : NULL,
+	    .user_id = req->who.user_id,
+	    .details = is_uuid ? NULL
+			       : arena_printf(
+				     req->arena, "{\"short_id\": \"%s\"}", id),
+	};
+	if (!note.action || (!is_uuid && !note.details))
+		return ERR_TOO_LARGE;
+	return audit_note(req, &note);
+}
+
 enum err
 api_conversation_export(struct request *req, struct reply *rep)
 {
@@ -40,6 +61,8 @@ api_conversation_export(struct request *req, struct reply *rep)
 	e = is_markdown
 		? export_markdown(req, req->ids[0], &rep->source, &name)
 		: export_conversation(req, req->ids[0], &rep->source, &name);
+	if (e == OK)
+		e = note_export(req, "conversation", req->ids[0]);
 	if (e != OK)
 		return e;
 	name = arena_printf(req->arena, "conversation-%s", name);
@@ -52,6 +75,8 @@ enum err
 api_me_export(struct request *req, struct reply *rep)
 {
 	enum err e = export_me(req, &rep->source);
+	if (e == OK)
+		e = note_export(req, "user", req->who.user_id);
 	if (e != OK)
 		return e;
 	return attach(req, rep, "application/json", "natter-export", "json");

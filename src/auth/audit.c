@@ -104,6 +104,15 @@ audit_list_all(struct request *req, const struct audit_ask *ask,
 	return run_list(req, &call, ask->limit, out, out_next);
 }
 
+enum err
+audit_note(struct request *req, const struct audit_note *note)
+{
+	struct pg_call call = audit_note_call(note);
+	enum err e = pg_run(req->services->pg, req->who.user_id, &call, 1);
+	pg_calls_clear(&call, 1);
+	return e == OK ? OK : request_fail(req, e, pg_why(req->services->pg));
+}
+
 struct pg_call
 audit_note_call(const struct audit_note *note)
 {

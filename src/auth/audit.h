@@ -50,6 +50,10 @@ struct audit_note {
 	const char *details; /* a JSON object of ids; NULL for none */
 };
 
+/* Leaves a row by itself, before what cannot be one transaction with it. */
+enum err audit_note(
+    struct request *req, const struct audit_note *note) MUST_CHECK;
+
 /*
  * The call that leaves a row, to be run in one pipeline with what it is about:
  * then both happen or neither does. Borrows the note's strings.

@@ -148,6 +148,18 @@ choose_path(const char *output, const char *database, enum backup_form form)
 	return path;
 }
 
+/* The snapshot was read only: the audit log's row comes after it. */
+static void
+note_backup(PGconn *conn)
+{
+	AUTO_PGRESULT PGresult *r = PQexec(
+	    conn, "SELECT audit.note('backup.make', 'database', NULL, NULL)");
+
+	if (!ctl_is_ok(r))
+		ctl_note("the audit log has no row about this backup: %s",
+		    ctl_pg_message(conn, r));
+}
+
 static enum ctl_exit
 backup(PGconn *conn, const char *output, struct manifest *m)
 {
@@ -163,6 +175,8 @@ backup(PGconn *conn, const char *output, struct manifest *m)
 		code = new_file_keep(&f);
 	if (code == CTL_OK)
 		code = manifest_write(m, path);
+	if (code == CTL_OK)
+		note_backup(conn);
 	if (code == CTL_OK)
 		printf("%s: %lld bytes, %zu tables, schema %03d%s.\n", path,
 		    (long long)m->bytes, m->tables.n, m->schema_version,

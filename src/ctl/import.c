@@ -313,6 +313,9 @@ import_files(struct import *i, char **files, bool has_passwords)
 		code = give_passwords(i);
 	if (code == CTL_OK)
 		code = name_skipped(i);
+	if (code == CTL_OK)
+		code = run(i, "SELECT audit.note('import.run', 'database',"
+			      " NULL, NULL)");
 	return code;
 }
 

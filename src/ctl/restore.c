@@ -164,6 +164,9 @@ restore(PGconn *conn, const struct manifest *m, int fd, bool may_replace)
 	if (code == CTL_OK)
 		code = run(conn, "ANALYZE");
 	if (code == CTL_OK)
+		code = run(conn, "SELECT audit.note('backup.restore', "
+				 "'database', NULL, NULL)");
+	if (code == CTL_OK)
 		printf("Restored %zu tables of %s as of %s, all of them "
 		       "equal%s.\nNow run natterctl migrate verify, and empty "
 		       "Redis before natterd starts.\n",

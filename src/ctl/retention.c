@@ -197,7 +197,7 @@ finish_run(struct retention *r)
 	enum ctl_exit chained = audit_chain_all(r->conn, &head);
 
 	if (chained == CTL_OK)
-		printf("%-20s %10lld  audit rows chained\n", "audit",
+		ctl_note("%lld rows of the audit log chained",
 		    (long long)head.added);
 	return code == CTL_OK ? chained : code;
 }

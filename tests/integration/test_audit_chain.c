@@ -72,6 +72,19 @@ static const char *const without_rows[] = {
     "audit verify",
     "user import",
     "seed",
+    "maintain",
+    "doctor",
+    "store list",
+    "archive list",
+    "archive verify",
+    /* test_retention, test_archive, test_backup, test_import. */
+    "retention run",
+    "archive restore",
+    "archive erase",
+    "backup",
+    "restore",
+    "import tinydb",
+    "import json",
 };
 
 /* What is known of a command's rows: action, object's kind and whose they are.
@@ -85,6 +98,12 @@ static const struct {
 	"user.create user zoe"},
     {{"user", "add", "zoe", "--password-stdin"}, "correct horse battery\n", ""},
     {{"user", "list"}, NULL, "user.list user -"},
+    {{"store", "add", "shop", "--name", "Shop"}, NULL, "store.create store -"},
+    {{"store", "set", "shop", "--open"}, NULL,
+	"store.update store - {\"changed\": [\"is_open\"]}"},
+    {{"store", "member", "shop", "zoe"}, NULL,
+	"store_member.create store_member zoe"},
+    {{"store", "remove", "shop", "--yes"}, NULL, "store.delete store -"},
     {{"user", "passwd", "zoe", "--password-stdin"}, "the red fox sleeps late\n",
 	"user.password user zoe {\"changed\": [\"password_hash\", "
 	"\"session_epoch\"]}\nuser.unlock user zoe"},

@@ -166,6 +166,11 @@ Test(import, takes_over_what_there_is)
 		     " ON u.id = d.user_id",
 	    "Doc {\"a\":[1,2]} zo\xc3\xab");
 	EXPECT_VALUE("SELECT count(*) FROM chat.messages_default", "0");
+	EXPECT_VALUE("SELECT string_agg(action || ' ' || actor_kind, ', ' "
+		     "ORDER BY action) FROM audit.log",
+	    "import.run natterctl, session.create natterctl, "
+	    "user.create natterctl, user.create natterctl, user.password "
+	    "natterctl");
 }
 
 Test(import, a_second_time_changes_nothing)
