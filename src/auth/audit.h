@@ -51,8 +51,8 @@ struct audit_note {
 };
 
 /* Leaves a row by itself, before what cannot be one transaction with it. */
-enum err audit_note(
-    struct request *req, const struct audit_note *note) MUST_CHECK;
+enum err
+audit_note(struct request *req, const struct audit_note *note) MUST_CHECK;
 
 /*
  * The call that leaves a row, to be run in one pipeline with what it is about:

@@ -235,7 +235,8 @@ reply_head(struct buf *out, const struct reply *rep, const char *request_id)
 	if (rep->content_type)
 		append_header(out, "Content-Type", rep->content_type);
 	/* A turn's or a source's length is not known; 204 and 304 have none. */
-	if (!rep->turn && !rep->source && rep->status != 204 && rep->status != 304)
+	if (!rep->turn && !rep->source && rep->status != 204 &&
+	    rep->status != 304)
 		buf_printf(out, "Content-Length: %zu\r\n", rep->body_len);
 	for (size_t i = 0; i < rep->n_headers; i++)
 		append_header(out, rep->headers[i].name, rep->headers[i].value);

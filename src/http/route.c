@@ -92,11 +92,16 @@ route_find(const struct route_table *table, struct request *req,
     const char **out_allow)
 {
 	unsigned allowed = 0;
+	const char *pattern = NULL; /* the first that fits is the resource */
 	for (size_t i = 0; i < table->n; i++) {
 		const struct route *r = &table->routes[i];
 		struct taken taken;
-		if (!fits(r->pattern, req->path, &taken))
+		if (pattern ? strcmp(r->pattern, pattern) != 0
+			    : !fits(r->pattern, req->path, &taken))
 			continue;
+		if (pattern)
+			(void)fits(pattern, req->path, &taken);
+		pattern = r->pattern;
 		allowed |= 1u << r->method;
 		if (r->method == req->method) {
 			req->route = r;

@@ -50,10 +50,10 @@ struct route_table {
 };
 
 /*
- * Finds the route: the first row whose pattern and method fit, so a literal
- * segment must stand before a `{name}` in its place. ERR_NO_ROUTE: no pattern
- * fits the path; ERR_METHOD_NOT_ALLOWED: some do, `allow` then lists their
- * methods
+ * Finds the route: the first row whose pattern fits says which resource it is,
+ * so a literal segment must stand before a `{name}` in its place; of the rows
+ * with that pattern, the one of the method. ERR_NO_ROUTE: no pattern fits the
+ * path; ERR_METHOD_NOT_ALLOWED: one does, `allow` then lists its methods
  * ("GET, POST"). The ids are copied into the arena. HEAD is GET.
  */
 enum err route_find(const struct route_table *table, struct request *req,

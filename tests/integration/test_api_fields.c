@@ -57,13 +57,16 @@ Test(fields, a_wrong_field_is_named)
 	    FIELD(REGISTER, "{\"username\":\"fresh\",\"password\":[\"x\"]}",
 		"password"),
 	    FIELD(REGISTER,
-		"{\"username\":\"two words\",\"password\":\"long enough now 1\"}",
+		"{\"username\":\"two words\",\"password\":\"long enough now "
+		"1\"}",
 		"username"),
 	    FIELD(REGISTER,
-		"{\"username\":\"a\\u202eb\",\"password\":\"long enough now 1\"}",
+		"{\"username\":\"a\\u202eb\",\"password\":\"long enough now "
+		"1\"}",
 		"username"),
 	    FIELD(REGISTER,
-		"{\"username\":\"f\",\"password\":\"long enough now 1\",\"role\":"
+		"{\"username\":\"f\",\"password\":\"long enough now "
+		"1\",\"role\":"
 		"\"admin\"}",
 		"role"),
 	    FIELD(LOGIN, "{\"username\":\"fresh\"}", "password"),

@@ -101,10 +101,33 @@ static const char contents_sql[] =
     "'r' AND c.relnamespace IN (SELECT oid FROM pg_namespace WHERE nspname "
     "IN ('auth', 'chat', 'audit', 'natter'))";
 
+/*
+ * Postgres writes a comparison of rows in a trigger's condition as the tree
+ * that it parsed, and parses what it wrote as a list: the same without
+ * parentheses.
+ */
+static char *
+without_parentheses(char *sql)
+{
+	char *end = sql;
+
+	for (const char *p = sql; *p != '\0'; p++)
+		if (*p != '(' && *p != ')')
+			*end++ = *p;
+	*end = '\0';
+	return sql;
+}
+
 static void
 expect_same(char *before, char *after, const char *what)
 {
-	cr_expect(strcmp(before, after) == 0, "%s differ", what);
+	size_t n = 0, at;
+
+	while (before[n] != '\0' && before[n] == after[n])
+		n++;
+	at = n < 300 ? 0 : n - 300;
+	cr_expect(strcmp(before, after) == 0,
+	    "%s differ: %.600s\n-- and\n%.600s", what, before + at, after + at);
 	free(before);
 	free(after);
 }
@@ -116,14 +139,25 @@ there_and_back(const char *form)
 	char *contents, *schema;
 
 	fill();
-	EXPECT(0, "tables", "backup", "--output", file, form);
 	contents = admin_value(contents_sql);
 	schema = admin_dump();
+	EXPECT(0, "tables", "backup", "--output", file, form);
+	EXPECT_VALUE("SELECT actor_kind FROM audit.log WHERE action = "
+		     "'backup.make'",
+	    "natterctl");
 	cr_assert_not_null(strstr(contents, "word 300"));
 	move_on();
 	EXPECT(0, "all of them equal", "restore", file);
+	EXPECT_VALUE("SELECT count(*) FROM audit.log WHERE action = "
+		     "'backup.restore'",
+	    "1");
+	admin_sql("SET session_replication_role = replica;"
+		  "DELETE FROM audit.unchained u USING audit.log l WHERE "
+		  "l.id = u.log_id AND l.action = 'backup.restore';"
+		  "DELETE FROM audit.log WHERE action = 'backup.restore'");
 	expect_same(contents, admin_value(contents_sql), "the rows");
-	expect_same(schema, admin_dump(), "the schemas");
+	expect_same(without_parentheses(schema),
+	    without_parentheses(admin_dump()), "the schemas");
 	EXPECT(0, "All is well", "migrate", "verify");
 	EXPECT(0, "Nothing to do", "migrate", "up");
 }

@@ -378,7 +378,7 @@ Test(browser, a_preflight_of_an_allowed_origin_is_answered_for_every_path)
 {
 	static const char *const rows[][2] = {
 	    {"/api/v1/auth/refresh", "POST"},
-	    {"/api/v1/conversations", "GET, POST"},
+	    {"/api/v1/conversations", "GET, POST, DELETE"},
 	    {"/api/v1/conversations/x", "GET, PATCH, DELETE"},
 	    {"/api/v1/conversations/x/messages", "GET, POST"},
 	};

@@ -194,13 +194,13 @@ Test(chat_plans, every_statement_touches_a_few_pages)
 	    {"chat_TURN_LOST", "'" USER "', " A_REPLY, 40},
 	    {"chat_TURN_FINISH",
 		"'" USER "', " NEW_REPLY ", 'a', 'complete', 'm', 'stop', "
-					 "NULL, 1, 1, 1, 0, true, " NEW_QUESTION
-		", " NEW_REPLY ", " A_REPLY ", 1.5, 2.5",
+		"NULL, 1, 1, 1, 0, true, " NEW_QUESTION ", " NEW_REPLY
+		", " A_REPLY ", 1.5, 2.5",
 		100},
 	    {"chat_TURN_FINISH",
 		"'" USER "', " NEW_REPLY ", 'a', 'complete', 'm', 'stop', "
-					 "NULL, 1, 1, 1, 0, true, " NEW_QUESTION
-		", " NEW_REPLY ", " A_REPLY ", 1.5, 2.5",
+		"NULL, 1, 1, 1, 0, true, " NEW_QUESTION ", " NEW_REPLY
+		", " A_REPLY ", 1.5, 2.5",
 		40},
 	};
 	run("BEGIN");

@@ -161,7 +161,7 @@ Test(exchange, leaves_rows_in_the_audit_log)
 {
 	cr_assert_eq(exchange(token_of(sub, ",\"name\":\"Ada\"")), 200);
 	cr_assert_eq(exchange(token_of(sub, ",\"name\":\"Ada L\"")), 200);
-	/* Nobody is known before the site's token is taken. */
+	/* The site speaks for its member: one statement finds and signs in. */
 	cr_expect_eq(
 	    auth_number("SELECT count(*) FROM auth.users u WHERE external_id ="
 			" '%s' AND (SELECT string_agg(action || ' by ' ||"
@@ -169,9 +169,9 @@ Test(exchange, leaves_rows_in_the_audit_log)
 			" ', ' ORDER BY l.id) FROM audit.log l"
 			" WHERE l.user_id = u.id) ="
 			" 'user.create by system 192.0.2.7 test,"
-			" session.create by user 192.0.2.7 test,"
+			" session.create by system 192.0.2.7 test,"
 			" user.update by system 192.0.2.7 test,"
-			" session.create by user 192.0.2.7 test'",
+			" session.create by system 192.0.2.7 test'",
 		sub),
 	    1);
 }

@@ -279,20 +279,20 @@ Test(natterctl, a_store_is_made_changed_filled_and_removed)
 	EXPECT(2, "both", "store", "set", "books", "--open", "--members-only");
 	EXPECT(0, "books                 open     active    m1  Books & more",
 	    "store", "list");
-	EXPECT(0, "Changed store books", "store", "set", "books", "--model",
-	    "", "--inactive", "--members-only");
+	EXPECT(0, "Changed store books", "store", "set", "books", "--model", "",
+	    "--inactive", "--members-only");
 	EXPECT(0, "members  inactive  -  Books & more", "store", "list");
 	EXPECT(1, "no store shoes", "store", "set", "shoes", "--open");
-	EXPECT(0, "kim is a member of books.", "store", "member", "books",
-	    "KIM");
+	EXPECT(
+	    0, "kim is a member of books.", "store", "member", "books", "KIM");
 	EXPECT(0, "kim is a manager of books.", "store", "member", "books",
 	    "kim", "--role", "manager");
 	EXPECT(2, "--role", "store", "member", "books", "kim", "--role", "x");
 	EXPECT(1, "no user lee", "store", "member", "books", "lee");
 	EXPECT(0, "no member of books any more", "store", "member", "books",
 	    "kim", "--remove");
-	EXPECT(1, "is no member", "store", "member", "books", "kim",
-	    "--remove");
+	EXPECT(
+	    1, "is no member", "store", "member", "books", "kim", "--remove");
 	EXPECT(2, "--yes", "store", "remove", "books");
 	EXPECT(0, "Deleted store books", "store", "remove", "books", "--yes");
 	EXPECT(1, "no store books", "store", "remove", "books", "--yes");

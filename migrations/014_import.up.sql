@@ -1,4 +1,4 @@
--- 015: natterctl import works as natter_auth, whom row level security does not
+-- 014: natterctl import works as natter_auth, whom row level security does not
 -- bind, within one transaction: it stages records in temporary tables and makes
 -- rows with the times that they had.
 

@@ -1,4 +1,4 @@
--- Takes back 015_import.up.sql. What was imported stays.
+-- Takes back 014_import.up.sql. What was imported stays.
 
 SET ROLE natter_owner;
 
