@@ -46,6 +46,8 @@ static const struct section {
     {"task_operations", CHAT_EXPORT_OPERATIONS},
     {"feedback", CHAT_EXPORT_FEEDBACK},
     {"events", CHAT_EXPORT_EVENTS},
+    {"analytics_daily", CHAT_EXPORT_SUMS},
+    {"audit", CHAT_EXPORT_AUDIT},
 };
 
 #define N_SECTIONS (sizeof(sections) / sizeof(*sections))
