@@ -160,7 +160,7 @@ static const struct step record_steps[] = {
 	"user.export" MINE "user {user}"},
     {"POST " API "/conversations/import", NULL, "t", OLD_TALK, 200, {NULL},
 	NULL},
-    {"GET " API "/conversations", NULL, "t", NULL, 200, {"old=data.0.id"},
+    {"GET " API "/conversations", NULL, "t", NULL, 200, {"old=data.2.id"},
 	NULL},
     {"DELETE " API "/conversations", API "/conversations?older_than_days=30",
 	"t", NULL, 200, {NULL},
