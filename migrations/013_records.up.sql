@@ -334,9 +334,19 @@ SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s'
 AS $$
 BEGIN
 	PERFORM auth.admin_demand();
+	-- With all its fields at once: one row made, one row of the audit log.
 	IF p_is_new THEN
-		INSERT INTO chat.stores (id, slug, name)
-		VALUES (p_id, p_fields ->> 'slug', p_fields ->> 'name');
+		RETURN QUERY INSERT INTO chat.stores AS s (id, slug, name, description,
+		    is_open, is_active, model, system_prompt, settings, metadata)
+		    VALUES (p_id, p_fields ->> 'slug', p_fields ->> 'name',
+		    coalesce(p_fields ->> 'description', ''),
+		    coalesce((p_fields ->> 'is_open')::boolean, false),
+		    coalesce((p_fields ->> 'is_active')::boolean, true),
+		    p_fields ->> 'model', p_fields ->> 'system_prompt',
+		    natter.patch_metadata('{}', p_fields -> 'settings', 32768),
+		    natter.patch_metadata('{}', p_fields -> 'metadata', 32768))
+		    RETURNING s.*;
+		RETURN;
 	END IF;
 	RETURN QUERY UPDATE chat.stores s SET
 	    slug = coalesce(p_fields ->> 'slug', s.slug),

@@ -10,6 +10,7 @@ BEGIN
 END
 $$;
 GRANT INSERT, UPDATE ON chat.conversations TO natter_auth;
+GRANT UPDATE (status, chunk_count) ON chat.documents TO natter_auth;
 GRANT INSERT ON chat.messages, chat.documents, chat.document_chunks TO natter_auth;
 GRANT EXECUTE ON FUNCTION chat.create_partitions(int, timestamptz) TO natter_auth;
 

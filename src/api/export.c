@@ -7,7 +7,6 @@
 #include "api/api.h"
 #include "auth/audit.h"
 #include "base/arena.h"
-#include "base/id.h"
 #include "chat/export.h"
 #include "http/reply.h"
 #include "http/request.h"
@@ -31,17 +30,13 @@ attach(struct request *req, struct reply *rep, const char *type,
 static enum err
 note_export(struct request *req, const char *what, const char *id)
 {
-	bool is_uuid = id_is_uuid(id);
 	struct audit_note note = {
 	    .action = arena_printf(req->arena, "%s.export", what),
 	    .object_kind = what,
-	    .object_id = is_uuid ? id : NULL,
+	    .object_id = id,
 	    .user_id = req->who.user_id,
-	    .details = is_uuid ? NULL
-			       : arena_printf(
-				     req->arena, "{\"short_id\": \"%s\"}", id),
 	};
-	if (!note.action || (!is_uuid && !note.details))
+	if (!note.action)
 		return ERR_TOO_LARGE;
 	return audit_note(req, &note);
 }
@@ -50,7 +45,7 @@ enum err
 api_conversation_export(struct request *req, struct reply *rep)
 {
 	const char *format;
-	const char *name = NULL;
+	const char *ids[2];
 	enum err e = request_query(req, "format", &format);
 	if (e != OK)
 		return e;
@@ -59,13 +54,13 @@ api_conversation_export(struct request *req, struct reply *rep)
 		return request_refuse(
 		    req, "format", "It takes json or markdown.");
 	e = is_markdown
-		? export_markdown(req, req->ids[0], &rep->source, &name)
-		: export_conversation(req, req->ids[0], &rep->source, &name);
+		? export_markdown(req, req->ids[0], &rep->source, ids)
+		: export_conversation(req, req->ids[0], &rep->source, ids);
 	if (e == OK)
-		e = note_export(req, "conversation", req->ids[0]);
+		e = note_export(req, "conversation", ids[0]);
 	if (e != OK)
 		return e;
-	name = arena_printf(req->arena, "conversation-%s", name);
+	const char *name = arena_printf(req->arena, "conversation-%s", ids[1]);
 	return attach(req, rep,
 	    is_markdown ? "text/markdown; charset=utf-8" : "application/json",
 	    name ? name : "conversation", is_markdown ? "md" : "json");

@@ -46,6 +46,8 @@ static const struct section {
     {"task_operations", CHAT_EXPORT_OPERATIONS},
     {"feedback", CHAT_EXPORT_FEEDBACK},
     {"events", CHAT_EXPORT_EVENTS},
+    {"analytics_daily", CHAT_EXPORT_SUMS},
+    {"audit", CHAT_EXPORT_AUDIT},
 };
 
 #define N_SECTIONS (sizeof(sections) / sizeof(*sections))
@@ -358,7 +360,7 @@ make_export(struct request *req)
 
 enum err
 export_conversation(struct request *req, const char *name,
-    struct reply_source **out_source, const char **out_short_id)
+    struct reply_source **out_source, const char *out_ids[static 2])
 {
 	const char *key[2];
 	enum err e = conversation_key(name, key);
@@ -378,9 +380,10 @@ export_conversation(struct request *req, const char *name,
 	}
 	x->is_single = true;
 	begin_page(x);
-	*out_short_id = arena_strdup(req->arena, pg_text(x->page, 0, 3));
 	*out_source = &x->source;
-	return OK;
+	out_ids[0] = arena_strdup(req->arena, pg_text(x->page, 0, 0));
+	out_ids[1] = arena_strdup(req->arena, pg_text(x->page, 0, 3));
+	return out_ids[0] && out_ids[1] ? OK : ERR_TOO_LARGE;
 }
 
 enum err

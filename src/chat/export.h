@@ -22,11 +22,12 @@ struct request;
 #define EXPORT_VERSION 1
 
 /* One conversation as JSON or as Markdown; ERR_NOT_FOUND. The source lives in
- * the request's arena. *out_short_id is for the file's name. */
+ * the request's arena. out_ids: its id, and the short one for the file's name.
+ */
 enum err export_conversation(struct request *req, const char *name,
-    struct reply_source **out_source, const char **out_short_id) MUST_CHECK;
+    struct reply_source **out_source, const char *out_ids[static 2]) MUST_CHECK;
 enum err export_markdown(struct request *req, const char *name,
-    struct reply_source **out_source, const char **out_short_id) MUST_CHECK;
+    struct reply_source **out_source, const char *out_ids[static 2]) MUST_CHECK;
 
 /* Everything about the caller. */
 enum err

@@ -102,7 +102,7 @@ close_markdown(struct reply_source *source)
 
 enum err
 export_markdown(struct request *req, const char *name,
-    struct reply_source **out_source, const char **out_short_id)
+    struct reply_source **out_source, const char *out_ids[static 2])
 {
 	const char *key[2];
 	enum err e = conversation_key(name, key);
@@ -123,8 +123,9 @@ export_markdown(struct request *req, const char *name,
 		(void)snprintf(x->id, sizeof(x->id), "%s", pg_text(r, 0, 0));
 		strcpy(x->position, "0");
 		x->title = arena_strdup(req->arena, pg_text(r, 0, 2));
-		*out_short_id = arena_strdup(req->arena, pg_text(r, 0, 3));
-		e = x->title && *out_short_id ? OK : ERR_TOO_LARGE;
+		out_ids[0] = arena_strdup(req->arena, pg_text(r, 0, 0));
+		out_ids[1] = arena_strdup(req->arena, pg_text(r, 0, 3));
+		e = x->title && out_ids[0] && out_ids[1] ? OK : ERR_TOO_LARGE;
 	}
 	pg_calls_clear(&call, 1);
 	x->source = (struct reply_source){read_more, close_markdown};

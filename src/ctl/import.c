@@ -13,6 +13,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "ctl/account.h"
+#include "ctl/import_cut.h"
 #include "ctl/import_record.h"
 #include "store/pg.h"
 
@@ -35,7 +36,9 @@ struct import {
 	struct buf lines;
 	enum import_table table; /* the one that is being staged */
 	bool has_progress;
-	int percent; /* as last shown */
+	int percent;      /* as last shown */
+	const char *user; /* --user, or NULL */
+	char *owner;      /* whose the file being read is, or NULL */
 	int64_t n[IMPORT__TABLES];
 	int64_t skipped;
 	struct buf counts; /* what was made, shown after the commit */
@@ -136,6 +139,18 @@ stage_inner(struct import *i, const struct import_item *talk)
 	return code;
 }
 
+/* The account of a file that GET /me/export gave stands before its records. */
+static void
+note_owner(struct import *i, const struct import_item *account)
+{
+	struct json_object *name = NULL;
+
+	if (json_object_object_get_ex(account->record, "username", &name)) {
+		free(i->owner);
+		i->owner = strdup(json_object_get_string(name));
+	}
+}
+
 static enum ctl_exit
 take_item(void *context, const struct import_item *item)
 {
@@ -143,9 +158,18 @@ take_item(void *context, const struct import_item *item)
 	enum import_table t = import_table_find(item->table);
 
 	show_progress(i, item);
+	if (strcmp(item->table, "account") == 0) {
+		note_owner(i, item);
+		if (i->user != NULL)
+			return CTL_OK; /* somebody else is to have it */
+	}
 	if (t == IMPORT_CONVERSATIONS && i->table == IMPORT_MESSAGES)
 		return stage_inner(i, item);
-	return t == i->table ? stage(i, item, NULL) : CTL_OK;
+	if (t != i->table)
+		return CTL_OK;
+	return stage(i, item,
+	    t == IMPORT_MESSAGES ? NULL
+				 : (i->user != NULL ? i->user : i->owner));
 }
 
 /* Says once what a file has that nobody understands. */
@@ -155,6 +179,7 @@ take_unknown(void *context, const struct import_item *item)
 	char **last = context;
 
 	if (import_table_find(item->table) != IMPORT__TABLES ||
+	    !json_object_is_type(item->record, json_type_object) ||
 	    (*last != NULL && strcmp(*last, item->table) == 0))
 		return CTL_OK;
 	ctl_note("%s:%ld: the table %s is none of users, conversations, "
@@ -182,8 +207,11 @@ stage_table(struct import *i, enum import_table t, char **files)
 		   : ctl_refuse(
 			 CTL_FAILED, "%s", ctl_pg_message(i->account.conn, r));
 	buf_free(&sql);
-	for (; code == CTL_OK && *files != NULL; files++)
+	for (; code == CTL_OK && *files != NULL; files++) {
+		free(i->owner);
+		i->owner = NULL;
 		code = import_file_read(*files, take_item, i);
+	}
 	if (code == CTL_OK)
 		code = flush(i);
 	if (code != CTL_OK)
@@ -309,6 +337,8 @@ import_files(struct import *i, char **files, bool has_passwords)
 	for (size_t s = 0;
 	     code == CTL_OK && s < sizeof(steps) / sizeof(steps[0]); s++)
 		code = take_step(i, &steps[s]);
+	if (code == CTL_OK)
+		code = import_cut_documents(&i->account);
 	if (code == CTL_OK && has_passwords)
 		code = give_passwords(i);
 	if (code == CTL_OK)
@@ -345,6 +375,7 @@ import(const struct command *self, int argc, char **argv)
 	enum ctl_exit code;
 	const struct option_row rows[] = {
 	    {"config", OPTION_TEXT, &config},
+	    {"user", OPTION_TEXT, &i.user},
 	    {"dry-run", OPTION_FLAG, &is_dry},
 	    {"no-passwords", OPTION_FLAG, &has_no_passwords},
 	    {0},
@@ -357,6 +388,8 @@ import(const struct command *self, int argc, char **argv)
 	i.arena = arena_new(ARENA_MAX);
 	code = i.arena != NULL ? account_open(&i.account, config)
 			       : ctl_refuse(CTL_FAILED, "out of memory");
+	if (code == CTL_OK && i.user != NULL)
+		code = account_name(&i.account, i.user, &i.user);
 	if (code == CTL_OK)
 		code = import_files(&i, files, !has_no_passwords && !is_dry);
 	if (code == CTL_OK)
@@ -364,6 +397,7 @@ import(const struct command *self, int argc, char **argv)
 	if (code == CTL_OK)
 		report(&i, is_dry);
 	buf_free(&i.counts);
+	free(i.owner);
 	ctl_wipe(i.passwords);
 	buf_free(&i.lines);
 	account_close(&i.account);

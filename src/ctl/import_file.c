@@ -23,6 +23,7 @@ struct reader {
 	const char *begin, *p, *end;
 	const char *counted; /* up to where lines are counted */
 	long line;
+	bool is_described;
 	char *table;
 	char *key;
 	struct json_tokener *tokener;
@@ -161,6 +162,22 @@ read_table(struct reader *r)
 	return code;
 }
 
+/*
+ * A file that says first what it is ("format") may have single values beside
+ * its tables.
+ */
+static enum ctl_exit
+read_member(struct reader *r)
+{
+	AUTO_JSON struct json_object *value = NULL;
+
+	skip_blanks(r);
+	r->is_described = r->is_described || strcmp(r->table, "format") == 0;
+	if (!r->is_described || r->p == r->end || *r->p == '[' || *r->p == '{')
+		return read_table(r);
+	return take_value(r, &value);
+}
+
 static enum ctl_exit
 read_tables(struct reader *r)
 {
@@ -172,7 +189,7 @@ read_tables(struct reader *r)
 		do {
 			code = take_name(r, &r->table);
 			if (code == CTL_OK)
-				code = read_table(r);
+				code = read_member(r);
 		} while (code == CTL_OK && take(r, ','));
 		if (code == CTL_OK && !take(r, '}'))
 			code = refuse(r, "a comma or the end was expected");

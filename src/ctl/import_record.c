@@ -241,6 +241,16 @@ write_owner(struct writing *w, struct json_object *v)
 	return put_string(w->out, name);
 }
 
+/* A record that does not say whose it is is that user's. */
+static bool
+write_whose(struct writing *w, const char *username)
+{
+	if (!put_string(w->out, username))
+		return false;
+	buf_putc(w->out, '\t');
+	return put_string(w->out, username);
+}
+
 static bool
 write_role(struct writing *w, struct json_object *v)
 {
@@ -401,6 +411,8 @@ write_member(struct writing *w, const char *inside)
 		return put_string(w->out, inside);
 	if (v != NULL)
 		return write_value(w, v);
+	if (inside != NULL && w->member->kind == IMPORT_OWNER)
+		return write_whose(w, inside);
 	if (w->member->need == NEEDED)
 		return flawed(w, "is missing");
 	return put_string(w->out, NULL);

@@ -40,9 +40,10 @@ void import_copy_sql(enum import_table t, struct buf *out);
 
 /*
  * Appends one line for COPY. `number` counts the table's records; `inside`,
- * unless NULL, is the ref of the conversation that a message lies in. False,
- * with *out_flaw set (borrowed from `arena`), when the record cannot be used;
- * nothing was appended then.
+ * unless NULL, is the ref of the conversation that a message lies in, or of any
+ * other record the name of the user whose it is unless it says so itself.
+ * False, with *out_flaw set (borrowed from `arena`), when the record cannot be
+ * used; nothing was appended then.
  */
 bool import_record_write(enum import_table t, const struct import_item *item,
     int64_t number, const char *inside, struct arena *arena, struct buf *out,

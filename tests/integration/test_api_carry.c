@@ -140,6 +140,54 @@ Test(carry, an_account_is_exported_with_its_end)
 	answer_clear(&a);
 }
 
+/* Their own log and sums, page after page, and nobody else's. */
+Test(carry, an_account_is_exported_with_its_log_and_its_sums)
+{
+	struct person other;
+	struct answer a;
+	char n[24], want[64];
+
+	person_make(&caller.stack, &other);
+	db_value("WITH m AS (INSERT INTO chat.analytics_daily (user_id, day,"
+		 " category, name, events, total, least, greatest)"
+		 " SELECT $1::uuid, date '2025-01-01' + d, 'page', 'tea' || k,"
+		 " 2, 3, 1, 2 FROM generate_series(0, 149) d,"
+		 " generate_series(1, 3) k RETURNING 1),"
+		 " l AS (SELECT audit.note('user.read', 'user', $1::uuid,"
+		 " $1::uuid) FROM generate_series(1, 500))"
+		 " SELECT (SELECT count(*) FROM m), (SELECT count(l) FROM l)",
+	    caller.person.user_id, n, sizeof(n));
+	db_value("SELECT count(*) FROM audit.log WHERE user_id = $1",
+	    caller.person.user_id, n, sizeof(n));
+	get(API "/me/export", &a);
+	cr_assert_eq(a.status, 200, "%s", a.body.p);
+	cr_expect(is_whole(&a));
+	cr_expect_str_eq(
+	    answer_text(&a, "analytics_daily.449.day"), "2025-05-30");
+	cr_expect_str_eq(answer_text(&a, "analytics_daily.449.events"), "2");
+	cr_expect_str_eq(answer_text(&a, "analytics_daily.450.day"), "");
+	cr_expect_str_eq(answer_text(&a, "audit.0.action"), "user.create");
+	cr_expect_str_eq(answer_text(&a, "audit.0.actor"), "user");
+	cr_expect_str_eq(answer_text(&a, "audit.0.ip"), "127.0.0.1");
+	/* Its own row is written before the first byte. */
+	snprintf(want, sizeof(want), "audit.%s.action", n);
+	cr_expect_str_eq(answer_text(&a, want), "user.export", "%s", want);
+	cr_expect_null(strstr(a.body.p, other.user_id));
+	answer_clear(&a);
+	/* Where an administrator sat is not told. */
+	db_value("WITH l AS (INSERT INTO audit.log (id, at, action, actor_kind,"
+		 " actor_id, user_id, object_kind, request_id, ip)"
+		 " SELECT natter.uuid_v7(), now(), 'user.read', 'admin',"
+		 " gen_random_uuid(), $1::uuid, 'user', 'theirs', '10.9.8.7'"
+		 " RETURNING 1) SELECT count(*) FROM l",
+	    caller.person.user_id, n, sizeof(n));
+	get(API "/me/export", &a);
+	cr_expect_not_null(strstr(a.body.p, "\"actor\":\"admin\""));
+	cr_expect_null(strstr(a.body.p, "theirs"));
+	cr_expect_null(strstr(a.body.p, "10.9.8.7"));
+	answer_clear(&a);
+}
+
 /* The most memory that the worker ever had, in KiB. */
 static long
 peak_of(pid_t pid)

@@ -11,14 +11,13 @@
 #include <criterion/criterion.h>
 
 #include "api/api.h"
+#include "audit_steps.h"
 #include "http/route.h"
 #include "promises.h"
 #include "stack.h"
 #include "stack_shared.h"
 
-#define PASSWORD     "correct horse battery"
-#define NEW_PASSWORD "the red fox sleeps late"
-#define SLOTS        48
+#define SLOTS 48
 
 ReportHook(PRE_ALL)(struct criterion_test_set *tests)
 {
@@ -95,17 +94,6 @@ fill(const char *text)
 	return text == NULL ? NULL : buf_take(&b);
 }
 
-/* One request and what it leaves. */
-struct step {
-	const char *route; /* as routes.def has it */
-	const char *path;  /* NULL: the route's own */
-	const char *token; /* a slot */
-	const char *json;
-	int status;
-	const char *keeps[4]; /* "slot=member of the answer" */
-	const char *rows;     /* one a line, in the order of their texts */
-};
-
 static const char rows_sql[] =
     "SELECT string_agg(t, E'\\n' ORDER BY t COLLATE \"C\") FROM ("
     "SELECT concat_ws(' ', action, 'by', actor_kind, coalesce(actor_id::text,"
@@ -165,107 +153,6 @@ take_step(const struct step *s)
 	free(headers);
 }
 
-#define API     "/api/v1"
-#define MINE    " by user {user} of {user} on "
-#define LOGIN   "{\"username\":\"{name}\",\"password\":\"" PASSWORD "\"}"
-#define REFRESH "{\"refresh_token\":\"{refresh}\"}"
-#define SIGN_IN(n)                                                 \
-	{                                                          \
-		"POST " API "/auth/login", NULL, NULL, LOGIN, 200, \
-		    {"s" n "=session_id", "t" n "=access_token"},  \
-		    "session.create" MINE "session {s" n "}"       \
-	}
-
-static const struct step steps[] = {
-    {"POST " API "/auth/register", NULL, NULL, LOGIN, 201,
-	{"user=user.id", "s0=session_id", "t=access_token",
-	    "refresh=refresh_token"},
-	"session.create" MINE "session {s0}\n"
-	"user.create" MINE "user {user}"},
-    {"POST " API "/auth/register", NULL, NULL, LOGIN, 409, {NULL}, NULL},
-    {"POST " API "/auth/login", NULL, NULL,
-	"{\"username\":\"{name}\",\"password\":\"wrong\"}", 401, {NULL}, NULL},
-    SIGN_IN("1"),
-    {"POST " API "/auth/refresh", NULL, NULL, REFRESH, 200,
-	{"newer=refresh_token", "t=access_token"}, NULL},
-    {"POST " API "/auth/reauth", NULL, "t", "{\"password\":\"" PASSWORD "\"}",
-	204, {NULL}, "session.reauth" MINE "session {s0}"},
-    {"POST " API "/auth/reauth", NULL, "t", "{\"password\":\"wrong\"}", 401,
-	{NULL}, NULL},
-    {"PATCH " API "/auth/sessions/{id}", API "/auth/sessions/{s1}", "t",
-	"{\"device\":\"Phone\"}", 204, {NULL},
-	"session.update" MINE "session {s1} {\"changed\": [\"device_name\"]}"},
-    {"POST " API "/auth/keys", NULL, "t", "{\"name\":\"Report\"}", 201,
-	{"key=id"}, "api_key.create" MINE "api_key {key}"},
-    {"DELETE " API "/auth/keys/{id}", API "/auth/keys/{key}", "t", NULL, 204,
-	{NULL}, "api_key.revoke" MINE "api_key {key}"},
-    {"DELETE " API "/auth/keys/{id}", API "/auth/keys/{key}", "t", NULL, 404,
-	{NULL}, NULL},
-    {"POST " API "/conversations", NULL, "t", "{}", 201,
-	{"talk=id", "short=short_id"}, NULL},
-    {"POST " API "/conversations/{id}/messages",
-	API "/conversations/{talk}/messages", "t", "{\"content\":\"Hello\"}",
-	201, {NULL}, NULL},
-    {"PATCH " API "/conversations/{id}", API "/conversations/{talk}", "t",
-	"{\"title\":\"Tea\",\"tags\":[\"a\"]}", 200, {NULL},
-	"conversation.update" MINE
-	"conversation {talk} {\"changed\": [\"tags\", \"title\"]}"},
-    {"PATCH " API "/conversations/{id}", API "/conversations/{talk}", "t",
-	"{\"title\":\"Tea\"}", 200, {NULL}, NULL},
-    {"PATCH " API "/conversations/{id}", API "/conversations/{short}", "t",
-	"{\"is_archived\":true}", 200, {NULL},
-	"conversation.update" MINE "conversation {talk} "
-	"{\"changed\": [\"archived_at\", \"is_archived\"]}"},
-    {"DELETE " API "/conversations/{id}", API "/conversations/{talk}", "t",
-	NULL, 204, {NULL}, "conversation.delete" MINE "conversation {talk}"},
-    {"DELETE " API "/auth/sessions/{id}", API "/auth/sessions/{s1}", "t", NULL,
-	204, {NULL},
-	"session.revoke" MINE "session {s1} {\"reason\": \"ended\"}"},
-    SIGN_IN("2"),
-    {"POST " API "/auth/logout", NULL, "t2", "{}", 204, {NULL},
-	"session.revoke" MINE "session {s2} {\"reason\": \"logout\"}"},
-    SIGN_IN("3"),
-    {"POST " API "/auth/logout", NULL, "t", "{\"scope\":\"others\"}", 204,
-	{NULL}, "session.revoke" MINE "session {s3} {\"reason\": \"logout\"}"},
-    SIGN_IN("4"),
-    {"POST " API "/auth/password", NULL, "t",
-	"{\"current_password\":\"" PASSWORD
-	"\",\"new_password\":\"" NEW_PASSWORD "\"}",
-	204, {NULL},
-	"session.reauth" MINE "session {s0}\n"
-	"session.revoke" MINE "session {s4} {\"reason\": \"password_changed\"}"
-	"\n"
-	"user.password" MINE "user {user} {\"changed\": [\"password_hash\"]}"},
-};
-
-static const struct step last_steps[] = {
-    {"DELETE " API "/auth/notices/{id}", API "/auth/notices/{notice}", "t",
-	NULL, 204, {NULL}, "notice.dismiss" MINE "notice {notice}"},
-    {"GET " API "/me/audit", NULL, "t", NULL, 200, {NULL}, NULL},
-    {"GET " API "/admin/audit", NULL, "t", NULL, 403, {NULL}, NULL},
-    {"POST " API "/auth/refresh", NULL, NULL, "{\"refresh_token\":\"{newer}\"}",
-	200, {"newest=refresh_token", "t=access_token"}, NULL},
-    /* Used twice: nobody knows by whom. */
-    {"POST " API "/auth/refresh", NULL, NULL, REFRESH, 401, {NULL},
-	"session.revoke by system - of {user} on session {s0} {\"reason\": "
-	"\"refresh_reused\"}"},
-    {"POST " API "/auth/login", NULL, NULL,
-	"{\"username\":\"{name}\",\"password\":\"" NEW_PASSWORD "\"}", 200,
-	{"s5=session_id", "t=access_token"},
-	"session.create" MINE "session {s5}"},
-    {"POST " API "/auth/logout", NULL, "t", "{\"scope\":\"all\"}", 204, {NULL},
-	"session.revoke" MINE "session {s5} {\"reason\": \"logout\"}\n"
-	"user.sign_out" MINE "user {user} {\"changed\": [\"session_epoch\"]}"},
-    {"POST " API "/auth/login", NULL, NULL,
-	"{\"username\":\"{name}\",\"password\":\"" NEW_PASSWORD "\"}", 200,
-	{"s6=session_id", "t=access_token"},
-	"session.create" MINE "session {s6}"},
-    {"POST " API "/conversations", NULL, "t", "{}", 201, {"talk=id"}, NULL},
-    {"DELETE " API "/me", NULL, "t", NULL, 204, {NULL},
-	"session.revoke" MINE "session {s6} {\"reason\": \"deleted\"}\n"
-	"user.delete" MINE "user {user}"},
-};
-
 #define N(a) (sizeof(a) / sizeof((a)[0]))
 
 Test(audit, each_request_leaves_exactly_its_rows)
@@ -290,6 +177,16 @@ Test(audit, each_request_leaves_exactly_its_rows)
 	cr_expect_str_eq(after, before, "the rows outlive their user");
 }
 
+static const struct walk {
+	const struct step *steps;
+	size_t n;
+} walks[] = {
+    {steps, N(steps)},
+    {last_steps, N(last_steps)},
+    {record_steps, N(record_steps)},
+    {admin_steps, N(admin_steps)},
+};
+
 /* Routes that no step is about; what they change is tested elsewhere. */
 static const char *const elsewhere[] = {
     API "/auth/exchange", /* test_exchange */
@@ -298,21 +195,31 @@ static const char *const elsewhere[] = {
 static bool
 is_walked(const char *route)
 {
-	for (size_t i = 0; i < N(steps); i++)
-		if (strcmp(steps[i].route, route) == 0)
-			return true;
-	for (size_t i = 0; i < N(last_steps); i++)
-		if (strcmp(last_steps[i].route, route) == 0)
-			return true;
+	for (size_t w = 0; w < N(walks); w++)
+		for (size_t i = 0; i < walks[w].n; i++)
+			if (strcmp(walks[w].steps[i].route, route) == 0)
+				return true;
 	for (size_t i = 0; i < N(elsewhere); i++)
 		if (strcmp(elsewhere[i], strchr(route, ' ') + 1) == 0)
 			return true;
 	return false;
 }
 
-Test(audit, every_route_that_changes_something_is_walked)
+/* Does it change nothing, and show only what is the caller's own? */
+static bool
+is_plain_read(const struct route *r)
+{
+	const char *end = strrchr(r->pattern, '/');
+
+	return r->method == HTTP_GET && r->access != ACCESS_ADMIN &&
+	       strncmp(r->pattern, API "/admin/", strlen(API "/admin/")) != 0 &&
+	       strcmp(end, "/export") != 0;
+}
+
+Test(audit, every_route_that_could_leave_rows_is_walked)
 {
 	static const char *const names[] = {
+	    [HTTP_GET] = "GET",
 	    [HTTP_POST] = "POST",
 	    [HTTP_PATCH] = "PATCH",
 	    [HTTP_PUT] = "PUT",
@@ -323,7 +230,7 @@ Test(audit, every_route_that_changes_something_is_walked)
 		const struct route *r = &api_routes.routes[i];
 		char route[128];
 
-		if (r->method == HTTP_GET)
+		if (is_plain_read(r))
 			continue;
 		snprintf(route, sizeof(route), "%s %s", names[r->method],
 		    r->pattern);
@@ -397,6 +304,30 @@ promote(const struct person *p, const char *token)
 	cr_assert_eq(a.status, 200, "%s", a.body.p);
 	keep(token, answer_text(&a, "access_token"));
 	answer_clear(&a);
+}
+
+Test(audit, records_and_exports_leave_exactly_their_rows)
+{
+	struct person me;
+
+	make(&me, "user", "t");
+	keep("device", "a-device-id-of-22-chars-or-more");
+	for (size_t i = 0; i < N(record_steps); i++)
+		take_step(&record_steps[i]);
+}
+
+Test(audit, administrators_leave_exactly_their_rows)
+{
+	struct person boss;
+	char name[64];
+
+	make(&boss, "boss", "b");
+	promote(&boss, "b");
+	snprintf(name, sizeof(name), "audit-%d", getpid());
+	keep("name", name);
+	keep("device", "a-device-id-of-22-chars-or-more");
+	for (size_t i = 0; i < N(admin_steps); i++)
+		take_step(&admin_steps[i]);
 }
 
 Test(audit, users_page_through_their_own_log_and_nobody_elses)

@@ -165,6 +165,12 @@ Test(import, takes_over_what_there_is)
 		     " FROM chat.documents d JOIN auth.users u"
 		     " ON u.id = d.user_id",
 	    "Doc {\"a\":[1,2]} zo\xc3\xab");
+	/* Cut, and found. */
+	EXPECT_VALUE(
+	    "SELECT d.status || ' ' || d.chunk_count || ' ' || c.content"
+	    " FROM chat.documents d JOIN chat.document_chunks c"
+	    " ON c.document_id = d.id",
+	    "ready 1 {\"a\":[1,2]}");
 	EXPECT_VALUE("SELECT count(*) FROM chat.messages_default", "0");
 	EXPECT_VALUE("SELECT string_agg(action || ' ' || actor_kind, ', ' "
 		     "ORDER BY action) FROM audit.log",
@@ -304,6 +310,83 @@ Test(import, a_file_that_is_no_json_is_refused_by_its_line)
 	EXPECT(1, "cannot open", "import", "tinydb", "/nonexistent");
 	EXPECT(2, "FILE", "import", "tinydb");
 	EXPECT_VALUE("SELECT count(*) FROM auth.users", "0");
+}
+
+/* As GET /me/export writes it: a question with two answers, of which the first
+ * was gone on with. */
+static const char export[] =
+    "{\"format\":\"natter-export\",\"version\":1,\"scope\":\"account\","
+    "\"exported_at\":\"2025-03-02T00:00:00Z\",\"account\":[{\"id\":"
+    "\"019a0000-0000-7000-8000-000000000001\",\"username\":\"zoe\","
+    "\"role\":\"user\",\"metadata\":{},"
+    "\"created_at\":\"2025-01-01T00:00:00+00:00\"}],"
+    "\"sessions\":[{\"id\":\"019a0000-0000-7000-8000-0000000000a1\","
+    "\"created_at\":\"2025-01-01T00:00:00+00:00\"}],"
+    "\"notices\":[],\"documents\":[{\"id\":\"d1\",\"title\":\"Teas\","
+    "\"mime_type\":\"text/markdown\",\"content\":"
+    "\"# Green\\n\\nSencha is steamed.\\n\\n# Black\\n\\nAssam is "
+    "malty.\\n\"}],"
+    "\"tasks\":[{\"id\":\"t1\",\"title\":\"Buy tea\"}],"
+    "\"conversations\":[{\"id\":\"019a0000-0000-7000-8000-000000000002\","
+    "\"short_id\":\"abc\",\"store_id\":null,\"title\":\"Tea\","
+    "\"tags\":[\"x\"],\"metadata\":{\"k\":1},\"is_archived\":false,"
+    "\"leaf_id\":\"m2\",\"created_at\":\"2025-03-01T08:00:00+00:00\","
+    "\"messages\":["
+    "{\"id\":\"m1\",\"parent_id\":null,\"position\":1,\"role\":\"user\","
+    "\"content\":\"Which?\",\"created_at\":\"2025-03-01T08:00:00.5+00:00\"},"
+    "{\"id\":\"m2\",\"parent_id\":\"m1\",\"position\":2,"
+    "\"role\":\"assistant\",\"content\":\"Green.\","
+    "\"created_at\":\"2025-03-01T08:00:01+00:00\"},"
+    "{\"id\":\"m3\",\"parent_id\":\"m1\",\"position\":3,"
+    "\"role\":\"assistant\",\"content\":\"Black.\","
+    "\"created_at\":\"2025-03-01T08:00:01+00:00\"}]}],"
+    "\"end\":{\"conversations\":1,\"messages\":3,\"sha256\":\"00\"}}\n";
+
+#define EXPORTED                                                           \
+	"SELECT u.username || ' ' || c.title || ' ' || c.short_id || ' '"  \
+	" || string_agg(m.role || ':' || m.content || '<' || "             \
+	"coalesce(p.content, '-') || '@' || m.created_at::time, ' ' "      \
+	"ORDER BY m.position) || ' leaf ' || max(l.content)"               \
+	" FROM chat.conversations c JOIN auth.users u ON u.id = c.user_id" \
+	" JOIN chat.messages m ON m.conversation_id = c.id"                \
+	" LEFT JOIN chat.messages p ON p.id = m.parent_id"                 \
+	" LEFT JOIN chat.messages l ON l.id = c.leaf_id"                   \
+	" GROUP BY u.username, c.title, c.short_id"
+#define EXPORTED_TALK                                                        \
+	" Tea abc user:Which?<-@08:00:00.5 assistant:Green.<Which?@08:00:01" \
+	" assistant:Black.<Which?@08:00:01 leaf Green."
+
+Test(import, takes_what_natter_exports)
+{
+	write_file(file, export);
+	EXPECT(0, "the table tasks is none of", "import", "json", file);
+	EXPECT_VALUE(EXPORTED, "zoe" EXPORTED_TALK);
+	EXPECT_VALUE(WRONG_COUNTS, "0");
+	EXPECT_VALUE("SELECT revoke_reason FROM auth.sessions", "imported");
+	EXPECT_VALUE("SELECT d.status || ' ' || d.chunk_count FROM "
+		     "chat.documents d",
+	    "ready 2");
+	EXPECT_VALUE("WITH me AS MATERIALIZED (SELECT set_config('app.user_id',"
+		     " id::text, false) FROM auth.users)"
+		     " SELECT c.heading || ' ' || s.match FROM me CROSS JOIN"
+		     " LATERAL chat.documents_search('steamed' || left(me::text"
+		     ", 0), NULL, NULL, 5) s JOIN chat.document_chunks c"
+		     " ON c.id = s.id",
+	    "Green all");
+	EXPECT(0, "messages: 0 made, 3 there already", "import", "json", file);
+	EXPECT_VALUE(WRONG_COUNTS, "0");
+}
+
+Test(import, what_natter_exports_may_go_to_somebody_else)
+{
+	EXPECT_FED("otter bakes blue plums\n", 0, "Made the user bob", "user",
+	    "add", "bob", "--password-stdin");
+	write_file(file, export);
+	EXPECT(0, "users: 0 made, 0 there already", "import", "json", "--user",
+	    "Bob", file);
+	EXPECT_VALUE(EXPORTED, "bob" EXPORTED_TALK);
+	EXPECT_VALUE("SELECT count(*) FROM auth.users", "1");
+	EXPECT(1, "no user nobody", "import", "json", "--user", "nobody", file);
 }
 
 Test(import, files_may_lean_on_one_another)
