@@ -575,15 +575,20 @@ import_hash(
     struct arena *arena, const char *hash, const char *salt, int64_t iterations)
 {
 	long long n = iterations > 0 ? iterations : 100000;
+	static const char werkzeug[] = "pbkdf2:sha256:";
 	const char *made = NULL, *cut;
-	int begin = 0;
+	char *end;
 
 	if (hash == NULL)
 		return NULL;
 	if (password_hash_is_known(hash))
 		return hash;
-	if (sscanf(hash, "pbkdf2:sha256:%lld$%n", &n, &begin) == 1 && begin > 0)
-		hash += begin; /* as Werkzeug writes it */
+	if (strncmp(hash, werkzeug, strlen(werkzeug)) == 0) {
+		n = strtoll(hash + strlen(werkzeug), &end, 10);
+		if (*end != '$')
+			return NULL;
+		hash = end + 1;
+	}
 	cut = strpbrk(hash, "$:");
 	if (cut != NULL)
 		made =
