@@ -134,7 +134,8 @@ Test(chat, every_statement_says_whose_rows_it_means_and_which_columns)
 			      !strcmp(q->name, "chat_ANALYTICS_ADD") ||
 			      strstr(q->sql, "user_id = $1") ||
 			      strstr(q->sql, "auth.users t WHERE t.id = $1") ||
-			      strstr(q->sql, "VALUES ($1"),
+			      strstr(q->sql, "VALUES ($1") ||
+			      strstr(q->sql, " SELECT $1, $2"),
 		    "%s", q->name);
 		cr_expect_null(strstr(q->sql, "SELECT *"), "%s", q->name);
 		if (strstr(q->name, "LIST") || strstr(q->name, "HISTORY"))
