@@ -94,6 +94,7 @@ static enum ctl_exit
 take_name(struct reader *r, char **out_name)
 {
 	AUTO_JSON struct json_object *name = NULL;
+	const char *text;
 	enum ctl_exit code;
 
 	skip_blanks(r);
@@ -104,8 +105,9 @@ take_name(struct reader *r, char **out_name)
 		return code;
 	if (!take(r, ':'))
 		return refuse(r, "a colon was expected");
+	text = json_object_get_string(name);
 	free(*out_name);
-	*out_name = strdup(json_object_get_string(name));
+	*out_name = text != NULL ? strdup(text) : NULL;
 	return *out_name != NULL ? CTL_OK
 				 : ctl_refuse(CTL_FAILED, "out of memory");
 }
