@@ -465,6 +465,22 @@ Test(admin, a_wrong_field_is_named)
 	    EVENTS("{\"events\":[{\"category\":\"a\",\"name\":\"b\","
 		   "\"user_id\":\"1\"}]}",
 		"user_id"),
+	    /* Two such would overflow the sums, a thousand digits the type. */
+	    EVENTS("{\"events\":[{\"category\":\"a\",\"name\":\"b\","
+		   "\"value\":1e308}]}",
+		"value"),
+	    EVENTS("{\"events\":[{\"category\":\"a\",\"name\":\"b\","
+		   "\"value\":-1e999}]}",
+		"value"),
+	    EVENTS("{\"events\":[{\"category\":\"a\",\"name\":\"b\","
+		   "\"value\":1e-400}]}",
+		"value"),
+	    EVENTS("{\"events\":[{\"category\":\"usage_tracking\","
+		   "\"name\":\"cost\"}]}",
+		"category"),
+	    EVENTS("{\"events\":[{\"category\":\"tokens\","
+		   "\"name\":\"x\"}]}",
+		"category"),
 	    FIELD("GET " API "/me/analytics?from=2026-13-01", NULL, "from"),
 	    FIELD("GET " API "/me/analytics?from=2026-02-02&to=2026-02-01",
 		NULL, "to"),
