@@ -358,6 +358,9 @@ Test(carry, what_cannot_be_imported_is_named)
 	    WRONG(OURS("{\"id\":\"1\",\"messages\":[],"
 		       "\"created_at\":\"yesterday\"}"),
 		"conversations[0].created_at"),
+	    WRONG(OURS("{\"id\":\"1\",\"messages\":[],"
+		       "\"created_at\":\"9999-12-31T23:59:59-01:00\"}"),
+		"conversations[0].created_at"),
 	    {.line = IMPORT, .body = "[", .status = 400, .code = "bad_json"},
 	};
 
