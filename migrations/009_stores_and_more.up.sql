@@ -456,7 +456,7 @@ CREATE TABLE IF NOT EXISTS chat.analytics (
 	name text COLLATE "C" NOT NULL
 	    CONSTRAINT analytics_name CHECK (char_length(name) BETWEEN 1 AND 64),
 	value double precision NOT NULL DEFAULT 1
-	    CONSTRAINT analytics_value CHECK (value > '-Infinity' AND value < 'Infinity'),
+	    CONSTRAINT analytics_value CHECK (value BETWEEN -1e15 AND 1e15),
 	store_id uuid,
 	conversation_id uuid,
 	properties jsonb NOT NULL DEFAULT '{}'

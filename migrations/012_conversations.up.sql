@@ -223,6 +223,13 @@ BEGIN
 	IF me IS NULL OR numnode(query) = 0 THEN
 		RETURN;
 	END IF;
+	-- Not the phrase is less than not its words: what is excluded is looked at
+	-- with the phrase, unless there is nothing else.
+	IF loose::text <> query::text AND querytree(query) NOT IN ('', 'T') THEN
+		loose := regexp_replace(querytree(query), '<(->|\d+>)', '&', 'g')::tsquery;
+	ELSIF loose::text <> query::text AND query::text ~ '!' THEN
+		loose := query;
+	END IF;
 	hidden := ARRAY(SELECT c.id FROM chat.conversations c
 	    WHERE c.user_id = me AND c.expires_at IS NOT NULL);
 	IF p_conversation IS NOT NULL THEN

@@ -616,10 +616,11 @@ BEGIN
 	    c.message_count, c.created_at, c.last_message_at
 	    FROM chat.conversations c
 	    WHERE c.user_id = p_user AND (c.created_at, c.id) < (p_time, p_id)
+	    AND (c.expires_at IS NULL OR c.expires_at > now())
 	    ORDER BY c.created_at DESC, c.id DESC LIMIT least(p_limit, 1001);
 END
 $$;
-COMMENT ON FUNCTION chat.admin_conversations(uuid, timestamptz, uuid, int) IS 'Somebody''s conversations, the newest first';
+COMMENT ON FUNCTION chat.admin_conversations(uuid, timestamptz, uuid, int) IS 'Somebody''s conversations, the newest first; temporary ones until they are over';
 
 CREATE OR REPLACE FUNCTION chat.admin_messages(p_user uuid, p_conversation uuid,
     p_after bigint, p_limit int)
@@ -636,6 +637,8 @@ BEGIN
 	    FROM chat.messages m
 	    WHERE m.user_id = p_user AND m.conversation_id = p_conversation
 	    AND m.position > p_after
+	    AND EXISTS (SELECT FROM chat.conversations c WHERE c.user_id = p_user
+	        AND c.id = p_conversation AND (c.expires_at IS NULL OR c.expires_at > now()))
 	    ORDER BY m.position LIMIT least(p_limit, 1001);
 END
 $$;

@@ -2,6 +2,9 @@
  * /analytics, /me/analytics, /admin/analytics: events in batches, sums by day.
  * Knows no SQL. Round trips: one.
  */
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -29,6 +32,28 @@ static const struct field fields_of_event[N_FIELDS] = {
     [PROPERTIES] = {"properties", FIELD_OBJECT,
 	.max = ANALYTICS_PROPERTIES_MAX},
 };
+
+/*
+ * Nobody's events may be such that their sums overflow, which would end the
+ * daily sums of all, or stand among the sums that Natter makes of its own.
+ */
+static enum err
+check_event(struct request *req, const struct field_value *v)
+{
+	static const char *const own[] = {"reply", "tokens", "usage_tracking"};
+	for (size_t i = 0; i < sizeof(own) / sizeof(*own); i++)
+		if (strcmp(v[CATEGORY].text, own[i]) == 0)
+			return request_refuse(
+			    req, "category", "It is one of Natter's own.");
+	if (!v[VALUE].text)
+		return OK;
+	errno = 0;
+	double value = strtod(v[VALUE].text, NULL);
+	if (errno || fabs(value) > ANALYTICS_VALUE_MAX)
+		return request_refuse(
+		    req, "value", "It must be within -1e15 and 1e15.");
+	return OK;
+}
 
 static void
 write_event(struct buf *out, const struct field_value *v)
@@ -74,6 +99,8 @@ read_events(struct request *req, struct buf *out)
 			    req, "events", "Each must be an object.");
 		e = fields_read_object(
 		    req, event, fields_of_event, N_FIELDS, v);
+		if (e == OK)
+			e = check_event(req, v);
 		if (e == OK)
 			write_event(out, v);
 	}

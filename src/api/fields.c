@@ -94,6 +94,7 @@ is_time(const char *s)
 	if (hour < 0 || hour > 23 || minute < 0 || minute > 59 || second < 0 ||
 	    second > 59)
 		return false;
+	const char *day = s;
 	s += 19;
 	if (*s == '.') {
 		size_t n = strspn(s + 1, "0123456789");
@@ -101,6 +102,10 @@ is_time(const char *s)
 			return false;
 		s += 1 + n;
 	}
+	/* In UTC it must still have a year of four digits. */
+	if ((memcmp(day, "0001", 4) == 0 || memcmp(day, "9999", 4) == 0) &&
+	    *s != 'Z' && *s != 'z')
+		return false;
 	return is_zone(s);
 }
 

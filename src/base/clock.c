@@ -12,6 +12,9 @@
 /* 9999-12-31T23:59:59.999Z: RFC 3339 has four digits for the year. */
 #define LAST_MS 253402300799999u
 
+/* 0001-01-01T00:00:00Z */
+#define FIRST_MS (-62135596800000)
+
 /* An answer that took longer than this says less than what is known. */
 #define SLOW_MS 1000
 
@@ -174,6 +177,9 @@ clock_parse(const char *s, int64_t *out_wall_ms)
 	int64_t seconds = (int64_t)timegm(&tm); /* sets 31 June to 1 July */
 	if (tm.tm_mday != day)
 		return false;
-	*out_wall_ms = (seconds - (int64_t)minutes * 60) * 1000 + ms;
+	int64_t wall_ms = (seconds - (int64_t)minutes * 60) * 1000 + ms;
+	if (wall_ms < FIRST_MS || wall_ms > (int64_t)LAST_MS)
+		return false;
+	*out_wall_ms = wall_ms;
 	return true;
 }

@@ -14,6 +14,16 @@
 #define DEPTH_MAX  32
 #define NUMBER_MAX 64 /* characters: Postgres's numeric takes any such */
 
+/*
+ * What json-c allocates beyond the text itself, in bytes (measured with 0.16,
+ * rounded up): `{}` in three characters takes 790.
+ */
+#define COST_OBJECT 800
+#define COST_ARRAY  400
+#define COST_MEMBER 200
+#define COST_VALUE  80
+#define COST_MAX    ((size_t)128 << 20)
+
 static const char *
 digits(const char *p, const char *end)
 {
@@ -116,6 +126,40 @@ scan(const char *p, size_t n)
 	return p != NULL;
 }
 
+/* What one character outside of strings makes json-c allocate. */
+static size_t
+cost_of(char c)
+{
+	switch (c) {
+	case '{':
+		return COST_OBJECT;
+	case '[':
+		return COST_ARRAY;
+	case ':':
+		return COST_MEMBER;
+	case ',':
+		return COST_VALUE;
+	default:
+		return 0;
+	}
+}
+
+/* Would the values of this text, which was scanned, take too much memory? */
+static bool
+is_too_costly(const char *p, size_t n)
+{
+	const char *end = p + n;
+	size_t cost = 0;
+	/* Most texts cannot, however many objects they hold. */
+	if (n <= COST_MAX / COST_OBJECT)
+		return false;
+	while (p < end && cost <= COST_MAX) {
+		cost += cost_of(*p);
+		p = *p == '"' ? scan_string(p + 1, end) : p + 1;
+	}
+	return cost > COST_MAX;
+}
+
 static struct json_object *
 parse(struct json_tokener *t, const char *p, size_t n, bool *out_ok)
 {
@@ -175,6 +219,8 @@ json_parse_any(
 	bool ok;
 	if (n == 0 || n > INT_MAX || !scan(p, n))
 		return ERR_BAD_JSON;
+	if (is_too_costly(p, n))
+		return ERR_TOO_LARGE;
 	struct json_tokener *t = json_tokener_new_ex(depth);
 	assert(t);
 	json_tokener_set_flags(t, JSON_TOKENER_STRICT);

@@ -23,7 +23,10 @@ struct buf;
 #define AUTO_JSON __attribute__((cleanup(json_cleanup)))
 void json_cleanup(struct json_object **o);
 
-/* Parses `n` bytes as one object (`{…}`); ERR_BAD_JSON otherwise. */
+/*
+ * Parses `n` bytes as one object (`{…}`); ERR_BAD_JSON otherwise,
+ * ERR_TOO_LARGE where its values would take over 128 MiB beyond the text.
+ */
 enum err json_parse_object(
     const char *p, size_t n, struct json_object **out_object) MUST_CHECK;
 

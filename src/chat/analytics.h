@@ -13,6 +13,7 @@ struct request;
 #define ANALYTICS_EVENTS_MAX     100 /* of a batch */
 #define ANALYTICS_PROPERTIES_MAX 2048
 #define ANALYTICS_ROWS_MAX       1000 /* of an answer */
+#define ANALYTICS_VALUE_MAX      1e15
 
 /* Stores a batch, a JSON array as ANALYTICS_ADD takes it. */
 enum err analytics_add(struct request *req, const char *events) MUST_CHECK;

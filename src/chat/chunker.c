@@ -10,6 +10,7 @@
 #include "chat/chunker.h"
 
 #define MAX_BYTES_LEAST 16
+#define CLOSING_MAX     8 /* marks after a sentence; more are no such */
 
 /* Between the headings of a path. */
 #define PATH_GLUE " > "
@@ -174,7 +175,8 @@ ends_sentence(const struct chunker *c, size_t begin, size_t at)
 {
 	static const char *const wide[] = {
 	    "\xe3\x80\x82", "\xef\xbc\x81", "\xef\xbc\x9f", "\xe2\x80\xa6"};
-	while (at > begin && strchr("\"')]*_", c->p[at - 1]))
+	size_t least = at - begin > CLOSING_MAX ? at - CLOSING_MAX : begin;
+	while (at > least && strchr("\"')]*_", c->p[at - 1]))
 		at--;
 	if (at > begin && strchr(".!?", c->p[at - 1]))
 		return true;

@@ -114,9 +114,14 @@ cut(struct request *req, const char *content, const char *mime_type,
 	size_t n = 0;
 	chunker_init(&chunker, content, strlen(content), &rules);
 	json_write_open(&b, NULL, '[');
-	for (; chunker_next(&chunker, &k); n++)
+	for (; n <= DOCUMENT_CHUNKS_MAX && chunker_next(&chunker, &k); n++)
 		write_chunk(&b, &k);
 	json_write_close(&b, ']');
+	if (n > DOCUMENT_CHUNKS_MAX) {
+		buf_free(&b);
+		return request_refuse(
+		    req, "content", "It falls into more than 20000 passages.");
+	}
 	out->chunks = b.failed ? NULL : arena_strndup(req->arena, b.p, b.n);
 	out->count = arena_printf(req->arena, "%zu", n);
 	buf_free(&b);

@@ -21,7 +21,8 @@ struct request;
 #define DOCUMENT_TITLE_MAX    500 /* characters */
 #define DOCUMENT_FILENAME_MAX 255
 #define DOCUMENT_METADATA_MAX (16 * 1024)
-#define DOCUMENT_QUESTION_MAX 500 /* characters of a search */
+#define DOCUMENT_CHUNKS_MAX   20000 /* more take longer than a request may */
+#define DOCUMENT_QUESTION_MAX 500   /* characters of a search */
 
 /* What to store or change; NULL leaves it or takes the default. */
 struct document_change {

@@ -106,14 +106,15 @@ copy_tags(struct carried *c, struct json_object *o, struct buf *out)
 	bool is_fit = n <= CONVERSATION_TAGS_MAX;
 	for (size_t i = 0; i < n && is_fit; i++) {
 		struct json_object *tag = json_object_array_get_idx(tags, i);
-		is_fit = json_object_is_type(tag, json_type_string) &&
-			 text_length(json_object_get_string(tag),
-			     (size_t)json_object_get_string_len(tag)) <=
-			     CONVERSATION_TAG_MAX;
+		size_t chars = 0;
+		if (json_object_is_type(tag, json_type_string))
+			chars = text_length(json_object_get_string(tag),
+			    (size_t)json_object_get_string_len(tag));
+		is_fit = chars >= 1 && chars <= CONVERSATION_TAG_MAX;
 	}
 	return is_fit ? OK
 		      : import_refuse(c, c->at, "tags",
-			    "It must be at most 20 strings of at most 64 "
+			    "It must be at most 20 strings of 1 to 64 "
 			    "characters.");
 }
 
@@ -165,8 +166,10 @@ static enum err
 copy_message(struct carried *c, const char *at, struct json_object *o)
 {
 	struct buf *out = &c->messages;
+	struct json_object *content = NULL;
 	enum err e = copy_role(c, at, o);
-	if (e == OK && !json_object_object_get_ex(o, "content", NULL))
+	(void)json_object_object_get_ex(o, "content", &content);
+	if (e == OK && !content)
 		e = import_refuse(c, at, "content", "It is required.");
 	if (e == OK)
 		e = copy_texts(c, at, o, message_texts, N(message_texts), out);

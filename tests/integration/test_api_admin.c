@@ -344,6 +344,37 @@ Test(admin, a_deleted_user_is_gone_with_everything)
 	expect(&boss, "DELETE", path, NULL, 404);
 }
 
+/* What its owner sees no more, an administrator does not either. */
+Test(admin, a_conversation_that_is_over_is_not_read)
+{
+	char id[40], path[256], ignored[40];
+	struct answer a;
+
+	call(&caller.person, "POST", API "/conversations",
+	    "{\"expires_in\":60,\"title\":\"gone\"}", 201, &a);
+	snprintf(id, sizeof(id), "%s", answer_text(&a, "id"));
+	answer_clear(&a);
+	snprintf(path, sizeof(path), API "/conversations/%s/messages", id);
+	expect(&caller.person, "POST", path, "{\"content\":\"hush\"}", 201);
+	snprintf(path, sizeof(path),
+	    API "/admin/conversations/%s/messages?user=%s", id,
+	    caller.person.user_id);
+	call(&boss, "GET", path, NULL, 200, &a);
+	cr_expect_str_eq(answer_text(&a, "data.0.content"), "hush");
+	answer_clear(&a);
+	db_value("UPDATE chat.conversations SET expires_at = now()"
+		 " WHERE id = $1::text::uuid RETURNING 1",
+	    id, ignored, sizeof(ignored));
+	call(&boss, "GET", path, NULL, 200, &a);
+	cr_expect_str_eq(answer_text(&a, "data.0.content"), "");
+	answer_clear(&a);
+	call(&boss, "GET",
+	    path_of(USERS, caller.person.user_id, "/conversations"), NULL, 200,
+	    &a);
+	cr_expect_str_neq(answer_text(&a, "data.0.id"), id);
+	answer_clear(&a);
+}
+
 Test(admin, what_others_said_can_be_read)
 {
 	char path[256];
@@ -465,6 +496,22 @@ Test(admin, a_wrong_field_is_named)
 	    EVENTS("{\"events\":[{\"category\":\"a\",\"name\":\"b\","
 		   "\"user_id\":\"1\"}]}",
 		"user_id"),
+	    /* Two such would overflow the sums, a thousand digits the type. */
+	    EVENTS("{\"events\":[{\"category\":\"a\",\"name\":\"b\","
+		   "\"value\":1e308}]}",
+		"value"),
+	    EVENTS("{\"events\":[{\"category\":\"a\",\"name\":\"b\","
+		   "\"value\":-1e999}]}",
+		"value"),
+	    EVENTS("{\"events\":[{\"category\":\"a\",\"name\":\"b\","
+		   "\"value\":1e-400}]}",
+		"value"),
+	    EVENTS("{\"events\":[{\"category\":\"usage_tracking\","
+		   "\"name\":\"cost\"}]}",
+		"category"),
+	    EVENTS("{\"events\":[{\"category\":\"tokens\","
+		   "\"name\":\"x\"}]}",
+		"category"),
 	    FIELD("GET " API "/me/analytics?from=2026-13-01", NULL, "from"),
 	    FIELD("GET " API "/me/analytics?from=2026-02-02&to=2026-02-01",
 		NULL, "to"),

@@ -396,10 +396,18 @@ Test(carry, what_cannot_be_imported_is_named)
 		       "\"parent_id\":\"z\",\"role\":\"user\","
 		       "\"content\":\"\"}]}"),
 		"conversations[0].messages[0].parent_id"),
+	    WRONG(OURS("{\"id\":\"1\",\"messages\":[{\"id\":\"m\","
+		       "\"role\":\"user\",\"content\":null}]}"),
+		"conversations[0].messages[0].content"),
+	    WRONG(OURS("{\"id\":\"1\",\"messages\":[],\"tags\":[\"\"]}"),
+		"conversations[0].tags"),
 	    WRONG(OURS("{\"id\":\"1\",\"messages\":[],\"tags\":[1]}"),
 		"conversations[0].tags"),
 	    WRONG(OURS("{\"id\":\"1\",\"messages\":[],"
 		       "\"created_at\":\"yesterday\"}"),
+		"conversations[0].created_at"),
+	    WRONG(OURS("{\"id\":\"1\",\"messages\":[],"
+		       "\"created_at\":\"9999-12-31T23:59:59-01:00\"}"),
 		"conversations[0].created_at"),
 	    {.line = IMPORT, .body = "[", .status = 400, .code = "bad_json"},
 	};

@@ -527,6 +527,19 @@ Test(documents, another_users_is_not_there)
 	expect_found(&caller.person, "q=secret", "", "");
 }
 
+/* It would take longer than the database gives a statement, each time anew. */
+Test(documents, too_many_passages_are_refused)
+{
+	struct buf body = {0};
+
+	buf_puts(&body, "{\"mime_type\":\"text/markdown\",\"content\":\"");
+	for (int i = 0; i <= 20000; i++)
+		buf_puts(&body, "# a\\nb\\n");
+	buf_puts(&body, "\"}");
+	expect(&caller.person, "POST", ALL, buf_text(&body), 422);
+	buf_free(&body);
+}
+
 Test(documents, a_wrong_field_is_named)
 {
 #define FIELD(l, b, f) ROW(l, b, 422, .code = "invalid_field", .field = f)

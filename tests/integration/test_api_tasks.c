@@ -303,6 +303,13 @@ Test(tasks, a_wrong_field_is_named)
 	    FIELD(NEW, "{\"title\":\"a\",\"status\":null}", "status"),
 	    FIELD(NEW, "{\"title\":\"a\",\"priority\":1}", "priority"),
 	    FIELD(NEW, "{\"title\":\"a\",\"due_at\":\"tomorrow\"}", "due_at"),
+	    /* In UTC: 10000-01-01, and a day before Christ. */
+	    FIELD(NEW,
+		"{\"title\":\"a\",\"due_at\":\"9999-12-31T23:59:59-01:00\"}",
+		"due_at"),
+	    FIELD(NEW,
+		"{\"title\":\"a\",\"due_at\":\"0001-01-01T00:00:00+01:00\"}",
+		"due_at"),
 	    FIELD(NEW, "{\"title\":\"a\",\"due_at\":\"2026-02-29T00:00:00Z\"}",
 		"due_at"),
 	    FIELD(NEW, "{\"title\":\"a\",\"due_at\":\"2026-02-28T24:00:00Z\"}",

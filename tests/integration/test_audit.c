@@ -406,6 +406,56 @@ Test(audit, administrators_filter_the_log_and_are_noted_in_it)
 	}
 }
 
+/* A store's managers change each other's documents: that they did is told. */
+Test(audit, where_another_user_was_is_not_told)
+{
+	struct person me, other;
+	struct answer a;
+	char ignored[64], json[256], path[256];
+	struct ask ask = {
+	    .method = "POST", .base = stack.base, .path = API "/documents"};
+
+	make(&me, "me", "t");
+	make(&other, "other", "o");
+	db_value("WITH s AS (INSERT INTO chat.stores (id, slug, name)"
+		 " SELECT u.id, 'audit-' || right(u.id::text, 12), 'x'"
+		 " FROM auth.users u WHERE u.id = $1::text::uuid RETURNING id)"
+		 " SELECT id FROM s",
+	    me.user_id, ignored, sizeof(ignored));
+	db_value("INSERT INTO chat.store_members (user_id, store_id, role)"
+		 " SELECT $1::text::uuid, $1::text::uuid, 'manager'"
+		 " RETURNING 1",
+	    me.user_id, ignored, sizeof(ignored));
+	snprintf(json, sizeof(json), "%s/%s", me.user_id, other.user_id);
+	db_value("INSERT INTO chat.store_members (user_id, store_id, role)"
+		 " SELECT split_part($1, '/', 2)::uuid,"
+		 " split_part($1, '/', 1)::uuid, 'manager' RETURNING 1",
+	    json, ignored, sizeof(ignored));
+	snprintf(json, sizeof(json),
+	    "{\"content\":\"prices\",\"store_id\":\"%s\"}", me.user_id);
+	ask.token = me.token;
+	ask.json = json;
+	http_ask(&ask, &a);
+	cr_assert_eq(a.status, 201, "%s", a.body.p);
+	snprintf(
+	    path, sizeof(path), API "/documents/%s", answer_text(&a, "id"));
+	answer_clear(&a);
+	ask = (struct ask){.method = "PATCH",
+	    .base = stack.base,
+	    .path = path,
+	    .token = other.token,
+	    .json = "{\"title\":\"new\"}"};
+	http_ask(&ask, &a);
+	cr_assert_eq(a.status, 200, "%s", a.body.p);
+	answer_clear(&a);
+	cr_assert_eq(get(API "/me/audit?limit=1", "t", &a), 200);
+	cr_expect_str_eq(at(&a, 0, "action"), "document.update");
+	cr_expect_str_eq(at(&a, 0, "actor_id"), other.user_id);
+	cr_expect_str_eq(at(&a, 0, "ip"), "");
+	cr_expect_str_eq(at(&a, 0, "request_id"), "");
+	answer_clear(&a);
+}
+
 Test(audit, a_turn_and_a_refresh_leave_nothing)
 {
 	struct person me;

@@ -128,6 +128,17 @@ Test(chunker, sentences_without_spaces_end_too)
 	cr_expect_eq(pieces[0].end, 15u);
 }
 
+Test(chunker, few_marks_close_a_sentence)
+{
+	cut_text("One two. \"Three (four.)\" Five six seven.", 32, 0, false);
+	expect_piece("One two. \"Three (four.)\" Five six seven.", 0,
+	    "One two. \"Three (four.)\" ");
+	/* A row of them, each judged by all before it, was quadratic. */
+	cut_text("One. Two three.)))))))))))) Fourfive", 32, 0, false);
+	expect_piece("One. Two three.)))))))))))) Fourfive", 0,
+	    "One. Two three.)))))))))))) ");
+}
+
 Test(chunker, a_chunk_begins_with_the_end_of_the_one_before)
 {
 	static const char text[] =

@@ -203,8 +203,9 @@ Test(json, deep_nesting_costs_nothing)
 	char *s = malloc(N);
 	struct json_object *o = NULL;
 	memset(s, '[', N);
-	cr_expect_eq(json_parse_any(s, N, 32, &o), ERR_BAD_JSON);
-	cr_expect_eq(json_parse_object(s, N, &o), ERR_BAD_JSON);
+	cr_expect_eq(json_parse_any(s, N / 4, 32, &o), ERR_BAD_JSON);
+	cr_expect_eq(json_parse_object(s, N / 4, &o), ERR_BAD_JSON);
+	cr_expect_eq(json_parse_any(s, N, 32, &o), ERR_TOO_LARGE);
 	free(s);
 }
 
@@ -267,4 +268,34 @@ Test(json, appends_to_a_buffer)
 	cr_expect_eq(b.n, 13);
 	cr_expect_eq(memcmp(b.p, "data: {\"n\":1}", 13), 0);
 	buf_free(&b);
+}
+
+/* A value takes json-c hundreds of times the memory of its text. */
+static enum err
+parse_repeated(const char *unit, size_t n)
+{
+	struct buf b = {0};
+	struct json_object *o = NULL;
+	buf_putc(&b, '[');
+	for (size_t i = 0; i < n; i++) {
+		buf_puts(&b, i ? "," : "");
+		buf_puts(&b, unit);
+	}
+	buf_putc(&b, ']');
+	enum err e = json_parse_any(b.p, b.n, 32, &o);
+	if (e == OK)
+		json_object_put(o);
+	buf_free(&b);
+	return e;
+}
+
+Test(json, memory_is_bounded_before_it_is_taken)
+{
+	cr_expect_eq(parse_repeated("{}", 100000), OK);
+	cr_expect_eq(parse_repeated("{}", 1000000), ERR_TOO_LARGE);
+	cr_expect_eq(parse_repeated("[]", 1000000), ERR_TOO_LARGE);
+	cr_expect_eq(parse_repeated("{\"a\":1}", 200000), ERR_TOO_LARGE);
+	cr_expect_eq(parse_repeated("1", 1000000), OK);
+	cr_expect_eq(parse_repeated("1", 4000000), ERR_TOO_LARGE);
+	cr_expect_eq(parse_repeated("\"{[,:{[,:{[,:\"", 400000), OK);
 }
