@@ -70,6 +70,7 @@ DROP FUNCTION IF EXISTS audit.canonical(audit.log);
 DROP FUNCTION IF EXISTS audit.admin_list(uuid, text, timestamptz, timestamptz, uuid, integer);
 DROP FUNCTION IF EXISTS audit.caller_is_admin();
 DROP FUNCTION IF EXISTS audit.row_changed();
+DROP FUNCTION IF EXISTS audit.note_export(text, uuid);
 DROP FUNCTION IF EXISTS audit.note(text, text, uuid, uuid, jsonb);
 DROP FUNCTION IF EXISTS audit.put(text, text, uuid, uuid, jsonb);
 DROP TABLE IF EXISTS audit.chain;

@@ -311,6 +311,21 @@ $$;
 COMMENT ON FUNCTION audit.note(text, text, uuid, uuid, jsonb) IS
     'Writes a row of the log for what no trigger sees: reads of other people''s data, exports, archives. p_user: whose data; p_details: ids and names of columns only.';
 
+-- All that the daemon itself may note: a daemon that was taken over writes no
+-- other rows by hand.
+CREATE OR REPLACE FUNCTION audit.note_export(p_what text, p_object uuid)
+RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM audit.put(p_what || '.export', p_what, p_object,
+        nullif(current_setting('app.user_id', true), '')::uuid, '{}');
+END;
+$$;
+COMMENT ON FUNCTION audit.note_export(text, uuid) IS
+    'Writes a row of the log about an export of one''s own data.';
+
 -- The trigger of all tables. Its argument is the object's kind. Told by the call
 -- stack, a renewed hash of the same password is not a new password.
 CREATE OR REPLACE FUNCTION audit.row_changed()
@@ -557,7 +572,7 @@ $$;
 
 REVOKE ALL ON FUNCTION
     audit.put(text, text, uuid, uuid, jsonb),
-    audit.note(text, text, uuid, uuid, jsonb),
+    audit.note(text, text, uuid, uuid, jsonb), audit.note_export(text, uuid),
     audit.row_changed(),
     audit.caller_is_admin(),
     audit.admin_list(uuid, text, timestamptz, timestamptz, uuid, integer),
@@ -565,7 +580,8 @@ REVOKE ALL ON FUNCTION
     audit.chain_extend(integer)
     FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION audit.note(text, text, uuid, uuid, jsonb)
-    TO natter_app, natter_jobs, natter_migrate, natter_owner, natter_search;
+    TO natter_jobs, natter_migrate, natter_owner, natter_search;
+GRANT EXECUTE ON FUNCTION audit.note_export(text, uuid) TO natter_app;
 GRANT EXECUTE ON FUNCTION audit.row_changed() TO natter_owner;
 GRANT EXECUTE ON FUNCTION
     audit.admin_list(uuid, text, timestamptz, timestamptz, uuid, integer)

@@ -496,7 +496,8 @@ COMMENT ON FUNCTION auth.admin_user(uuid) IS 'A user with what they have, counte
 
 -- Nobody takes their own rights away here; with all administrators locked, one
 -- of two who would remove each other comes too late, and one always stays.
-CREATE OR REPLACE FUNCTION auth.admin_user_lock(p_id uuid)
+CREATE OR REPLACE FUNCTION auth.admin_user_lock(p_id uuid, p_session uuid,
+    p_needs_proof boolean)
 RETURNS text
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
@@ -507,13 +508,19 @@ BEGIN
 	IF p_id = nullif(current_setting('app.user_id', true), '')::uuid THEN
 		RETURN 'self';
 	END IF;
+	-- A stolen access token must not make an administrator that stays.
+	IF p_needs_proof AND NOT auth.session_is_fresh(
+	    nullif(current_setting('app.user_id', true), '')::uuid, p_session) THEN
+		RETURN 'reauth';
+	END IF;
 	PERFORM 1 FROM auth.users u WHERE u.id = p_id FOR UPDATE;
 	RETURN CASE WHEN FOUND THEN 'ok' ELSE 'missing' END;
 END
 $$;
-COMMENT ON FUNCTION auth.admin_user_lock(uuid) IS 'Locks a user whom an administrator changes; for the other functions of this schema only';
+COMMENT ON FUNCTION auth.admin_user_lock(uuid, uuid, boolean) IS 'Locks a user whom an administrator changes; for the other functions of this schema only';
 
-CREATE OR REPLACE FUNCTION auth.admin_user_patch(p_id uuid, p_role text, p_disabled boolean)
+CREATE OR REPLACE FUNCTION auth.admin_user_patch(p_id uuid, p_session uuid,
+    p_role text, p_disabled boolean)
 RETURNS TABLE (outcome text, gone_sessions text, gone_tokens text)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s'
@@ -521,7 +528,9 @@ AS $$
 DECLARE
 	before record;
 BEGIN
-	outcome := auth.admin_user_lock(p_id);
+	-- Locking somebody out can wait for nothing, and gains nobody anything.
+	outcome := auth.admin_user_lock(p_id, p_session,
+	    p_role IS NOT NULL OR p_disabled IS NOT TRUE);
 	IF outcome = 'ok' THEN
 		SELECT u.role, u.is_disabled INTO before FROM auth.users u WHERE u.id = p_id;
 		UPDATE auth.users u SET role = coalesce(p_role, u.role),
@@ -537,15 +546,15 @@ BEGIN
 	RETURN NEXT;
 END
 $$;
-COMMENT ON FUNCTION auth.admin_user_patch(uuid, text, boolean) IS 'Changes a user''s role or state; either ends their sessions, which tell the role';
+COMMENT ON FUNCTION auth.admin_user_patch(uuid, uuid, text, boolean) IS 'Changes a user''s role or state; either ends their sessions, which tell the role';
 
-CREATE OR REPLACE FUNCTION auth.admin_user_delete(p_id uuid)
+CREATE OR REPLACE FUNCTION auth.admin_user_delete(p_id uuid, p_session uuid)
 RETURNS TABLE (outcome text, gone_sessions text, gone_tokens text)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s'
 AS $$
 BEGIN
-	outcome := auth.admin_user_lock(p_id);
+	outcome := auth.admin_user_lock(p_id, p_session, true);
 	IF outcome = 'ok' THEN
 		SELECT e.gone_sessions, e.gone_tokens INTO gone_sessions, gone_tokens
 		  FROM auth.sessions_end(p_id, NULL, NULL, 'deleted') e;
@@ -554,7 +563,7 @@ BEGIN
 	RETURN NEXT;
 END
 $$;
-COMMENT ON FUNCTION auth.admin_user_delete(uuid) IS 'Deletes a user with everything of theirs';
+COMMENT ON FUNCTION auth.admin_user_delete(uuid, uuid) IS 'Deletes a user with everything of theirs';
 
 CREATE OR REPLACE FUNCTION auth.admin_sessions(p_user uuid, p_after uuid, p_limit int)
 RETURNS TABLE (id uuid, user_id uuid, device text, user_agent text, ip_created text, ip text,
@@ -730,7 +739,7 @@ BEGIN
 	    WHERE p.pronamespace IN ('auth'::regnamespace, 'chat'::regnamespace)
 	    AND p.proname ~ '^admin_' LOOP
 		EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', f);
-		IF f <> 'auth.admin_user_lock(uuid)'::regprocedure
+		IF f <> 'auth.admin_user_lock(uuid, uuid, boolean)'::regprocedure
 		    AND f <> 'auth.admin_demand()'::regprocedure THEN
 			EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO natter_app', f);
 		END IF;

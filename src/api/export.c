@@ -26,21 +26,6 @@ attach(struct request *req, struct reply *rep, const char *type,
 	return OK;
 }
 
-/* An export that cannot be noted in the audit log does not begin. */
-static enum err
-note_export(struct request *req, const char *what, const char *id)
-{
-	struct audit_note note = {
-	    .action = arena_printf(req->arena, "%s.export", what),
-	    .object_kind = what,
-	    .object_id = id,
-	    .user_id = req->who.user_id,
-	};
-	if (!note.action)
-		return ERR_TOO_LARGE;
-	return audit_note(req, &note);
-}
-
 enum err
 api_conversation_export(struct request *req, struct reply *rep)
 {
@@ -57,7 +42,7 @@ api_conversation_export(struct request *req, struct reply *rep)
 		? export_markdown(req, req->ids[0], &rep->source, ids)
 		: export_conversation(req, req->ids[0], &rep->source, ids);
 	if (e == OK)
-		e = note_export(req, "conversation", ids[0]);
+		e = audit_note_export(req, "conversation", ids[0]);
 	if (e != OK)
 		return e;
 	const char *name = arena_printf(req->arena, "conversation-%s", ids[1]);
@@ -71,7 +56,7 @@ api_me_export(struct request *req, struct reply *rep)
 {
 	enum err e = export_me(req, &rep->source);
 	if (e == OK)
-		e = note_export(req, "user", req->who.user_id);
+		e = audit_note_export(req, "user", req->who.user_id);
 	if (e != OK)
 		return e;
 	return attach(req, rep, "application/json", "natter-export", "json");

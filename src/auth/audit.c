@@ -105,20 +105,13 @@ audit_list_all(struct request *req, const struct audit_ask *ask,
 }
 
 enum err
-audit_note(struct request *req, const struct audit_note *note)
+audit_note_export(struct request *req, const char *what, const char *id)
 {
-	struct pg_call call = audit_note_call(note);
+	struct pg_call call = {
+	    .query = &auth_queries[AUTH_AUDIT_EXPORT],
+	    .params = {what, id},
+	};
 	enum err e = pg_run(req->services->pg, req->who.user_id, &call, 1);
 	pg_calls_clear(&call, 1);
 	return e == OK ? OK : request_fail(req, e, pg_why(req->services->pg));
-}
-
-struct pg_call
-audit_note_call(const struct audit_note *note)
-{
-	return (struct pg_call){
-	    .query = &auth_queries[AUTH_AUDIT_NOTE],
-	    .params = {note->action, note->object_kind, note->object_id,
-		note->user_id, note->details ? note->details : "{}"},
-	};
 }

@@ -11,7 +11,6 @@
 #include "base/errors.h"
 
 struct buf;
-struct pg_call;
 struct request;
 
 #define AUDIT_LIMIT_MAX 200
@@ -41,23 +40,12 @@ enum err audit_list_own(struct request *req, const struct audit_ask *ask,
 enum err audit_list_all(struct request *req, const struct audit_ask *ask,
     struct buf *out, const char **out_next) MUST_CHECK;
 
-/* What a row is to say; ids are UUIDs or NULL. */
-struct audit_note {
-	const char *action;      /* "conversation.export" */
-	const char *object_kind; /* "conversation" */
-	const char *object_id;
-	const char *user_id; /* whose data */
-	const char *details; /* a JSON object of ids; NULL for none */
-};
-
-/* Leaves a row by itself, before what cannot be one transaction with it. */
-enum err
-audit_note(struct request *req, const struct audit_note *note) MUST_CHECK;
-
 /*
- * The call that leaves a row, to be run in one pipeline with what it is about:
- * then both happen or neither does. Borrows the note's strings.
+ * Leaves a row "<what>.export" about req->who's own data, before what cannot be
+ * one transaction with it. `what` is the kind of what is exported ("user",
+ * "conversation"), `id` its id.
  */
-struct pg_call audit_note_call(const struct audit_note *note);
+enum err audit_note_export(
+    struct request *req, const char *what, const char *id) MUST_CHECK;
 
 #endif

@@ -23,6 +23,8 @@ run(struct request *req, const char *id, struct pg_call *call)
 		e = ERR_NOT_FOUND;
 	else if (strcmp(outcome, "self") == 0)
 		e = ERR_CONFLICT;
+	else if (strcmp(outcome, "reauth") == 0)
+		e = ERR_REAUTH_REQUIRED;
 	else
 		session_bury(req, id, call->result, 1);
 	pg_calls_clear(call, 1);
@@ -37,7 +39,7 @@ user_admin_patch(struct request *req, const char *id, const char *role,
 {
 	struct pg_call call = {
 	    .query = &auth_queries[AUTH_ADMIN_USER_PATCH],
-	    .params = {id, role, is_disabled},
+	    .params = {id, req->who.session_id, role, is_disabled},
 	};
 	return id_is_uuid(id) ? run(req, id, &call) : ERR_NOT_FOUND;
 }
@@ -47,7 +49,7 @@ user_admin_delete(struct request *req, const char *id)
 {
 	struct pg_call call = {
 	    .query = &auth_queries[AUTH_ADMIN_USER_DELETE],
-	    .params = {id},
+	    .params = {id, req->who.session_id},
 	};
 	return id_is_uuid(id) ? run(req, id, &call) : ERR_NOT_FOUND;
 }

@@ -13,11 +13,16 @@
 
 struct request;
 
-/* Sets role and state ("t": disabled); NULL leaves one. ERR_NOT_FOUND. */
+/*
+ * Sets role and state ("t": disabled); NULL leaves one. ERR_NOT_FOUND;
+ * ERR_REAUTH_REQUIRED for all but locking out unless the caller proved who they
+ * are within 15 minutes.
+ */
 enum err user_admin_patch(struct request *req, const char *id, const char *role,
     const char *is_disabled) MUST_CHECK;
 
-/* Deletes a user with everything of theirs. ERR_NOT_FOUND. */
+/* Deletes a user with everything of theirs. ERR_NOT_FOUND, ERR_REAUTH_REQUIRED.
+ */
 enum err user_admin_delete(struct request *req, const char *id) MUST_CHECK;
 
 /* Ends a user's session, or with NULL all. ERR_NOT_FOUND. */

@@ -3,6 +3,7 @@
  * json-c, so that memory is that of one record. Must not know what tables or
  * members mean.
  */
+#include <assert.h>
 #include <ctype.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -173,6 +174,7 @@ read_member(struct reader *r)
 {
 	AUTO_JSON struct json_object *value = NULL;
 
+	assert(r->table != NULL);
 	skip_blanks(r);
 	r->is_described = r->is_described || strcmp(r->table, "format") == 0;
 	if (!r->is_described || r->p == r->end || *r->p == '[' || *r->p == '{')

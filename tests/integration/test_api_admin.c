@@ -315,6 +315,25 @@ Test(admin, nobody_removes_themselves)
 	expect(&boss, "GET", API "/me", NULL, 200);
 }
 
+Test(admin, what_stays_takes_a_fresh_proof)
+{
+	char ignored[8];
+	const char *path = path_of(USERS, caller.person.user_id, "");
+	struct answer a;
+
+	db_value("UPDATE auth.sessions SET auth_time = now() - interval"
+		 " '15 minutes' WHERE user_id = $1::text::uuid RETURNING 1",
+	    boss.user_id, ignored, sizeof(ignored));
+	call(&boss, "PATCH", path, "{\"role\":\"admin\"}", 403, &a);
+	cr_expect_str_eq(answer_text(&a, "code"), "reauth_required");
+	answer_clear(&a);
+	call(&boss, "DELETE", path, NULL, 403, &a);
+	cr_expect_str_eq(answer_text(&a, "code"), "reauth_required");
+	answer_clear(&a);
+	expect(&boss, "PATCH", path, "{\"is_disabled\":true}", 200);
+	expect(&boss, "PATCH", path, "{\"is_disabled\":false}", 403);
+}
+
 Test(admin, a_role_counts_from_the_next_sign_in)
 {
 	struct person other;
