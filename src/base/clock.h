@@ -50,8 +50,8 @@ void clock_format(uint64_t wall_ms, char out[static CLOCK_TEXT]);
 
 /*
  * Reads RFC 3339 ("2026-01-31T23:59:59.5+01:00", also with a space and with a
- * two-digit zone, as Postgres writes it), of the years 1 to 9999 (in UTC too); false
- * when it is none.
+ * two-digit zone, as Postgres writes it), of the years 1 to 9999 (in UTC too);
+ * false when it is none.
  */
 bool clock_parse(const char *s, int64_t *out_wall_ms);
 
