@@ -15,8 +15,8 @@ CREATE TABLE IF NOT EXISTS auth.api_keys (
 	ending text NOT NULL
 	    CONSTRAINT api_keys_ending CHECK (char_length(ending) = 4),
 	scopes text[] NOT NULL
-	    CONSTRAINT api_keys_scopes CHECK (scopes <@ ARRAY['read', 'chat']
-	    AND cardinality(scopes) BETWEEN 1 AND 2),
+	    CONSTRAINT api_keys_scopes CHECK (scopes <@ ARRAY['read', 'chat', 'admin']
+	    AND cardinality(scopes) BETWEEN 1 AND 3),
 	created_at timestamptz NOT NULL DEFAULT now(),
 	expires_at timestamptz,
 	last_used_at timestamptz,
@@ -32,7 +32,7 @@ COMMENT ON COLUMN auth.api_keys.user_id IS 'Whose key it is, and as whom it acts
 COMMENT ON COLUMN auth.api_keys.name IS 'What its owner calls it';
 COMMENT ON COLUMN auth.api_keys.hash IS 'SHA-256 of the key: 256 random bits need no slower hash. natter_app may not read it';
 COMMENT ON COLUMN auth.api_keys.ending IS 'The last characters of the key, to tell it from others';
-COMMENT ON COLUMN auth.api_keys.scopes IS 'What it may do: read (GET), chat (all else)';
+COMMENT ON COLUMN auth.api_keys.scopes IS 'What it may do: read (GET), chat (all else), admin (/admin, as long as its owner is an administrator)';
 COMMENT ON COLUMN auth.api_keys.created_at IS 'When it was made';
 COMMENT ON COLUMN auth.api_keys.expires_at IS 'Until when it is good; NULL: until it is revoked';
 COMMENT ON COLUMN auth.api_keys.last_used_at IS 'When it was last used (not kept to the minute)';

@@ -21,9 +21,9 @@
 static struct json_object *
 scope_names(unsigned scopes)
 {
-	static const unsigned all[] = {SCOPE_READ, SCOPE_CHAT};
+	static const unsigned all[] = {SCOPE_READ, SCOPE_CHAT, SCOPE_ADMIN};
 	struct json_object *names = json_object_new_array();
-	for (size_t i = 0; i < 2; i++) {
+	for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
 		if (scopes & all[i])
 			json_object_array_add(names,
 			    json_object_new_string(api_key_scope_name(all[i])));
@@ -62,11 +62,12 @@ api_keys_get(struct request *req, struct reply *rep)
 	return reply_json(req, rep, 200, o);
 }
 
-/* scopes?: a list of names, each once; without it, all. */
+/* scopes?: a list of names, each once; without it, all but admin. */
 static enum err
 read_scopes(struct request *req, struct json_object *body, unsigned *out)
 {
-	static const char sentence[] = "It is a list of read and chat.";
+	static const char sentence[] =
+	    "It is a list of read, chat and, for administrators, admin.";
 	struct json_object *list = NULL;
 	unsigned scopes = 0;
 	if (!json_object_object_get_ex(body, "scopes", &list)) {
@@ -86,7 +87,8 @@ read_scopes(struct request *req, struct json_object *body, unsigned *out)
 			return request_refuse(req, "scopes", sentence);
 		scopes |= scope;
 	}
-	if (scopes == 0)
+	if (scopes == 0 ||
+	    (scopes & SCOPE_ADMIN && strcmp(req->who.role, "admin") != 0))
 		return request_refuse(req, "scopes", sentence);
 	*out = scopes;
 	return OK;

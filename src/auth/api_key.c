@@ -29,18 +29,19 @@ _Static_assert(N_PREFIX + N_CODE + 1 == API_KEY_TEXT, "a key's length");
 _Static_assert((USER + SECRET) % 3 == 0, "no spare bits");
 
 /* In the order of their bits. */
-static const char *const scope_names[] = {"read", "chat"};
+static const char *const scope_names[] = {"read", "chat", "admin"};
+#define N_SCOPES (sizeof scope_names / sizeof scope_names[0])
 
 const char *
 api_key_scope_name(unsigned scope)
 {
-	return scope_names[scope == SCOPE_CHAT];
+	return scope_names[__builtin_ctz(scope)];
 }
 
 unsigned
 api_key_scope_named(const char *name, size_t n)
 {
-	for (unsigned i = 0; i < 2; i++) {
+	for (unsigned i = 0; i < N_SCOPES; i++) {
 		if (strlen(scope_names[i]) == n &&
 		    memcmp(scope_names[i], name, n) == 0)
 			return 1U << i;
@@ -97,17 +98,31 @@ read_owner(const char *token, char out_user[static ID_TEXT])
 	return true;
 }
 
+/* The scopes as an array of Postgres. */
+static const char *
+scope_list(struct arena *a, unsigned scopes)
+{
+	const char *list = "";
+	for (unsigned i = 0; list && i < N_SCOPES; i++) {
+		if (scopes & 1U << i)
+			list = arena_printf(a, "%s%s%s", list, *list ? "," : "",
+			    scope_names[i]);
+	}
+	return list ? arena_printf(a, "{%s}", list) : NULL;
+}
+
 /* What a route takes of a key; ERR_FORBIDDEN where none will do. */
 static enum err
 needed_scope(struct request *req, unsigned *out)
 {
-	if (req->route->access == ACCESS_ADMIN ||
-	    strncmp(req->route->pattern, AUTH_PATH, sizeof AUTH_PATH - 1) ==
-		0) {
+	if (strncmp(req->route->pattern, AUTH_PATH, sizeof AUTH_PATH - 1) ==
+	    0) {
 		req->detail = "An API key does not serve here.";
 		return ERR_FORBIDDEN;
 	}
-	*out = req->route->method == HTTP_GET ? SCOPE_READ : SCOPE_CHAT;
+	*out = req->route->access == ACCESS_ADMIN ? SCOPE_ADMIN
+	       : req->route->method == HTTP_GET   ? SCOPE_READ
+						  : SCOPE_CHAT;
 	return OK;
 }
 
@@ -195,8 +210,8 @@ api_key_check(struct request *req, const char *token)
 	if (e)
 		return e;
 	if (!(live.scopes & scope)) {
-		req->detail =
-		    scope == SCOPE_READ ? "It takes read." : "It takes chat.";
+		req->detail = arena_printf(
+		    req->arena, "It takes %s.", api_key_scope_name(scope));
 		return ERR_INSUFFICIENT_SCOPE;
 	}
 	req->who = (struct identity){
@@ -265,10 +280,7 @@ api_key_create(struct request *req, const struct api_key_ask *ask,
 	    .query = &auth_queries[AUTH_KEY_CREATE],
 	    .params = {req->who.user_id, req->who.session_id, key.id, key.name,
 		queries_bytea(a, hash, sizeof hash), key.ending,
-		arena_printf(a, "{%s%s%s}",
-		    ask->scopes & SCOPE_READ ? "read" : "",
-		    ask->scopes == (SCOPE_READ | SCOPE_CHAT) ? "," : "",
-		    ask->scopes & SCOPE_CHAT ? "chat" : ""),
+		scope_list(a, ask->scopes),
 		ask->life_s ? arena_printf(a, "%ld", ask->life_s) : NULL},
 	};
 	if (!key.id || !call.params[4] || !call.params[6] ||

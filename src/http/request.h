@@ -40,8 +40,9 @@ enum http_method {
 
 /* What an API key may do, as bits. An access token may do all of it. */
 enum scope {
-	SCOPE_READ = 1, /* GET */
-	SCOPE_CHAT = 2, /* everything else */
+	SCOPE_READ = 1,  /* GET */
+	SCOPE_CHAT = 2,  /* everything else */
+	SCOPE_ADMIN = 4, /* /admin, for an administrator's key */
 };
 
 /* Who asks: filled by authentication, empty on open routes. */

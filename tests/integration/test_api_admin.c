@@ -334,6 +334,29 @@ Test(admin, what_stays_takes_a_fresh_proof)
 	expect(&boss, "PATCH", path, "{\"is_disabled\":false}", 403);
 }
 
+Test(admin, a_key_of_the_scope_admin_serves)
+{
+	struct person key = boss;
+	struct answer a;
+
+	call(&caller.person, "POST", API "/auth/keys",
+	    "{\"name\":\"x\",\"scopes\":[\"admin\"]}", 422, &a);
+	answer_clear(&a);
+	call(&boss, "POST", API "/auth/keys", "{\"name\":\"x\"}", 201, &a);
+	snprintf(key.token, sizeof(key.token), "%s", answer_text(&a, "key"));
+	answer_clear(&a);
+	expect(&key, "GET", USERS, NULL, 403);
+	call(&boss, "POST", API "/auth/keys",
+	    "{\"name\":\"y\",\"scopes\":[\"read\",\"admin\"]}", 201, &a);
+	snprintf(key.token, sizeof(key.token), "%s", answer_text(&a, "key"));
+	answer_clear(&a);
+	expect(&key, "GET", USERS, NULL, 200);
+	expect(&key, "POST", API "/conversations", "{}", 403);
+	/* Nobody proved a password with it. */
+	expect(&key, "DELETE", path_of(USERS, caller.person.user_id, ""), NULL,
+	    403);
+}
+
 Test(admin, a_role_counts_from_the_next_sign_in)
 {
 	struct person other;

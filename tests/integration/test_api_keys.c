@@ -276,16 +276,18 @@ Test(api_keys, no_route_under_auth_takes_one)
 		(void)caller_call(&c, "GET", "/me", m.key, NULL);
 		c.req.route = route;
 		bool is_auth = strstr(route->pattern, "/auth/") != NULL;
-		cr_expect_eq(api_key_check(&c.req, m.key),
-		    is_auth || route->access == ACCESS_ADMIN ? ERR_FORBIDDEN
-							     : OK,
-		    "%s", route->pattern);
+		enum err want = is_auth ? ERR_FORBIDDEN
+				: route->access == ACCESS_ADMIN
+				    ? ERR_INSUFFICIENT_SCOPE
+				    : OK;
+		cr_expect_eq(
+		    api_key_check(&c.req, m.key), want, "%s", route->pattern);
 	}
 }
 
-Test(api_keys, an_administrators_key_is_no_administrator)
+Test(api_keys, an_administrators_key_takes_the_scope_admin)
 {
-	struct made m;
+	struct made m, n;
 	make(&m, "{\"name\":\"x\"}");
 	const struct route route = {.method = HTTP_GET,
 	    .pattern = "/api/v1/admin/x",
@@ -293,8 +295,14 @@ Test(api_keys, an_administrators_key_is_no_administrator)
 	auth_sql(
 	    "UPDATE auth.users SET role = 'admin' WHERE id = '%s'", s.user_id);
 	cr_expect_eq(use(m.key), 200);
+	make(&n, "{\"name\":\"y\"}");
+	auth_sql("UPDATE auth.api_keys SET scopes = '{admin}' WHERE id = '%s'",
+	    n.id);
+	cr_expect_eq(use(n.key), 403, "it reads nothing else");
 	c.req.route = &route;
-	cr_expect_eq(api_key_check(&c.req, m.key), ERR_FORBIDDEN);
+	cr_expect_eq(api_key_check(&c.req, m.key), ERR_INSUFFICIENT_SCOPE);
+	cr_expect_eq(api_key_check(&c.req, n.key), OK);
+	cr_expect_str_eq(c.req.who.role, "admin");
 }
 
 Test(api_keys, do_what_their_scopes_say)
