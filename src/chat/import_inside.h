@@ -51,6 +51,10 @@ enum err import_text(const struct carried *c, const char *at,
     struct json_object *o, const char *member, size_t max,
     const char **out_text) MUST_CHECK;
 
+/* Refuses `member` of the conversation where it has too many messages. */
+enum err import_count(
+    const struct carried *c, const char *member, size_t n_messages) MUST_CHECK;
+
 /* A place within another: "messages[3]" of `at`. */
 const char *import_place(
     const struct carried *c, const char *at, const char *array, size_t i);

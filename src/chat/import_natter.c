@@ -247,6 +247,9 @@ read_messages(struct carried *c, struct json_object *o, struct json_object *ids,
 		return import_refuse(
 		    c, c->at, "messages", "It must be an array.");
 	size_t n = json_object_array_length(all);
+	e = import_count(c, "messages", n);
+	if (e != OK)
+		return e;
 	char(*made)[ID_TEXT] = arena_array(c->req->arena, n + 1, ID_TEXT);
 	if (!made)
 		return ERR_TOO_LARGE;
