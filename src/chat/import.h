@@ -20,8 +20,9 @@ struct request;
 
 /* What a request may bring: a conversation is stored by one statement, for
  * which CHAT_PG_TIMEOUT must last. */
-#define IMPORT_CONVERSATIONS_MAX 1000  /* of a file */
-#define IMPORT_MESSAGES_MAX      10000 /* of a conversation */
+#define IMPORT_CONVERSATIONS_MAX 1000              /* of a file */
+#define IMPORT_MESSAGES_MAX      10000             /* of a conversation */
+#define IMPORT_TEXT_MAX          ((size_t)2 << 20) /* bytes, of these */
 
 struct import_result {
 	int conversations; /* brought */

@@ -305,13 +305,17 @@ find_leaf(struct tree *t, struct json_object *o, struct node **order)
 	return NULL;
 }
 
-/* How many nodes stay. */
+/* How many nodes stay; adds up their texts. */
 static size_t
-count_messages(const struct tree *t)
+count_messages(struct tree *t)
 {
 	size_t n = 0;
-	for (int i = 0; i < t->n; i++)
-		n += t->nodes[i].role ? 1 : 0;
+	for (int i = 0; i < t->n; i++) {
+		if (!t->nodes[i].role)
+			continue;
+		n++;
+		t->c->n_text += strlen(t->nodes[i].text);
+	}
 	return n;
 }
 

@@ -246,9 +246,10 @@ Test(bodies, texts_are_bounded_in_characters_or_bytes)
 	    repeated("{\"metadata\":{\"a\":\"", 16 * KIB - 7, "a", "\"}}"));
 }
 
-/* A file of so many conversations, of which the last has `n_messages`. */
+/* A file of so many conversations, of which the last has `n_messages`
+ * and `more` bytes of text. */
 static void
-write_talks(struct buf *out, bool is_ours, int n, int n_messages)
+write_talks(struct buf *out, bool is_ours, int n, int n_messages, size_t more)
 {
 	const char *end = is_ours ? "}" : "";
 
@@ -271,6 +272,17 @@ write_talks(struct buf *out, bool is_ours, int n, int n_messages)
 			    "%s\"%d\":{\"message\":{\"author\":{\"role\":"
 			    "\"user\"},\"content\":{\"parts\":[\"w\"]}}}",
 			    m > 0 ? "," : "", m);
+		for (size_t m = 0; i == n - 1 && more > 0 && m <= more; m++)
+			buf_puts(out, m == more ? "\""
+				      : m > 0   ? "x"
+				      : is_ours
+					  ? "{\"id\":\"m\",\"role\":\"user\","
+					    "\"content\":\"x"
+					  : "\"m\":{\"message\":{\"author\":{"
+					    "\"role\":\"user\"},\"content\":{"
+					    "\"text\":\"x");
+		if (i == n - 1 && more > 0)
+			buf_puts(out, is_ours ? "}" : "}}}");
 		buf_puts(out, is_ours ? "]}" : "}}");
 	}
 	buf_printf(out, "]%s", end);
@@ -281,14 +293,18 @@ Test(bodies, what_is_too_much_to_import_is_named_and_the_most_fits)
 	static const struct {
 		bool is_ours;
 		int n, n_messages;
+		size_t more;
 		const char *field; /* NULL: it is brought */
 	} rows[] = {
-	    {true, IMPORT_CONVERSATIONS_MAX + 1, 0, "conversations"},
-	    {false, IMPORT_CONVERSATIONS_MAX + 1, 0, "conversations"},
-	    {true, 2, IMPORT_MESSAGES_MAX + 1, "conversations[1].messages"},
-	    {false, 2, IMPORT_MESSAGES_MAX + 1, "[1].mapping"},
-	    {true, IMPORT_CONVERSATIONS_MAX, IMPORT_MESSAGES_MAX, NULL},
-	    {false, 1, IMPORT_MESSAGES_MAX, NULL},
+	    {true, IMPORT_CONVERSATIONS_MAX + 1, 0, 0, "conversations"},
+	    {false, IMPORT_CONVERSATIONS_MAX + 1, 0, 0, "conversations"},
+	    {true, 2, IMPORT_MESSAGES_MAX + 1, 0, "conversations[1].messages"},
+	    {false, 2, IMPORT_MESSAGES_MAX + 1, 0, "[1].mapping"},
+	    {true, 1, 0, IMPORT_TEXT_MAX + 1, "conversations[0].messages"},
+	    {false, 1, 0, IMPORT_TEXT_MAX + 1, "[0].mapping"},
+	    {true, 1, 0, IMPORT_TEXT_MAX, NULL},
+	    {true, IMPORT_CONVERSATIONS_MAX, IMPORT_MESSAGES_MAX, 0, NULL},
+	    {false, 1, IMPORT_MESSAGES_MAX, 0, NULL},
 	};
 	struct buf file = {0};
 
@@ -300,8 +316,8 @@ Test(bodies, what_is_too_much_to_import_is_named_and_the_most_fits)
 		    .timeout_ms = 120000};
 		struct answer a;
 
-		write_talks(
-		    &file, rows[i].is_ours, rows[i].n, rows[i].n_messages);
+		write_talks(&file, rows[i].is_ours, rows[i].n,
+		    rows[i].n_messages, rows[i].more);
 		ask.json = buf_text(&file);
 		http_ask(&ask, &a);
 		cr_expect_eq(a.status, rows[i].field ? 422 : 200,
@@ -309,7 +325,10 @@ Test(bodies, what_is_too_much_to_import_is_named_and_the_most_fits)
 		cr_expect_str_eq(answer_text(&a, "field"),
 		    rows[i].field ? rows[i].field : "", "%.200s", a.body.p);
 		cr_expect_str_eq(answer_text(&a, "messages"),
-		    rows[i].field ? "" : "10000", "%.200s", a.body.p);
+		    rows[i].field  ? ""
+		    : rows[i].more ? "1"
+				   : "10000",
+		    "%.200s", a.body.p);
 		answer_clear(&a);
 	}
 	buf_free(&file);
