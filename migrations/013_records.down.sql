@@ -3,7 +3,7 @@
 SET ROLE natter_owner;
 
 DROP POLICY IF EXISTS open_stores ON chat.conversations;
-DROP FUNCTION IF EXISTS chat.admin_analytics(text, date, date, int);
+DROP FUNCTION IF EXISTS chat.admin_analytics(text, date, date, date, text, text, int);
 DROP FUNCTION IF EXISTS chat.admin_stats();
 DROP FUNCTION IF EXISTS chat.admin_feedback(int, timestamptz, uuid, int);
 DROP FUNCTION IF EXISTS chat.admin_messages(uuid, uuid, bigint, int);

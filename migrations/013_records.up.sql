@@ -704,7 +704,7 @@ COMMENT ON FUNCTION chat.admin_stats() IS 'How much there is and goes on';
 ---------------------------------------------------------------------- analytics
 
 CREATE OR REPLACE FUNCTION chat.admin_analytics(p_category text, p_from date, p_to date,
-    p_limit int)
+    p_day date, p_after_category text, p_after_name text, p_limit int)
 RETURNS TABLE (day date, category text, name text, events bigint, total double precision,
     "least" double precision, "greatest" double precision)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
@@ -715,21 +715,24 @@ BEGIN
 	RETURN QUERY EXECUTE 'SELECT a.day, a.category, a.name, sum(a.events)::bigint, sum(a.total),'
 	    ' min(a.least), max(a.greatest) FROM ('
 	    'SELECT d.day, d.category, d.name, d.events, d.total, d.least, d.greatest'
-	    ' FROM chat.analytics_daily d WHERE d.day BETWEEN $2 AND $3'
+	    ' FROM chat.analytics_daily d WHERE d.day BETWEEN $2 AND least($3, $5)'
 	    ' AND d.day < (now() AT TIME ZONE ''UTC'')::date'
 	    || CASE WHEN p_category IS NULL THEN '' ELSE ' AND d.category = $1' END
 	    || ' UNION ALL '
 	    'SELECT (now() AT TIME ZONE ''UTC'')::date, e.category, e.name, count(*), sum(e.value),'
 	    ' min(e.value), max(e.value) FROM chat.analytics e'
-	    ' WHERE (now() AT TIME ZONE ''UTC'')::date BETWEEN $2 AND $3'
+	    ' WHERE (now() AT TIME ZONE ''UTC'')::date BETWEEN $2 AND least($3, $5)'
 	    ' AND e.id >= natter.uuid_floor(date_trunc(''day'', now(), ''UTC''))'
 	    ' AND e.created_at >= date_trunc(''day'', now(), ''UTC'')'
 	    || CASE WHEN p_category IS NULL THEN '' ELSE ' AND e.category = $1' END
-	    || ' GROUP BY e.category, e.name) a GROUP BY 1, 2, 3 ORDER BY 1 DESC, 2, 3 LIMIT $4'
-	    USING p_category, p_from, p_to, p_limit;
+	    || ' GROUP BY e.category, e.name) a'
+	    ' WHERE a.day < $5 OR (a.category, a.name) > ($6, $7)'
+	    ' GROUP BY 1, 2, 3 ORDER BY 1 DESC, 2, 3 LIMIT $4'
+	    USING p_category, p_from, p_to, least(p_limit, 1001), p_day, p_after_category,
+	    p_after_name;
 END
 $$;
-COMMENT ON FUNCTION chat.admin_analytics(text, date, date, int) IS 'Events of all users by day: the daily sums, and of today the events themselves';
+COMMENT ON FUNCTION chat.admin_analytics(text, date, date, date, text, text, int) IS 'Events of all users by day: the daily sums, and of today the events themselves';
 
 DO $$
 DECLARE

@@ -18,6 +18,7 @@
 #include "base/json_write.h"
 #include "chat/admin.h"
 #include "chat/analytics.h"
+#include "http/cursor.h"
 #include "http/reply.h"
 #include "http/request.h"
 
@@ -131,63 +132,82 @@ day_before(struct request *req, int days)
 	    tm.tm_mon + 1, tm.tm_mday);
 }
 
-/* The last 30 days unless the query says otherwise. */
+enum { OF, FROM, TO, N_FILTERS };
+
+/*
+ * The filters and the place in the list: the last 30 days unless the query says
+ * otherwise, which a cursor does not hold, so that it is good past midnight.
+ */
 static enum err
-read_span(struct request *req, struct field_value v[static 3])
+read_span(struct request *req, const char *name, struct field_value *v,
+    struct list_ask *out_list)
 {
-	static const struct field filters[] = {
-	    {"category", FIELD_TEXT, .min = 1, .max = 64},
-	    {.name = "from", .kind = FIELD_DATE},
-	    {.name = "to", .kind = FIELD_DATE},
+	static const struct field filters[N_FILTERS] = {
+	    [OF] = {"category", FIELD_TEXT, .min = 1, .max = 64},
+	    [FROM] = {.name = "from", .kind = FIELD_DATE},
+	    [TO] = {.name = "to", .kind = FIELD_DATE},
 	};
-	enum err e = fields_query(req, filters, 3, v);
+	enum err e = fields_query(req, filters, N_FILTERS, v);
+	if (e == OK)
+		e = fields_list(req, name, v, N_FILTERS, out_list);
 	if (e != OK)
 		return e;
-	if (!v[1].text)
-		v[1].text = day_before(req, 30);
-	if (!v[2].text)
-		v[2].text = day_before(req, 0);
-	if (!v[1].text || !v[2].text)
+	if (!v[FROM].text)
+		v[FROM].text = day_before(req, 30);
+	if (!v[TO].text)
+		v[TO].text = day_before(req, 0);
+	if (!v[FROM].text || !v[TO].text)
 		return ERR_TOO_LARGE;
-	if (strcmp(v[1].text, v[2].text) > 0)
+	if (strcmp(v[FROM].text, v[TO].text) > 0)
 		return request_refuse(req, "to", "It must not be before from.");
 	return OK;
 }
 
-static const char *const no_more[] = {NULL};
-
 enum err
 api_me_analytics(struct request *req, struct reply *rep)
 {
-	struct field_value v[3];
+	struct field_value v[N_FILTERS];
+	struct list_ask list;
 	struct buf body = {0};
-	enum err e = read_span(req, v);
+	const char *next[CURSOR_KEYS_MAX + 1] = {NULL}; /* ended with NULL */
+	enum err e = read_span(req, "analytics", v, &list);
 	page_open(&body);
+	if (e == OK) {
+		const struct analytics_ask ask = {
+		    .category = v[OF].text,
+		    .from = v[FROM].text,
+		    .to = v[TO].text,
+		    .after = {list.after[0], list.after[1], list.after[2]},
+		    .limit = list.limit,
+		    .limit_text = list.limit_text,
+		};
+		e = analytics_list(req, &ask, &body, next);
+	}
 	if (e == OK)
-		e = analytics_list(req, v[0].text, v[1].text, v[2].text, &body);
-	if (e == OK)
-		e = page_close(req, &body, "analytics", no_more);
+		e = page_close(req, &body, list.list, next);
 	return page_reply(req, rep, e, 200, &body);
 }
 
 enum err
 api_admin_analytics(struct request *req, struct reply *rep)
 {
-	struct field_value v[3];
+	struct field_value v[N_FILTERS];
+	struct list_ask list;
 	struct buf body = {0};
-	const char *next[3] = {NULL};
-	enum err e = read_span(req, v);
+	const char *next[CURSOR_KEYS_MAX + 1] = {NULL};
+	enum err e = read_span(req, "admin analytics", v, &list);
 	page_open(&body);
 	if (e == OK) {
 		const struct admin_ask ask = {
 		    .list = ADMIN_LIST_ANALYTICS,
-		    .filters = {v[0].text, v[1].text, v[2].text},
-		    .limit = ANALYTICS_ROWS_MAX,
-		    .limit_text = "1000",
+		    .filters = {v[OF].text, v[FROM].text, v[TO].text},
+		    .limit = list.limit,
+		    .limit_text = list.limit_text,
+		    .after = {list.after[0], list.after[1], list.after[2]},
 		};
 		e = admin_page(req, &ask, &body, next);
 	}
 	if (e == OK)
-		e = page_close(req, &body, "analytics", no_more);
+		e = page_close(req, &body, list.list, next);
 	return page_reply(req, rep, e, 200, &body);
 }

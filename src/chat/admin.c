@@ -7,6 +7,7 @@
 #include "base/buf.h"
 #include "base/id.h"
 #include "chat/admin.h"
+#include "chat/analytics.h"
 #include "chat/queries.h"
 #include "chat/rows.h"
 #include "http/request.h"
@@ -121,7 +122,7 @@ static const struct {
 	enum chat_query query;
 	struct row_shape shape;
 	size_t n_filters;
-	const char *first[2]; /* the keys before the first row */
+	const char *first[ADMIN_KEYS_MAX]; /* the keys before the first row */
 } lists[ADMIN_LIST__MAX] = {
     [ADMIN_LIST_STORES] = {CHAT_ADMIN_STORES, ROW_SHAPE(stores, 1, -1), 1,
 	{"", NULL}},
@@ -138,18 +139,18 @@ static const struct {
     [ADMIN_LIST_FEEDBACK] = {CHAT_ADMIN_FEEDBACK, ROW_SHAPE(feedback, 6, 0), 1,
 	{ROWS_TIME_LAST, ROWS_ID_LAST}},
     [ADMIN_LIST_ANALYTICS] = {CHAT_ADMIN_ANALYTICS,
-	ROW_SHAPE(analytics, -1, -1), 3, {NULL, NULL}},
+	ROW_SHAPE(analytics, 0, 1, 2), 3, {ANALYTICS_DAY_LAST, "", ""}},
 };
 
 enum err
 admin_page(struct request *req, const struct admin_ask *ask, struct buf *out,
-    const char *out_next[static 2])
+    const char **out_next)
 {
 	struct pg_call call = {.query = chat_query(lists[ask->list].query)};
 	size_t n = 0;
 	for (; n < lists[ask->list].n_filters; n++)
 		call.params[n] = ask->filters[n];
-	for (size_t i = 0; i < 2 && lists[ask->list].first[i]; i++)
+	for (size_t i = 0; i < ADMIN_KEYS_MAX && lists[ask->list].first[i]; i++)
 		call.params[n++] =
 		    ask->after[0] ? ask->after[i] : lists[ask->list].first[i];
 	call.params[n] = ask->limit_text;

@@ -24,23 +24,24 @@ enum admin_list {
 	ADMIN_LIST_CONVERSATIONS, /* user */
 	ADMIN_LIST_MESSAGES,      /* user, conversation */
 	ADMIN_LIST_FEEDBACK,      /* rating */
-	ADMIN_LIST_ANALYTICS,     /* category, from, to; has no cursor */
+	ADMIN_LIST_ANALYTICS,     /* category, from, to */
 	ADMIN_LIST__MAX,
 };
 
 #define ADMIN_FILTERS_MAX 3
+#define ADMIN_KEYS_MAX    3
 
 struct admin_ask {
 	enum admin_list list;
 	const char *filters[ADMIN_FILTERS_MAX];
 	long limit;
-	const char *limit_text; /* of limit + 1 */
-	const char *after[2];   /* the keys of the row before */
+	const char *limit_text;            /* of limit + 1 */
+	const char *after[ADMIN_KEYS_MAX]; /* the keys of the row before */
 };
 
-/* Appends a page as a JSON array. */
+/* Appends a page as a JSON array; out_next is as rows_page takes it. */
 enum err admin_page(struct request *req, const struct admin_ask *ask,
-    struct buf *out, const char *out_next[static 2]) MUST_CHECK;
+    struct buf *out, const char **out_next) MUST_CHECK;
 
 /* One store by slug or id; one user by id; ERR_NOT_FOUND. */
 enum err admin_store_get(

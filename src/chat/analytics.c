@@ -17,7 +17,7 @@ static const struct row_column columns[] = {
     {"least", ROW_RAW},
     {"greatest", ROW_RAW},
 };
-static const struct row_shape shape = ROW_SHAPE(columns, -1, -1);
+static const struct row_shape shape = ROW_SHAPE(columns, 0, 1, 2);
 
 enum err
 analytics_add(struct request *req, const char *events)
@@ -33,17 +33,16 @@ analytics_add(struct request *req, const char *events)
 }
 
 enum err
-analytics_list(struct request *req, const char *category, const char *from,
-    const char *to, struct buf *out)
+analytics_list(struct request *req, const struct analytics_ask *ask,
+    struct buf *out, const char **out_next)
 {
+	bool is_first = !ask->after[0];
 	struct pg_call call = {
 	    .query = chat_query(CHAT_ANALYTICS_LIST),
-	    .params = {req->who.user_id, category, from, to, "1000"},
+	    .params = {req->who.user_id, ask->category, ask->from, ask->to,
+		is_first ? ANALYTICS_DAY_LAST : ask->after[0],
+		is_first ? "" : ask->after[1], is_first ? "" : ask->after[2],
+		ask->limit_text},
 	};
-	enum err e = chat_run(req, &call, 1);
-	if (e != OK)
-		return e;
-	rows_write_all(out, &shape, call.result);
-	pg_calls_clear(&call, 1);
-	return OK;
+	return rows_page(req, &shape, &call, ask->limit, out, out_next);
 }

@@ -12,14 +12,26 @@ struct request;
 
 #define ANALYTICS_EVENTS_MAX     100 /* of a batch */
 #define ANALYTICS_PROPERTIES_MAX 2048
-#define ANALYTICS_ROWS_MAX       1000 /* of an answer */
 #define ANALYTICS_VALUE_MAX      1e15
+
+/* The day before the first row of a list: all come after it. */
+#define ANALYTICS_DAY_LAST "infinity"
+
+struct analytics_ask {
+	const char *category; /* NULL: of all */
+	const char *from;
+	const char *to;
+	const char *after[3]; /* day, category, name of the row before */
+	long limit;
+	const char *limit_text; /* of limit + 1 */
+};
 
 /* Stores a batch, a JSON array as ANALYTICS_ADD takes it. */
 enum err analytics_add(struct request *req, const char *events) MUST_CHECK;
 
-/* The caller's sums of [from, to] as a JSON array; category may be NULL. */
-enum err analytics_list(struct request *req, const char *category,
-    const char *from, const char *to, struct buf *out) MUST_CHECK;
+/* Appends a page of the caller's sums as a JSON array; out_next is as
+ * rows_page takes it. */
+enum err analytics_list(struct request *req, const struct analytics_ask *ask,
+    struct buf *out, const char **out_next) MUST_CHECK;
 
 #endif

@@ -96,7 +96,26 @@ recognise(struct request *req, struct json_object *o, struct file *out)
 	if (!json_object_is_type(out->conversations, json_type_array))
 		return request_refuse(
 		    req, "conversations", "It must be an array.");
+	if (json_object_array_length(out->conversations) >
+	    IMPORT_CONVERSATIONS_MAX)
+		return request_refuse(req, "conversations",
+		    arena_printf(req->arena,
+			"There may be at most %d; whoever runs the server can "
+			"bring more.",
+			IMPORT_CONVERSATIONS_MAX));
 	return OK;
+}
+
+enum err
+import_count(const struct carried *c, const char *member, size_t n_messages)
+{
+	if (n_messages <= IMPORT_MESSAGES_MAX && c->n_text <= IMPORT_TEXT_MAX)
+		return OK;
+	return import_refuse(c, c->at, member,
+	    arena_printf(c->req->arena,
+		"A conversation may have at most %d messages with %zu MiB of "
+		"text; whoever runs the server can bring more.",
+		IMPORT_MESSAGES_MAX, IMPORT_TEXT_MAX >> 20));
 }
 
 /* Stores one that was read; *out_is_new false: it was known. */

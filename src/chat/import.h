@@ -18,6 +18,12 @@
 struct json_object;
 struct request;
 
+/* What a request may bring: a conversation is stored by one statement, for
+ * which CHAT_PG_TIMEOUT must last. */
+#define IMPORT_CONVERSATIONS_MAX 1000              /* of a file */
+#define IMPORT_MESSAGES_MAX      10000             /* of a conversation */
+#define IMPORT_TEXT_MAX          ((size_t)2 << 20) /* bytes, of these */
+
 struct import_result {
 	int conversations; /* brought */
 	int known;         /* left alone */
@@ -27,7 +33,8 @@ struct import_result {
 
 /*
  * Brings what `file` holds. ERR_INVALID_FIELD names the place, such as
- * conversations[3].messages[0].role; nothing was stored then. After
+ * conversations[3].messages[0].role, or what there is too much of; nothing was
+ * stored then. After
  * ERR_UNAVAILABLE some may be: do it again.
  */
 enum err import_conversations(struct request *req, struct json_object *file,

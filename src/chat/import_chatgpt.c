@@ -305,6 +305,20 @@ find_leaf(struct tree *t, struct json_object *o, struct node **order)
 	return NULL;
 }
 
+/* How many nodes stay; adds up their texts. */
+static size_t
+count_messages(struct tree *t)
+{
+	size_t n = 0;
+	for (int i = 0; i < t->n; i++) {
+		if (!t->nodes[i].role)
+			continue;
+		n++;
+		t->c->n_text += strlen(t->nodes[i].text);
+	}
+	return n;
+}
+
 static enum err
 read_tree(struct tree *t, struct json_object *o, const char *title)
 {
@@ -314,6 +328,8 @@ read_tree(struct tree *t, struct json_object *o, const char *title)
 		return import_refuse(
 		    t->c, t->c->at, "mapping", "It must be an object.");
 	enum err e = read_nodes(t, mapping);
+	if (e == OK)
+		e = import_count(t->c, "mapping", count_messages(t));
 	if (e != OK)
 		return e;
 	struct node **order =

@@ -29,6 +29,7 @@ struct carried {
 	struct buf row;        /* as IMPORT_CONVERSATION takes it */
 	struct buf messages;   /* as IMPORT_MESSAGES takes them */
 	int n_messages;
+	size_t n_text; /* bytes of their texts */
 	int left_out;
 };
 
@@ -50,6 +51,11 @@ enum err import_refuse(const struct carried *c, const char *at,
 enum err import_text(const struct carried *c, const char *at,
     struct json_object *o, const char *member, size_t max,
     const char **out_text) MUST_CHECK;
+
+/* Refuses `member` of the conversation where it has too many messages, or
+ * c->n_text is too much. */
+enum err import_count(
+    const struct carried *c, const char *member, size_t n_messages) MUST_CHECK;
 
 /* A place within another: "messages[3]" of `at`. */
 const char *import_place(

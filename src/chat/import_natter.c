@@ -174,6 +174,8 @@ copy_message(struct carried *c, const char *at, struct json_object *o)
 	if (e == OK)
 		e = copy_texts(c, at, o, message_texts, N(message_texts), out);
 	if (e == OK)
+		c->n_text += (size_t)json_object_get_string_len(content);
+	if (e == OK)
 		e = copy_tokens(c, at, o);
 	if (e == OK)
 		e = copy_json(
@@ -247,6 +249,9 @@ read_messages(struct carried *c, struct json_object *o, struct json_object *ids,
 		return import_refuse(
 		    c, c->at, "messages", "It must be an array.");
 	size_t n = json_object_array_length(all);
+	e = import_count(c, "messages", n);
+	if (e != OK)
+		return e;
 	char(*made)[ID_TEXT] = arena_array(c->req->arena, n + 1, ID_TEXT);
 	if (!made)
 		return ERR_TOO_LARGE;
@@ -255,6 +260,8 @@ read_messages(struct carried *c, struct json_object *o, struct json_object *ids,
 		e = read_message(
 		    c, json_object_array_get_idx(all, i), i, ids, made);
 	json_write_close(&c->messages, ']');
+	if (e == OK)
+		e = import_count(c, "messages", n);
 	c->n_messages = (int)n;
 	int at = import_find(ids, leaf);
 	if (n > 0)

@@ -2,6 +2,8 @@
  * From results to JSON by a table of columns. Owns no state. Must not know any
  * table of the database.
  */
+#include <string.h>
+
 #include "base/arena.h"
 #include "base/json_write.h"
 #include "chat/queries.h"
@@ -69,30 +71,28 @@ rows_one(struct request *req, const struct row_shape *shape,
 /* The keys of row `row`; ERR_TOO_LARGE beyond the arena. */
 static enum err
 read_keys(struct request *req, const struct row_shape *shape, const PGresult *r,
-    int row, const char *out_keys[static 2])
+    int row, const char **out_keys)
 {
-	const char *keys[2] = {NULL, NULL};
-	for (size_t i = 0; i < 2 && shape->keys[i] >= 0; i++) {
-		keys[i] =
-		    arena_strdup(req->arena, pg_text(r, row, shape->keys[i]));
-		if (!keys[i])
+	const char *keys[ROW_KEYS_MAX] = {NULL};
+	size_t n = 0;
+	for (; n < ROW_KEYS_MAX && shape->keys[n] >= 0; n++) {
+		keys[n] =
+		    arena_strdup(req->arena, pg_text(r, row, shape->keys[n]));
+		if (!keys[n])
 			return ERR_TOO_LARGE;
 	}
-	out_keys[0] = keys[0];
-	out_keys[1] = keys[1];
+	memcpy(out_keys, keys, n * sizeof(*keys));
 	return OK;
 }
 
 enum err
 rows_page(struct request *req, const struct row_shape *shape,
-    struct pg_call *call, long limit, struct buf *out,
-    const char *out_next[static 2])
+    struct pg_call *call, long limit, struct buf *out, const char **out_next)
 {
 	enum err e = chat_run(req, call, 1);
 	if (e != OK)
 		return e;
 	int n = pg_rows(call->result);
-	out_next[0] = out_next[1] = NULL;
 	if (n > limit) {
 		n = (int)limit;
 		e = read_keys(req, shape, call->result, n - 1, out_next);

@@ -28,6 +28,9 @@ enum row_kind {
 	ROW_TIME,
 };
 
+/* A list is ordered by so many columns at most. */
+#define ROW_KEYS_MAX 3
+
 struct row_column {
 	const char *name;
 	enum row_kind kind;
@@ -37,14 +40,15 @@ struct row_column {
 struct row_shape {
 	const struct row_column *columns;
 	size_t n;
-	int keys[2]; /* the columns a list is ordered by; -1: no second */
+	int keys[ROW_KEYS_MAX + 1]; /* columns a list is ordered by, then -1 */
 };
 
 #define ROW_SHAPE(table, ...)                                            \
 	{                                                                \
 		.columns = (table), .n = sizeof(table) / sizeof(*table), \
 		.keys = {                                                \
-			__VA_ARGS__                                      \
+			__VA_ARGS__,                                     \
+			-1                                               \
 		}                                                        \
 	}
 
@@ -62,12 +66,12 @@ enum err rows_one(struct request *req, const struct row_shape *shape,
 
 /*
  * Runs the call, which was asked for `limit` rows and one more, and appends
- * the page as an array. out_next: the last row's keys where more rows follow,
- * else NULL.
+ * the page as an array. out_next has room for the shape's keys and is all NULL:
+ * where more rows follow it gets the last row's keys.
  */
 enum err rows_page(struct request *req, const struct row_shape *shape,
     struct pg_call *call, long limit, struct buf *out,
-    const char *out_next[static 2]) MUST_CHECK;
+    const char **out_next) MUST_CHECK;
 
 /* Runs the call, which changes one row or none: ERR_NOT_FOUND. */
 enum err rows_change(struct request *req, struct pg_call *call) MUST_CHECK;

@@ -120,7 +120,7 @@ read_users(struct json_object *o, struct archive *out)
 		const char *id =
 		    json_object_get_string(json_object_array_get_idx(users, i));
 
-		if (!id_is_uuid(id))
+		if (id == NULL || !id_is_uuid(id))
 			return false;
 		memcpy(out->users[i], id, ID_TEXT);
 	}
@@ -161,18 +161,23 @@ read_manifest(struct json_object *o, struct archive *out)
 	       read_tables(o, out) && read_users(o, out);
 }
 
-/* The text of a file, to be freed; NULL with errno set. */
+/* The text of a file, to be freed; NULL with errno set. Whatever lies there
+ * under such a name, a pipe say, is not waited for. */
 static char *
 read_text(int dir, const char *file)
 {
-	int fd = openat(dir, file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	int fd =
+	    openat(dir, file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	struct stat st;
 	char *text = NULL;
 	size_t n = 0;
 	ssize_t got = 1;
 
-	if (fd >= 0 && fstat(fd, &st) == 0 && st.st_size < MANIFEST_MAX)
-		text = malloc((size_t)st.st_size + 1);
+	if (fd >= 0 && fstat(fd, &st) == 0) {
+		errno = EINVAL;
+		if (S_ISREG(st.st_mode) && st.st_size < MANIFEST_MAX)
+			text = malloc((size_t)st.st_size + 1);
+	}
 	while (text != NULL && n < (size_t)st.st_size && got > 0) {
 		got = read(fd, text + n, (size_t)st.st_size - n);
 		n += got > 0 ? (size_t)got : 0;
@@ -199,7 +204,7 @@ archive_load(int dir, const char *name, struct archive *out)
 	text = read_text(dir, file);
 	if (text == NULL)
 		return ctl_refuse(CTL_FAILED,
-		    "cannot read %s in CHAT_ARCHIVE_DIR: %s (natterctl archive "
+		    "%s in CHAT_ARCHIVE_DIR is unusable: %s (natterctl archive "
 		    "list shows what is there)",
 		    file, strerror(errno));
 	o = json_tokener_parse(text);
@@ -207,8 +212,10 @@ archive_load(int dir, const char *name, struct archive *out)
 	if (!read_manifest(o, out)) {
 		json_object_put(o);
 		archive_clear(out);
-		return ctl_refuse(
-		    CTL_FAILED, "%s is no manifest of an archive", file);
+		return ctl_refuse(CTL_FAILED,
+		    "%s in CHAT_ARCHIVE_DIR is unusable: it is no manifest of "
+		    "an archive",
+		    file);
 	}
 	json_object_put(o);
 	return CTL_OK;

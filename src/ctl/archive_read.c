@@ -178,7 +178,8 @@ enum ctl_exit
 archive_read(int dir, const struct archive *a, archive_line_fn fn, void *arg)
 {
 	struct reading r = {.archive = a, .fn = fn, .arg = arg};
-	int fd = openat(dir, a->file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	int fd = openat(
+	    dir, a->file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	enum ctl_exit code;
 
 	if (fd < 0)

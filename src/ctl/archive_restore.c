@@ -57,11 +57,19 @@ static const struct {
 };
 #define N_KINDS (sizeof(kinds) / sizeof(kinds[0]))
 
-/* $1 the table, $2 the manifest's columns. A store that is gone is none. */
+/*
+ * $1 the table, $2 the manifest's columns. A store that is gone is none. A
+ * reply that was being written when it was archived is not any more.
+ */
 static const char columns_sql[] =
     "SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum),"
-    " string_agg(CASE a.attname WHEN 'store_id' THEN"
+    " string_agg(CASE WHEN a.attname = 'store_id' THEN"
     " '(SELECT s.id FROM chat.stores s WHERE s.id = r.store_id)'"
+    " WHEN c.relname = 'messages' AND a.attname = 'status' THEN"
+    " 'CASE r.status WHEN ''streaming'' THEN ''interrupted'' ELSE r.status END'"
+    " WHEN c.relname = 'messages' AND a.attname = 'completed_at' THEN"
+    " 'CASE r.status WHEN ''streaming'' THEN coalesce(r.completed_at,"
+    " r.updated_at, r.created_at) ELSE r.completed_at END'"
     " ELSE 'r.' || quote_ident(a.attname) END, ', ' ORDER BY a.attnum)"
     " FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid"
     " WHERE c.relnamespace = 'chat'::regnamespace AND c.relname = $1"

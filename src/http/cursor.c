@@ -1,7 +1,7 @@
 /*
  * Cursors: the last row's keys, sealed. As bytes:
  *
- *     version (1) | kid length (1), kid | per key: length (1), key | MAC (16)
+ *     version (1) | kid length (2), kid | per key: length (2), key | MAC (16)
  *
  * The MAC (BLAKE2b, keyed for cursors only) also covers whose cursor it is and
  * of which list, so neither needs room in it. Knows nothing of rows.
@@ -18,11 +18,13 @@
 #include "http/cursor.h"
 #include "http/request.h"
 
-#define VERSION   1
+#define VERSION   2
 #define MAC_BYTES 16
-#define KEY_BYTES 255 /* a length is one byte */
-#define RAW_MAX \
-	(2 + KEYRING_KID + CURSOR_KEYS_MAX * (1 + KEY_BYTES) + MAC_BYTES)
+#define KEY_BYTES 256 /* 64 characters */
+#define LEN_BYTES 2
+#define RAW_MAX                        \
+	(1 + LEN_BYTES + KEYRING_KID + \
+	    CURSOR_KEYS_MAX * (LEN_BYTES + KEY_BYTES) + MAC_BYTES)
 
 /* A cursor's bytes while they are made. */
 struct raw {
@@ -34,9 +36,10 @@ static bool
 add_part(struct raw *raw, const char *s)
 {
 	size_t len = strlen(s);
-	if (len > KEY_BYTES || len + 1 > RAW_MAX - MAC_BYTES - raw->n)
+	if (len > KEY_BYTES || len + LEN_BYTES > RAW_MAX - MAC_BYTES - raw->n)
 		return false;
-	raw->p[raw->n++] = (unsigned char)len;
+	raw->p[raw->n++] = (unsigned char)(len >> 8);
+	raw->p[raw->n++] = (unsigned char)(len & 0xff);
 	memcpy(raw->p + raw->n, s, len);
 	raw->n += len;
 	return true;
@@ -90,13 +93,13 @@ decode(const char *text, struct raw *raw, unsigned char mac[static MAC_BYTES])
 static const char *
 read_part(struct arena *a, const struct raw *raw, size_t *at, size_t max)
 {
-	if (*at >= raw->n)
+	if (raw->n < LEN_BYTES || *at > raw->n - LEN_BYTES)
 		return NULL;
-	size_t len = raw->p[*at];
-	if (len > max || len > raw->n - *at - 1)
+	size_t len = (size_t)raw->p[*at] << 8 | raw->p[*at + 1];
+	if (len > max || len > raw->n - *at - LEN_BYTES)
 		return NULL;
-	const char *s = (const char *)raw->p + *at + 1;
-	*at += 1 + len;
+	const char *s = (const char *)raw->p + *at + LEN_BYTES;
+	*at += LEN_BYTES + len;
 	return arena_strndup(a, s, len);
 }
 

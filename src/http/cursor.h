@@ -18,7 +18,7 @@ struct request;
 /*
  * Makes a cursor for `list` (its name and filters, any text) after a row with
  * these keys (NULL-ended array, at most CURSOR_KEYS_MAX, each at most
- * 255 bytes). NULL beyond the cap or these.
+ * 256 bytes). NULL beyond the cap or these.
  */
 const char *
 cursor_make(struct request *req, const char *list, const char *const *keys);

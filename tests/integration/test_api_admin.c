@@ -10,6 +10,7 @@
 
 #include "api/api.h"
 #include "api_row.h"
+#include "base/buf.h"
 #include "base/id.h"
 #include "stack.h"
 
@@ -477,6 +478,125 @@ Test(admin, events_are_summed_by_day)
 	call(&boss, "GET", API "/admin/analytics?category=page", NULL, 200, &a);
 	cr_expect_str_neq(answer_text(&a, "data.1.events"), "");
 	answer_clear(&a);
+}
+
+/* Walks a list of sums by its cursors; writes "day category name events" of
+ * each row to *out, and checks that no page is longer than `limit`. */
+static int
+walk_sums(const struct person *p, const char *path, int limit, struct buf *out)
+{
+	char cursor[2048] = "";
+	int pages = 0;
+
+	do {
+		char url[3072], at[32];
+		struct answer a;
+		int n = 0;
+
+		snprintf(url, sizeof(url), "%s&limit=%d%s%s", path, limit,
+		    *cursor ? "&cursor=" : "", cursor);
+		call(p, "GET", url, NULL, 200, &a);
+		for (;; n++) {
+			static const char *const shown[] = {
+			    "day", "category", "name", "events"};
+
+			snprintf(at, sizeof(at), "data.%d.day", n);
+			if (!*answer_text(&a, at))
+				break;
+			for (size_t i = 0; i < 4; i++) {
+				snprintf(
+				    at, sizeof(at), "data.%d.%s", n, shown[i]);
+				buf_printf(out, "%s%c", answer_text(&a, at),
+				    i < 3 ? ' ' : '\n');
+			}
+		}
+		cr_assert_leq(n, limit);
+		snprintf(cursor, sizeof(cursor), "%s",
+		    answer_text(&a, "next_cursor"));
+		cr_assert(!*cursor || n == limit, "%d rows of a page", n);
+		answer_clear(&a);
+	} while (++pages < 100 && *cursor);
+	return pages;
+}
+
+/* Two days of 60 sums each and today's events, in categories of their own: the
+ * longest that there can be, and one with what a cursor has to hold. */
+#define SUMS                                                               \
+	"SELECT (now() AT TIME ZONE 'UTC')::date - d AS day, CASE n % 3"   \
+	" WHEN 0 THEN repeat(U&'\\+01F600', 64) ELSE 'sums ' || n % 3 END" \
+	" AS category, CASE WHEN n < 30 THEN 'n' || n ELSE"                \
+	" repeat(U&'\\+01F601', 62) || n END AS name, n + 1 AS events"     \
+	" FROM generate_series(1, 2) d, generate_series(0, 59) n"
+
+Test(admin, sums_come_in_pages)
+{
+	static const char *const lists[] = {"me", "admin"};
+	char sql[1024], value[8192 * 8], path[128];
+
+	db_value("WITH s AS (" SUMS "), m AS (INSERT INTO chat.analytics_daily"
+		 " (user_id, day, category, name, events, total, least,"
+		 " greatest) SELECT $1::text::uuid, day, category, name,"
+		 " events, 1, 1, 1 FROM s RETURNING 1) SELECT count(*) FROM m",
+	    caller.person.user_id, value, sizeof(value));
+	cr_assert_str_eq(value, "120");
+	for (int i = 0; i < 25; i++) {
+		snprintf(sql, sizeof(sql),
+		    "{\"events\":[{\"category\":\"today\",\"name\":"
+		    "\"n%d\"}]}",
+		    i);
+		expect(&caller.person, "POST", API "/analytics", sql, 204);
+	}
+	for (size_t i = 0; i < 2; i++) {
+		const struct person *p = i == 0 ? &caller.person : &boss;
+		struct buf paged = {0}, whole = {0};
+
+		snprintf(path, sizeof(path), API "/%s/analytics?to=2999-12-31",
+		    lists[i]);
+		cr_expect_gt(walk_sums(p, path, 7, &paged), 20);
+		(void)walk_sums(p, path, 100, &whole);
+		cr_expect_str_eq(buf_text(&paged), buf_text(&whole));
+		buf_free(&whole);
+		/* All of them, once, in order. */
+		db_value(
+		    "SELECT string_agg(x, E'\\n' ORDER BY day DESC, category,"
+		    " name) || E'\\n' FROM (SELECT day, category, name,"
+		    " day || ' ' || category || ' ' || name || ' ' || events"
+		    " AS x FROM chat.analytics_daily WHERE user_id ="
+		    " $1::text::uuid AND name NOT LIKE 'view') s",
+		    caller.person.user_id, value, sizeof(value));
+		cr_expect(i == 1 || strstr(buf_text(&paged), value), "%s",
+		    buf_text(&paged));
+		cr_expect_not_null(strstr(buf_text(&paged), " today n9 1\n"));
+		buf_free(&paged);
+	}
+}
+
+/* A cursor is of its list and filters. */
+Test(admin, a_cursor_of_sums_is_for_no_other_list)
+{
+	char url[3072], cursor[2048];
+	struct answer a;
+
+	expect(&boss, "POST", API "/analytics",
+	    "{\"events\":[{\"category\":\"p\",\"name\":\"a\"},"
+	    "{\"category\":\"p\",\"name\":\"b\"}]}",
+	    204);
+	call(&boss, "GET", API "/me/analytics?category=p&limit=1", NULL, 200,
+	    &a);
+	snprintf(cursor, sizeof(cursor), "%s", answer_text(&a, "next_cursor"));
+	answer_clear(&a);
+	snprintf(
+	    url, sizeof(url), API "/me/analytics?category=p&cursor=%s", cursor);
+	call(&boss, "GET", url, NULL, 200, &a);
+	cr_expect_str_eq(answer_text(&a, "data.0.name"), "b");
+	cr_expect_str_eq(answer_text(&a, "data.1.name"), "");
+	answer_clear(&a);
+	snprintf(url, sizeof(url), API "/me/analytics?cursor=%s", cursor);
+	expect(&boss, "GET", url, NULL, 400);
+	snprintf(url, sizeof(url), API "/admin/analytics?category=p&cursor=%s",
+	    cursor);
+	expect(&boss, "GET", url, NULL, 400);
+	expect(&boss, "GET", API "/me/analytics?limit=101", NULL, 422);
 }
 
 Test(admin, a_reply_leaves_its_events)

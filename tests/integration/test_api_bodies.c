@@ -9,6 +9,8 @@
 #include <criterion/criterion.h>
 
 #include "api_row.h"
+#include "base/buf.h"
+#include "chat/import.h"
 #include "stack.h"
 
 #define KIB ((size_t)1024)
@@ -242,4 +244,92 @@ Test(bodies, texts_are_bounded_in_characters_or_bytes)
 	    repeated("{\"metadata\":{\"a\":\"", 16 * KIB - 8, "a", "\"}}"));
 	run_with(&metadata,
 	    repeated("{\"metadata\":{\"a\":\"", 16 * KIB - 7, "a", "\"}}"));
+}
+
+/* A file of so many conversations, of which the last has `n_messages`
+ * and `more` bytes of text. */
+static void
+write_talks(struct buf *out, bool is_ours, int n, int n_messages, size_t more)
+{
+	const char *end = is_ours ? "}" : "";
+
+	buf_clear(out);
+	buf_puts(out,
+	    is_ours ? "{\"format\":\"natter-export\",\"conversations\":" : "");
+	for (int i = 0; i < n; i++) {
+		int have = i == n - 1 ? n_messages : 0;
+
+		buf_printf(out, "%c{\"id\":\"talk %d\",\"%s\":%c",
+		    i > 0 ? ',' : '[', i, is_ours ? "messages" : "mapping",
+		    is_ours ? '[' : '{');
+		for (int m = 0; m < have && is_ours; m++)
+			buf_printf(out,
+			    "%s{\"id\":\"%d\",\"role\":\"user\","
+			    "\"content\":\"word%d\"}",
+			    m > 0 ? "," : "", m, m);
+		for (int m = 0; m < have && !is_ours; m++)
+			buf_printf(out,
+			    "%s\"%d\":{\"message\":{\"author\":{\"role\":"
+			    "\"user\"},\"content\":{\"parts\":[\"w\"]}}}",
+			    m > 0 ? "," : "", m);
+		for (size_t m = 0; i == n - 1 && more > 0 && m <= more; m++)
+			buf_puts(out, m == more ? "\""
+				      : m > 0   ? "x"
+				      : is_ours
+					  ? "{\"id\":\"m\",\"role\":\"user\","
+					    "\"content\":\"x"
+					  : "\"m\":{\"message\":{\"author\":{"
+					    "\"role\":\"user\"},\"content\":{"
+					    "\"text\":\"x");
+		if (i == n - 1 && more > 0)
+			buf_puts(out, is_ours ? "}" : "}}}");
+		buf_puts(out, is_ours ? "]}" : "}}");
+	}
+	buf_printf(out, "]%s", end);
+}
+
+Test(bodies, what_is_too_much_to_import_is_named_and_the_most_fits)
+{
+	static const struct {
+		bool is_ours;
+		int n, n_messages;
+		size_t more;
+		const char *field; /* NULL: it is brought */
+	} rows[] = {
+	    {true, IMPORT_CONVERSATIONS_MAX + 1, 0, 0, "conversations"},
+	    {false, IMPORT_CONVERSATIONS_MAX + 1, 0, 0, "conversations"},
+	    {true, 2, IMPORT_MESSAGES_MAX + 1, 0, "conversations[1].messages"},
+	    {false, 2, IMPORT_MESSAGES_MAX + 1, 0, "[1].mapping"},
+	    {true, 1, 0, IMPORT_TEXT_MAX + 1, "conversations[0].messages"},
+	    {false, 1, 0, IMPORT_TEXT_MAX + 1, "[0].mapping"},
+	    {true, 1, 0, IMPORT_TEXT_MAX, NULL},
+	    {true, IMPORT_CONVERSATIONS_MAX, IMPORT_MESSAGES_MAX, 0, NULL},
+	    {false, 1, IMPORT_MESSAGES_MAX, 0, NULL},
+	};
+	struct buf file = {0};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct ask ask = {.method = "POST",
+		    .base = caller.stack.base,
+		    .path = API "/conversations/import",
+		    .token = caller.person.token,
+		    .timeout_ms = 120000};
+		struct answer a;
+
+		write_talks(&file, rows[i].is_ours, rows[i].n,
+		    rows[i].n_messages, rows[i].more);
+		ask.json = buf_text(&file);
+		http_ask(&ask, &a);
+		cr_expect_eq(a.status, rows[i].field ? 422 : 200,
+		    "%zu: %ld %.200s", i, a.status, a.body.p);
+		cr_expect_str_eq(answer_text(&a, "field"),
+		    rows[i].field ? rows[i].field : "", "%.200s", a.body.p);
+		cr_expect_str_eq(answer_text(&a, "messages"),
+		    rows[i].field  ? ""
+		    : rows[i].more ? "1"
+				   : "10000",
+		    "%.200s", a.body.p);
+		answer_clear(&a);
+	}
+	buf_free(&file);
 }

@@ -190,6 +190,80 @@ Test(archive, what_is_restored_is_what_was_there)
 	    "1");
 }
 
+/* What lies in the folder and is no manifest; each made by a command. */
+static const char *const strangers[] = {
+    "echo '{\"a\": 1}' > a.json",
+    "echo no JSON > a.json",
+    "echo '[]' > a.json",
+    "sed 's/\"users\": *\\[/&null,/' messages*.json > a.json",
+    ": > a.json",
+    "ln -s messages*.json a.json",
+    "ln -s nowhere a.json",
+    "ln -s a.json a.json",
+    "mkdir a.json",
+    "mkfifo a.json",
+};
+
+Test(archive, what_is_no_manifest_is_named_and_the_others_are_read)
+{
+	fill();
+	EXPECT(0, "", "retention", "run");
+	for (size_t i = 0; i < sizeof(strangers) / sizeof(strangers[0]); i++) {
+		static const struct {
+			const char *command, *shown;
+		} rows[] = {{"list", "  20"}, {"verify", "  good\n"}};
+
+		char made[256];
+
+		snprintf(made, sizeof(made), "cd \"$CHAT_ARCHIVE_DIR\" && %s",
+		    strangers[i]);
+		EXPECT_END(RUN("sh", "-c", made), 0, "");
+		for (size_t k = 0; k < 2; k++) {
+			struct command_end e =
+			    RUN(admin_natterctl(), "archive", rows[k].command);
+			size_t shown = 0;
+
+			cr_expect_eq(e.code, 1, "%s: %d", strangers[i], e.code);
+			cr_expect_not_null(
+			    strstr(e.err, "a.json in CHAT_ARCHIVE_DIR is "
+					  "unusable"),
+			    "%s: %s", strangers[i], e.err);
+			for (const char *at = e.out;
+			     (at = strstr(at, rows[k].shown)) != NULL; at++)
+				shown++;
+			cr_expect_geq(shown, 2, "%s: %s", strangers[i], e.out);
+			cr_expect_not_null(strstr(e.out, "messages-"));
+			command_end_clear(&e);
+		}
+		EXPECT_END(
+		    RUN("sh", "-c", "rm -r \"$CHAT_ARCHIVE_DIR\"/a.json"), 0,
+		    "");
+	}
+	EXPECT(0, "good", "archive", "verify");
+}
+
+Test(archive, a_reply_that_was_being_written_comes_back_interrupted)
+{
+	fill();
+	ages_sql("UPDATE chat.messages SET status = 'streaming', role ="
+		 " 'assistant', completed_at = NULL WHERE id <"
+		 " natter.uuid_floor(now() - interval '450 days') AND user_id ="
+		 " (SELECT id FROM auth.users WHERE username = 'ada')");
+	EXPECT(0, "", "retention", "run");
+	EXPECT_END(
+	    RUN("sh", "-c",
+		"\"${NATTERCTL:-./natterctl}\" archive restore "
+		"$(basename \"$CHAT_ARCHIVE_DIR\"/messages*.json .json)"),
+	    0, "restored 40 rows");
+	cr_expect_str_eq(
+	    ages_value("SELECT string_agg(x, ', ' ORDER BY x) FROM (SELECT"
+		       " status || ' ' || count(*) AS x FROM chat.messages"
+		       " WHERE id < natter.uuid_floor(now() - interval '450"
+		       " days') AND completed_at = updated_at"
+		       " GROUP BY status) s"),
+	    "complete 20, interrupted 20");
+}
+
 Test(archive, a_restore_leaves_out_those_who_are_gone)
 {
 	fill();

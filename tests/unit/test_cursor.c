@@ -77,9 +77,9 @@ make(const char *list, const char *a, const char *b)
 
 Test(cursor, reads_back_what_was_made)
 {
-	char longest[256];
-	memset(longest, 'k', 255);
-	longest[255] = '\0';
+	char longest[257];
+	memset(longest, 'k', 256);
+	longest[256] = '\0';
 	const struct {
 		const char *a, *b;
 	} rows[] = {
@@ -206,9 +206,9 @@ Test(cursor, survives_a_rotation_and_dies_with_its_key)
 
 Test(cursor, is_not_made_of_keys_that_are_too_long_or_beyond_the_arena)
 {
-	char longer[257];
-	memset(longer, 'k', 256);
-	longer[256] = '\0';
+	char longer[258];
+	memset(longer, 'k', 257);
+	longer[257] = '\0';
 	const char *const keys[] = {longer, NULL};
 	const char *const small[] = {"a", NULL};
 	cr_expect_null(cursor_make(&req, "list", keys));
