@@ -192,7 +192,7 @@ CREATE TABLE IF NOT EXISTS chat.documents (
 	    UNIQUE NULLS NOT DISTINCT (user_id, store_id, content_sha256)
 );
 COMMENT ON TABLE chat.documents IS 'Texts that answers may rest on: a user''s own, or, with a store, those of its members';
-COMMENT ON COLUMN chat.documents.user_id IS 'Who brought it';
+COMMENT ON COLUMN chat.documents.user_id IS 'Who brought it; a store''s passes to another of its managers when they leave';
 COMMENT ON COLUMN chat.documents.id IS 'UUIDv7, made by the daemon';
 COMMENT ON COLUMN chat.documents.store_id IS 'The store whose members read it; NULL: its owner alone';
 COMMENT ON COLUMN chat.documents.title IS 'Title as shown and cited';
@@ -229,6 +229,11 @@ CREATE POLICY members_read ON chat.documents FOR SELECT TO natter_app
     USING (store_id IN (SELECT m.store_id FROM chat.store_members m
         WHERE m.user_id = (SELECT nullif(current_setting('app.user_id', true), '')::uuid)));
 COMMENT ON POLICY members_read ON chat.documents IS 'A store''s members read its documents';
+DROP POLICY IF EXISTS members_alone ON chat.documents;
+CREATE POLICY members_alone ON chat.documents AS RESTRICTIVE FOR ALL TO natter_app
+    USING (store_id IS NULL OR store_id IN (SELECT m.store_id FROM chat.store_members m
+        WHERE m.user_id = (SELECT nullif(current_setting('app.user_id', true), '')::uuid)));
+COMMENT ON POLICY members_alone ON chat.documents IS 'Who is no member of a store any more sees and changes nothing of it, whoever brought it';
 DROP POLICY IF EXISTS managers_write ON chat.documents;
 CREATE POLICY managers_write ON chat.documents AS RESTRICTIVE FOR INSERT TO natter_app
     WITH CHECK (store_id IS NULL OR store_id IN (SELECT m.store_id FROM chat.store_members m
@@ -272,7 +277,7 @@ CREATE TABLE IF NOT EXISTS chat.document_chunks (
 	CONSTRAINT document_chunks_pkey PRIMARY KEY (user_id, id),
 	CONSTRAINT document_chunks_position_key UNIQUE (user_id, document_id, position),
 	CONSTRAINT document_chunks_document_fkey FOREIGN KEY (user_id, document_id)
-	    REFERENCES chat.documents (user_id, id) ON DELETE CASCADE,
+	    REFERENCES chat.documents (user_id, id) ON DELETE CASCADE ON UPDATE CASCADE,
 	CONSTRAINT document_chunks_end_offset CHECK (end_offset > start_offset)
 );
 COMMENT ON TABLE chat.document_chunks IS 'Documents cut into passages that fit a prompt; what a search finds and an answer cites';
@@ -309,6 +314,11 @@ CREATE POLICY members_read ON chat.document_chunks FOR SELECT TO natter_app
     USING (store_id IN (SELECT m.store_id FROM chat.store_members m
         WHERE m.user_id = (SELECT nullif(current_setting('app.user_id', true), '')::uuid)));
 COMMENT ON POLICY members_read ON chat.document_chunks IS 'A store''s members read its documents';
+DROP POLICY IF EXISTS members_alone ON chat.document_chunks;
+CREATE POLICY members_alone ON chat.document_chunks AS RESTRICTIVE FOR ALL TO natter_app
+    USING (store_id IS NULL OR store_id IN (SELECT m.store_id FROM chat.store_members m
+        WHERE m.user_id = (SELECT nullif(current_setting('app.user_id', true), '')::uuid)));
+COMMENT ON POLICY members_alone ON chat.document_chunks IS 'Who is no member of a store any more sees and changes nothing of it, whoever brought it';
 GRANT SELECT, DELETE ON chat.document_chunks TO natter_app;
 GRANT INSERT (user_id, id, document_id, store_id, position, heading, content,
     start_offset, end_offset, token_count, language, embedding)

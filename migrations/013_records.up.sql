@@ -61,7 +61,8 @@ COMMENT ON INDEX chat.idx_chat_documents_store_id IS 'A document of a store, by 
 GRANT UPDATE (content_sha256, size_bytes) ON chat.documents TO natter_app;
 
 -- A store's managers write all of its documents, whoever brought them; who is
--- no manager any more changes none there, but may take away their own.
+-- no manager any more changes none there, but may take away their own while
+-- they are a member and no other manager has it.
 DROP POLICY IF EXISTS managers_change ON chat.documents;
 CREATE POLICY managers_change ON chat.documents FOR UPDATE TO natter_app
     USING (store_id IN (SELECT m.store_id FROM chat.store_members m WHERE m.role = 'manager'
@@ -105,7 +106,8 @@ AS $$
 DECLARE
 	me uuid := nullif(current_setting('app.user_id', true), '')::uuid;
 	store uuid;
-	clause text := 'd.user_id = $1';
+	clause text := 'd.user_id = $1 AND (d.store_id IS NULL OR d.store_id IN ('
+	    'SELECT m.store_id FROM chat.store_members m WHERE m.user_id = $1))';
 BEGIN
 	IF p_store IS NOT NULL THEN
 		SELECT s.id INTO store
@@ -145,6 +147,7 @@ BEGIN
 	    'SELECT f.user_id, f.id, ts_rank_cd(f.words, $4, 1) AS score FROM ('
 	    '(SELECT c.user_id, c.id, c.words FROM chat.document_chunks c'
 	    ' WHERE c.user_id = $1 AND c.words @@ $4'
+	    ' AND (c.store_id IS NULL OR c.store_id = ANY ($3))'
 	    || CASE WHEN p_store IS NULL THEN '' ELSE ' AND c.store_id = $2' END ||
 	    ' LIMIT 2000) UNION ALL '
 	    '(SELECT x.user_id, x.id, x.words FROM unnest($3) s(id) CROSS JOIN LATERAL ('
@@ -174,7 +177,7 @@ BEGIN
 	    ' CROSS JOIN unnest($4) w(word) CROSS JOIN LATERAL ('
 	    'SELECT c.user_id, c.id, c.content FROM chat.document_chunks c'
 	    ' WHERE c.user_id = o.id AND c.content OPERATOR(extensions.%>) w.word'
-	    ' AND (c.store_id = ANY ($3) OR c.user_id = $1 AND $2 IS NULL) LIMIT 500) x) f'
+	    ' AND (c.store_id = ANY ($3) OR c.store_id IS NULL AND c.user_id = $1 AND $2 IS NULL) LIMIT 500) x) f'
 	    ' GROUP BY f.user_id, f.id ORDER BY score DESC, f.id LIMIT $5'
 	    USING p_me, p_store, p_stores, p_words, p_limit;
 END
@@ -239,6 +242,116 @@ $$;
 COMMENT ON FUNCTION chat.documents_search(text, text, text, int) IS 'The passages that app.user_id may read and that fit a question best: those with all of its words, else with any, else with words like them; of one store where one is named';
 REVOKE ALL ON FUNCTION chat.documents_search(text, text, text, int) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION chat.documents_search(text, text, text, int) TO natter_app;
+
+------------------------------------------- a store's documents outlive who brought them
+
+SET ROLE natter_owner;
+GRANT UPDATE (user_id), DELETE ON chat.documents TO natter_auth;
+SET ROLE natter_auth;
+
+-- What the heir brought too is dropped: one store holds it once for each. A
+-- document's passages follow it by their foreign key.
+CREATE OR REPLACE FUNCTION chat.documents_pass(p_store uuid, p_from uuid, p_to uuid)
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	passed uuid[];
+	dropped bigint;
+BEGIN
+	DELETE FROM chat.documents d
+	 WHERE d.user_id = p_from AND d.store_id = p_store
+	   AND EXISTS (SELECT FROM chat.documents o WHERE o.user_id = p_to
+	       AND o.store_id = p_store AND o.content_sha256 = d.content_sha256);
+	GET DIAGNOSTICS dropped = ROW_COUNT;
+	WITH moved AS (
+		UPDATE chat.documents d SET user_id = p_to
+		 WHERE d.user_id = p_from AND d.store_id = p_store RETURNING d.id)
+	SELECT coalesce(array_agg(m.id ORDER BY m.id), '{}') INTO passed FROM moved m;
+	-- Of very many the first: a row of the log is small.
+	PERFORM audit.put('document.pass', 'document', NULL, p_to,
+	    jsonb_build_object('store_id', p_store, 'from', p_from,
+	    'passed', cardinality(passed), 'dropped', dropped, 'ids', passed[:100]));
+END
+$$;
+COMMENT ON FUNCTION chat.documents_pass(uuid, uuid, uuid) IS 'Gives what a user brought to a store to another user. For the triggers alone';
+REVOKE ALL ON FUNCTION chat.documents_pass(uuid, uuid, uuid) FROM PUBLIC;
+
+-- The heir is locked, so that two managers who are deleted at once do not leave
+-- their documents to one another: the later waits, and of two who wait for each
+-- other one fails and may try again. Store by store in the order of their ids.
+CREATE OR REPLACE FUNCTION auth.user_bequeath()
+RETURNS trigger
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	store uuid;
+	heir uuid;
+BEGIN
+	FOR store IN SELECT DISTINCT d.store_id FROM chat.documents d
+	    WHERE d.user_id = OLD.id AND d.store_id IS NOT NULL ORDER BY 1 LOOP
+		SELECT m.user_id INTO heir
+		  FROM chat.store_members m JOIN auth.users u ON u.id = m.user_id
+		 WHERE m.store_id = store AND m.role = 'manager' AND m.user_id <> OLD.id
+		 ORDER BY u.is_disabled, m.created_at, m.user_id LIMIT 1 FOR KEY SHARE OF u;
+		IF FOUND THEN
+			PERFORM chat.documents_pass(store, OLD.id, heir);
+		END IF;
+	END LOOP;
+	RETURN OLD;
+END
+$$;
+COMMENT ON FUNCTION auth.user_bequeath() IS 'Trigger: what a deleted user brought to stores passes to another manager of each; where there is none it goes with the user';
+REVOKE ALL ON FUNCTION auth.user_bequeath() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION auth.user_bequeath() TO natter_owner;
+
+-- Managers who are leaving at the same time are passed over, not waited for:
+-- what finds no heir here does so when its user is deleted. Of a store or a user
+-- that is being deleted nothing is left to pass.
+CREATE OR REPLACE FUNCTION chat.member_bequeath()
+RETURNS trigger
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	heir uuid;
+BEGIN
+	PERFORM 1 FROM chat.stores s, auth.users u, chat.documents d
+	  WHERE s.id = OLD.store_id AND u.id = OLD.user_id
+	    AND d.user_id = OLD.user_id AND d.store_id = OLD.store_id LIMIT 1;
+	IF NOT FOUND THEN
+		RETURN NULL;
+	END IF;
+	SELECT m.user_id INTO heir
+	  FROM chat.store_members m JOIN auth.users u ON u.id = m.user_id
+	 WHERE m.store_id = OLD.store_id AND m.role = 'manager' AND m.user_id <> OLD.user_id
+	 ORDER BY u.is_disabled, m.created_at, m.user_id LIMIT 1
+	   FOR SHARE OF m SKIP LOCKED;
+	IF FOUND THEN
+		PERFORM chat.documents_pass(OLD.store_id, OLD.user_id, heir);
+	END IF;
+	RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION chat.member_bequeath() IS 'Trigger: what somebody brought to a store passes to another manager when they are its manager no longer; where there is none it stays theirs, and they do not see it unless they are a member';
+REVOKE ALL ON FUNCTION chat.member_bequeath() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION chat.member_bequeath() TO natter_owner;
+
+SET ROLE natter_owner;
+CREATE OR REPLACE TRIGGER bequeath BEFORE DELETE ON auth.users
+    FOR EACH ROW EXECUTE FUNCTION auth.user_bequeath();
+COMMENT ON TRIGGER bequeath ON auth.users IS 'A store''s documents pass to another manager';
+CREATE OR REPLACE TRIGGER bequeath AFTER DELETE ON chat.store_members
+    FOR EACH ROW EXECUTE FUNCTION chat.member_bequeath();
+COMMENT ON TRIGGER bequeath ON chat.store_members IS 'A store''s documents pass to another manager';
+CREATE OR REPLACE TRIGGER bequeath_role AFTER UPDATE OF role ON chat.store_members
+    FOR EACH ROW WHEN (OLD.role = 'manager' AND NEW.role <> 'manager')
+    EXECUTE FUNCTION chat.member_bequeath();
+COMMENT ON TRIGGER bequeath_role ON chat.store_members IS 'A store''s documents pass to another manager';
+
+SET ROLE natter_search;
 
 -------------------------------------------------------------------------- tasks
 

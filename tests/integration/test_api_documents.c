@@ -509,6 +509,208 @@ Test(documents, a_store_is_read_by_members_and_written_by_managers)
 	expect(&caller.person, "GET", path_of(id, ""), NULL, 404);
 }
 
+/* A store's manager A, manager B and a member, and a price list of A's. */
+struct shop {
+	const struct person *a;
+	struct person b, member;
+	char store[40], slug[40], body[256], id[40];
+};
+
+static void
+make_shop(struct shop *s, bool has_other_manager)
+{
+	char sql[512], ignored[64];
+
+	s->a = &caller.person;
+	person_make(&caller.stack, &s->b);
+	person_make(&caller.stack, &s->member);
+	make_store(s->a, &s->member, s->store, s->slug);
+	snprintf(sql, sizeof(sql),
+	    "INSERT INTO chat.store_members (user_id, store_id, role)"
+	    " VALUES ('%s', '%s', '%s') RETURNING 1",
+	    s->b.user_id, s->store, has_other_manager ? "manager" : "member");
+	db_value(sql, NULL, ignored, sizeof(ignored));
+	snprintf(s->body, sizeof(s->body),
+	    "{\"store_id\":\"%s\",\"title\":\"Prices\","
+	    "\"content\":\"Opening offer: apples for two.\"}",
+	    s->store);
+	bring(s->a, s->body, 201, s->id);
+}
+
+/* Ends A's membership, or A altogether. */
+static void
+take_away(const struct shop *s, const char *sql)
+{
+	char text[512], value[64];
+
+	snprintf(text, sizeof(text), sql, s->store);
+	db_value(text, s->a->user_id, value, sizeof(value));
+	cr_assert_str_eq(value, "1", "%s", text);
+}
+
+#define REMOVE_MEMBER                                                        \
+	"DELETE FROM chat.store_members WHERE store_id = '%s' AND user_id =" \
+	" $1::text::uuid RETURNING 1"
+#define REMOVE_ROLE                                                      \
+	"UPDATE chat.store_members SET role = 'member' WHERE store_id =" \
+	" '%s' AND user_id = $1::text::uuid RETURNING 1"
+#define REMOVE_USER                                        \
+	"DELETE FROM auth.users WHERE '%s' <> '' AND id =" \
+	" $1::text::uuid RETURNING 1"
+
+/* What somebody who reads the shop's price list is given. */
+static void
+expect_read(const struct shop *s, const struct person *p)
+{
+	static const char offer[] = "Opening offer: apples for two.";
+	char path[256];
+
+	expect(p, "GET", path_of(s->id, ""), NULL, 200);
+	expect(p, "GET", path_of(s->id, "/chunks"), NULL, 200);
+	expect_found(p, "q=apples", offer, "all");
+	snprintf(path, sizeof(path), "q=apples&store=%s", s->slug);
+	expect_found(p, path, offer, "all");
+}
+
+static void
+expect_hidden(const struct shop *s, const struct person *p)
+{
+	struct answer a;
+
+	expect(p, "GET", path_of(s->id, ""), NULL, 404);
+	expect(p, "GET", path_of(s->id, "/chunks"), NULL, 404);
+	expect(p, "PATCH", path_of(s->id, ""), "{\"title\":\"x\"}", 404);
+	expect(p, "PATCH", path_of(s->id, ""), "{\"content\":\"x\"}", 404);
+	expect(p, "DELETE", path_of(s->id, ""), NULL, 404);
+	expect_found(p, "q=apples", "", "");
+	expect_found(p, "q=appels", "", "");
+	call(p, "GET", ALL, NULL, 200, &a);
+	cr_expect_str_eq(answer_text(&a, "data.0.id"), "");
+	answer_clear(&a);
+	expect_functions(p, s->slug, "0 0 0 0");
+}
+
+/* Whose the price list is, and its passages; what the audit log says of it. */
+static void
+expect_passed(const struct shop *s, const struct person *to, const char *count)
+{
+	char sql[1024], value[128], want[128];
+
+	snprintf(sql, sizeof(sql),
+	    "SELECT d.user_id || ' ' || (SELECT count(*) FROM"
+	    " chat.document_chunks c WHERE c.document_id = d.id AND"
+	    " c.user_id = d.user_id) || ' ' || (SELECT count(*) FROM audit.log"
+	    " l WHERE l.action = 'document.pass' AND l.user_id = d.user_id"
+	    " AND l.details ->> 'store_id' = '%s'"
+	    " AND l.details -> 'ids' ? d.id::text)"
+	    " FROM chat.documents d WHERE d.id = $1::text::uuid",
+	    s->store);
+	db_value(sql, s->id, value, sizeof(value));
+	snprintf(want, sizeof(want), "%s 1 %s", to->user_id, count);
+	cr_expect_str_eq(value, want, "%s", value);
+}
+
+Test(documents, a_stores_outlive_who_brought_them)
+{
+	struct shop s;
+
+	make_shop(&s, true);
+	take_away(&s, REMOVE_USER);
+	expect_passed(&s, &s.b, "1");
+	expect_read(&s, &s.b);
+	expect_read(&s, &s.member);
+	expect_found(
+	    &s.member, "q=appels", "Opening offer: apples for two.", "similar");
+	expect(&s.b, "PATCH", path_of(s.id, ""), "{\"content\":\"New.\"}", 200);
+	person_make(&caller.stack, &caller.person);
+}
+
+Test(documents, who_left_a_store_has_nothing_of_it)
+{
+	struct shop s;
+	char own[40];
+
+	make_shop(&s, true);
+	take_away(&s, REMOVE_MEMBER);
+	expect_passed(&s, &s.b, "1");
+	expect_hidden(&s, s.a);
+	expect_read(&s, &s.member);
+	expect(&s.b, "PATCH", path_of(s.id, ""), "{\"title\":\"New\"}", 200);
+	bring(s.a, "{\"content\":\"My apples.\"}", 201, own);
+	expect_found(s.a, "q=apples", "My apples.", "all");
+	expect(&s.b, "DELETE", path_of(s.id, ""), NULL, 204);
+}
+
+Test(documents, who_is_no_manager_any_more_reads_what_they_brought)
+{
+	struct shop s;
+
+	make_shop(&s, true);
+	take_away(&s, REMOVE_ROLE);
+	expect_passed(&s, &s.b, "1");
+	expect_read(&s, s.a);
+	expect(s.a, "PATCH", path_of(s.id, ""), "{\"title\":\"x\"}", 403);
+	expect(s.a, "DELETE", path_of(s.id, ""), NULL, 403);
+}
+
+Test(documents, without_another_manager_members_alone_read)
+{
+	struct shop s;
+
+	make_shop(&s, false);
+	take_away(&s, REMOVE_MEMBER);
+	expect_passed(&s, s.a, "0");
+	expect_hidden(&s, s.a);
+	expect_read(&s, &s.member);
+	expect_read(&s, &s.b);
+	expect(&s.b, "PATCH", path_of(s.id, ""), "{\"title\":\"x\"}", 403);
+	/* A manager who came later inherits when the user goes. */
+	db_value("UPDATE chat.store_members SET role = 'manager'"
+		 " WHERE user_id = $1::text::uuid RETURNING 1",
+	    s.b.user_id, s.body, sizeof(s.body));
+	take_away(&s, REMOVE_USER);
+	expect_passed(&s, &s.b, "1");
+	expect_read(&s, &s.member);
+	person_make(&caller.stack, &caller.person);
+}
+
+Test(documents, the_same_of_two_managers_is_one_document_of_the_heir)
+{
+	struct shop s;
+	char again[40], value[64];
+
+	make_shop(&s, true);
+	bring(&s.b, s.body, 201, again);
+	take_away(&s, REMOVE_MEMBER);
+	expect_hidden(&s, s.a);
+	expect(&s.b, "GET", path_of(s.id, ""), NULL, 404);
+	memcpy(s.id, again, sizeof(again));
+	expect_read(&s, &s.b);
+	expect_read(&s, &s.member);
+	db_value("SELECT details ->> 'passed' || ' ' || (details ->> 'dropped')"
+		 " FROM audit.log WHERE action = 'document.pass'"
+		 " AND user_id = $1::text::uuid",
+	    s.b.user_id, value, sizeof(value));
+	cr_expect_str_eq(value, "0 1", "%s", value);
+}
+
+Test(documents, a_stores_go_with_it)
+{
+	struct shop s;
+	char value[64];
+
+	make_shop(&s, true);
+	db_value(
+	    "DELETE FROM chat.stores WHERE id = $1::text::uuid RETURNING 1",
+	    s.store, value, sizeof(value));
+	expect_hidden(&s, s.a);
+	expect_hidden(&s, &s.b);
+	db_value("SELECT count(*) FROM audit.log WHERE action = 'document.pass'"
+		 " AND details ->> 'store_id' = $1",
+	    s.store, value, sizeof(value));
+	cr_expect_str_eq(value, "0");
+}
+
 Test(documents, another_users_is_not_there)
 {
 	struct person other;
