@@ -541,21 +541,27 @@ make_shop(struct shop *s, bool has_other_manager)
 static void
 take_away(const struct shop *s, const char *sql)
 {
+	const char *gap = strstr(sql, "{store}");
 	char text[512], value[64];
 
-	snprintf(text, sizeof(text), sql, s->store);
+	if (gap == NULL)
+		snprintf(text, sizeof(text), "%s", sql);
+	else
+		snprintf(text, sizeof(text), "%.*s%s%s", (int)(gap - sql), sql,
+		    s->store, gap + strlen("{store}"));
 	db_value(text, s->a->user_id, value, sizeof(value));
 	cr_assert_str_eq(value, "1", "%s", text);
 }
 
-#define REMOVE_MEMBER                                                        \
-	"DELETE FROM chat.store_members WHERE store_id = '%s' AND user_id =" \
+#define REMOVE_MEMBER                                                    \
+	"DELETE FROM chat.store_members WHERE store_id = '{store}' AND " \
+	"user_id ="                                                      \
 	" $1::text::uuid RETURNING 1"
 #define REMOVE_ROLE                                                      \
 	"UPDATE chat.store_members SET role = 'member' WHERE store_id =" \
-	" '%s' AND user_id = $1::text::uuid RETURNING 1"
-#define REMOVE_USER                                        \
-	"DELETE FROM auth.users WHERE '%s' <> '' AND id =" \
+	" '{store}' AND user_id = $1::text::uuid RETURNING 1"
+#define REMOVE_USER                                             \
+	"DELETE FROM auth.users WHERE '{store}' <> '' AND id =" \
 	" $1::text::uuid RETURNING 1"
 
 /* What somebody who reads the shop's price list is given. */
