@@ -285,6 +285,17 @@ static const char *const spoils[] = {"truncate -s -20", "truncate -s 0",
     "sh -c 'printf X | dd of=$1 bs=1 seek=60 conv=notrunc status=none' x",
     "rm"};
 
+/* Until the month's archive lies there under its own name. */
+static void
+wait_for_archive(void)
+{
+	EXPECT_END(RUN("sh", "-c",
+		       "for i in $(seq 300); do ls \"$CHAT_ARCHIVE_DIR\" |"
+		       " grep -q '^messages.*json$' && exit 0; sleep 0.1; done;"
+		       " exit 1"),
+	    0, "");
+}
+
 Test(archive, a_damaged_archive_is_noticed_and_nothing_is_dropped)
 {
 	const char *const argv[] = {
@@ -296,6 +307,8 @@ Test(archive, a_damaged_archive_is_noticed_and_nothing_is_dropped)
 		PGconn *held = ages_hold(phases[1].lock);
 		pid_t pid = command_start(argv);
 
+		/* The waiter may still be the one that was killed before. */
+		wait_for_archive();
 		ages_wait_for_waiter();
 		kill(pid, SIGKILL);
 		(void)command_wait(pid);
