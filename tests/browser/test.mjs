@@ -157,24 +157,26 @@ const tests = {
     await context.close();
   },
 
-  async n1_tabs_that_refresh_at_once_get_the_same_session() {
+  async tabs_that_refresh_at_once_keep_their_session() {
     const context = await newBrowser();
     const { page, name } = await member(context);
     const tabs = [page];
     for (let i = 0; i < 3; i++) tabs.push(await openHome(context));
-    const before = await cookies(context);
-    const got = await Promise.all(tabs.map((tab) => tab.evaluate(async () => {
-      await refresh();
-      return access;
-    })));
-    assert.ok(got[0]);
-    const after = await cookies(context);
-    assert.notEqual(before['__Host-rt'].value, after['__Host-rt'].value);
+    for (let round = 0; round < 10; round++) {
+      const before = await cookies(context);
+      const got = await Promise.all(tabs.map((tab) => tab.evaluate(async () => {
+        await refresh();
+        return access;
+      })));
+      assert.ok(got.every(Boolean));
+      const after = await cookies(context);
+      assert.notEqual(before['__Host-rt'].value, after['__Host-rt']?.value);
+    }
     for (const tab of tabs) {
       assert.equal((await whoAmI(tab)).status, 200);
       assert.equal(await tab.evaluate(() => isSignedOut), false);
     }
-    // Whoever came late refreshed on; nothing was ended, nobody signed out.
+    // Each in its turn; nothing was ended, nobody signed out.
     assert.match(sessionsOf(name), /^\d+ 0 1$/);
     assert.equal(await page.evaluate(async () => {
       await refresh();
