@@ -16,8 +16,9 @@
 #include "store/pg.h"
 
 static const struct route routes[] = {
-#define ROUTE(method, pattern, handler, access, thread, body_max, arena_max) \
-	{method, pattern, handler, access, thread, body_max, arena_max},
+#define ROUTE(                                                            \
+    method, pattern, handler, access, limit, thread, body_max, arena_max) \
+	{method, pattern, handler, access, limit, thread, body_max, arena_max},
 #include "api/routes.def"
 #undef ROUTE
 };

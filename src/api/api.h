@@ -29,7 +29,8 @@ void api_handle(struct request *req, struct reply *rep);
 /* The whole table, for tests and documentation. */
 extern const struct route_table api_routes;
 
-#define ROUTE(method, pattern, handler, access, thread, body_max, arena_max) \
+#define ROUTE(                                                            \
+    method, pattern, handler, access, limit, thread, body_max, arena_max) \
 	enum err handler(struct request *req, struct reply *rep);
 #include "api/routes.def"
 #undef ROUTE

@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "base/errors.h"
+#include "http/limits.h"
 
 struct arena;
 struct clock_agreed;
@@ -111,6 +112,7 @@ struct request {
 	const struct route *route;
 	const char *ids[REQUEST_IDS_MAX]; /* the {…} of the route, in order */
 	struct identity who;
+	struct limit_lines limits; /* what it was charged to, and is left */
 	struct phases phases;
 	bool is_by_cookie;         /* the browser's cookies speak for it; see
 				    * auth/browser.h */

@@ -27,6 +27,15 @@ enum route_access {
 	ACCESS_ADMIN, /* the same, role admin */
 };
 
+/* What a call is charged to. */
+enum route_limit {
+	LIMIT_NONE,    /* nothing: health, and what nginx asks for each page */
+	LIMIT_OPEN,    /* its address: routes that need no identity */
+	LIMIT_REFRESH, /* its address, its session, and failures */
+	LIMIT_API,     /* its user, its address, and both together */
+	LIMIT_TURN,    /* likewise, but as one that calls a model */
+};
+
 /* Which thread runs the handler. */
 enum route_thread {
 	ON_FRONT,  /* short: a few round trips */
@@ -39,6 +48,7 @@ struct route {
 	const char *pattern;
 	route_handler_fn handler;
 	enum route_access access;
+	enum route_limit limit;
 	enum route_thread thread;
 	size_t body_max;  /* bytes; 0 = takes no body */
 	size_t arena_max; /* bytes that handling one request may allocate */

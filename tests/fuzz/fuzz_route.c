@@ -14,8 +14,9 @@
 #include "http/route.h"
 
 static const struct route routes[] = {
-#define ROUTE(method, pattern, handler, access, thread, body_max, arena_max) \
-	{method, pattern, NULL, access, thread, body_max, arena_max},
+#define ROUTE(                                                            \
+    method, pattern, handler, access, limit, thread, body_max, arena_max) \
+	{method, pattern, NULL, access, limit, thread, body_max, arena_max},
 #include "api/routes.def"
 #undef ROUTE
 };

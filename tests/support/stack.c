@@ -251,6 +251,15 @@ write_config(struct stack *s, const struct stack_options *o)
 	    "CHAT_REGISTRATION=open\nCHAT_HASH_MEMORY=8192\n"
 	    "CHAT_RUN_DIR=%s\nCHAT_HASH_SLOTS=64\n",
 	    s->dir);
+	/* Tests of limits set their own. */
+	fputs("CHAT_RATE_LIMIT_PER_MINUTE=0\nCHAT_RATE_LIMIT_PER_DAY=0\n"
+	      "CHAT_API_RATE_PER_MINUTE=0\nCHAT_STREAMS_PER_USER=0\n"
+	      "CHAT_USER_ADDRESS_RATE_PER_MINUTE=0\n"
+	      "CHAT_ADDRESS_RATE_PER_MINUTE=0\n"
+	      "CHAT_REFRESH_RATE_PER_MINUTE=0\n"
+	      "CHAT_REFRESH_FAILURES_PER_MINUTE=0\n"
+	      "CHAT_MAX_TOKENS_PER_DAY=0\n",
+	    f);
 	if (o->has_model)
 		fprintf(f, "OPENAI_BASE_URL=%s/v1\nCHAT_MODEL=test-model\n",
 		    s->model);
