@@ -27,7 +27,7 @@ build_step() {
 
 # build DIR TARGETS... [-- CONFIGURE-OPTIONS...]: what is up to date stays.
 build() {
-	local dir=$1
+	local dir=$1 target
 	local -a targets=() options=()
 	shift
 	while [ $# -gt 0 ]; do
@@ -54,7 +54,7 @@ build() {
 }
 
 build_locked() {
-	local dir=$1
+	local dir=$1 target
 	unset MAKEFLAGS MAKELEVEL # should make have called us
 	if [ ! -x "$SRC/configure" ] ||
 	    [ "$SRC/configure.ac" -nt "$SRC/configure" ]; then
@@ -69,5 +69,9 @@ build_locked() {
 		build_step configure env -C "$dir" "$SRC/configure" \
 		    "${options[@]}"
 	fi
-	build_step make make -C "$dir" "-j$(nproc)" "${targets[@]}"
+	# One after the other: "all" is a make of its own, and two at once would
+	# write the same library.
+	for target in "${targets[@]}"; do
+		build_step make make -C "$dir" "-j$(nproc)" "$target"
+	done
 }
