@@ -251,6 +251,31 @@ json_append(struct buf *b, struct json_object *o)
 	buf_add(b, text, n);
 }
 
+static struct json_object *
+member(struct json_object *o, const char *key, enum json_type type)
+{
+	struct json_object *v = NULL;
+
+	if (!json_object_object_get_ex(o, key, &v) ||
+	    !json_object_is_type(v, type))
+		return NULL;
+	return v;
+}
+
+const char *
+json_member_text(struct json_object *o, const char *key)
+{
+	return json_object_get_string(member(o, key, json_type_string));
+}
+
+int64_t
+json_member_number(struct json_object *o, const char *key)
+{
+	struct json_object *v = member(o, key, json_type_int);
+
+	return v != NULL ? json_object_get_int64(v) : -1;
+}
+
 void
 json_put_text(struct json_object *o, const char *key, const char *text)
 {

@@ -40,6 +40,13 @@ const char *json_text(struct json_object *o, size_t *out_n);
 /* Appends the object's text to `b`. */
 void json_append(struct buf *b, struct json_object *o);
 
+/* A member that is text, valid as long as the object; NULL when it is missing
+ * or something else. */
+const char *json_member_text(struct json_object *o, const char *key);
+
+/* A member that is a whole number; -1 likewise. */
+int64_t json_member_number(struct json_object *o, const char *key);
+
 /* Adds a member that is a string, or null for NULL. */
 void json_put_text(struct json_object *o, const char *key, const char *text);
 

@@ -8,9 +8,9 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/json_write.h"
-#include "chat/chunker.h"
 #include "chat/conversation.h"
 #include "chat/document.h"
+#include "chat/passages.h"
 #include "chat/queries.h"
 #include "chat/rows.h"
 #include "http/request.h"
@@ -85,38 +85,13 @@ write_hash(const char *content, char out[static HASH_TEXT])
 	sodium_bin2hex(out + 2, HASH_TEXT - 2, hash, sizeof(hash));
 }
 
-static void
-write_chunk(struct buf *b, const struct chunk *k)
-{
-	char id[ID_TEXT];
-	id_make(id);
-	json_write_open(b, NULL, '{');
-	json_write_text(b, "i", id);
-	json_write_text(b, "h", k->heading);
-	json_write_number(b, "s", (int64_t)k->start);
-	json_write_number(b, "e", (int64_t)k->end);
-	json_write_close(b, '}');
-}
-
 /* Cuts the content; ERR_TOO_LARGE beyond the arena. */
 static enum err
 cut(struct request *req, const char *content, const char *mime_type,
     struct cut *out)
 {
-	const struct chunker_rules rules = {
-	    .max_bytes = CHUNK_BYTES,
-	    .overlap_bytes = CHUNK_OVERLAP,
-	    .has_headings = strcmp(mime_type, MARKDOWN) == 0,
-	};
-	struct chunker chunker;
-	struct chunk k;
 	struct buf b = {0};
-	size_t n = 0;
-	chunker_init(&chunker, content, strlen(content), &rules);
-	json_write_open(&b, NULL, '[');
-	for (; n <= DOCUMENT_CHUNKS_MAX && chunker_next(&chunker, &k); n++)
-		write_chunk(&b, &k);
-	json_write_close(&b, ']');
+	size_t n = passages_write(&b, content, mime_type, DOCUMENT_CHUNKS_MAX);
 	if (n > DOCUMENT_CHUNKS_MAX) {
 		buf_free(&b);
 		return request_refuse(

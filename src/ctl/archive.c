@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/json.h"
 #include "ctl/archive.h"
 
 #define MANIFEST_MAX ((off_t)1 << 30)
@@ -50,33 +51,11 @@ archive_folder(const char *path, int *out_dir)
 	return CTL_OK;
 }
 
-static const char *
-text_of(struct json_object *o, const char *key)
-{
-	struct json_object *v = NULL;
-
-	if (!json_object_object_get_ex(o, key, &v) ||
-	    !json_object_is_type(v, json_type_string))
-		return "";
-	return json_object_get_string(v);
-}
-
-static int64_t
-number_of(struct json_object *o, const char *key)
-{
-	struct json_object *v = NULL;
-
-	if (!json_object_object_get_ex(o, key, &v) ||
-	    !json_object_is_type(v, json_type_int))
-		return -1;
-	return json_object_get_int64(v);
-}
-
 /* Copies a text that must fit and not be empty. */
 static bool
 take(char *out, size_t size, const char *s)
 {
-	size_t n = strlen(s);
+	size_t n = s != NULL ? strlen(s) : 0;
 
 	if (n == 0 || n >= size)
 		return false;
@@ -144,20 +123,22 @@ read_manifest(struct json_object *o, struct archive *out)
 	    !json_object_object_get_ex(o, "columns", &columns))
 		return false;
 	out->columns = strdup(json_object_to_json_string(columns));
-	out->schema_version = number_of(o, "schema_version");
-	out->rows = number_of(o, "rows");
-	out->file_bytes = number_of(o, "file_bytes");
-	out->content_bytes = number_of(o, "content_bytes");
+	out->schema_version = json_member_number(o, "schema_version");
+	out->rows = json_member_number(o, "rows");
+	out->file_bytes = json_member_number(o, "file_bytes");
+	out->content_bytes = json_member_number(o, "content_bytes");
 	return out->columns != NULL && out->rows >= 0 &&
-	       take(out->file, sizeof(out->file), text_of(o, "file")) &&
-	       is_file_name(out->file) &&
-	       take(out->kind, sizeof(out->kind), text_of(o, "kind")) &&
 	       take(
-		   out->created, sizeof(out->created), text_of(o, "created")) &&
+		   out->file, sizeof(out->file), json_member_text(o, "file")) &&
+	       is_file_name(out->file) &&
+	       take(
+		   out->kind, sizeof(out->kind), json_member_text(o, "kind")) &&
+	       take(out->created, sizeof(out->created),
+		   json_member_text(o, "created")) &&
 	       take(out->file_sha256, sizeof(out->file_sha256),
-		   text_of(o, "file_sha256")) &&
+		   json_member_text(o, "file_sha256")) &&
 	       take(out->content_sha256, sizeof(out->content_sha256),
-		   text_of(o, "content_sha256")) &&
+		   json_member_text(o, "content_sha256")) &&
 	       read_tables(o, out) && read_users(o, out);
 }
 

@@ -116,7 +116,7 @@ find_gone(PGconn *conn, const struct archive *a, struct erasing *e)
 		buf_printf(&ids, "%s%s", i > 0 ? "," : "", a->users[i]);
 	buf_putc(&ids, '}');
 	value = buf_text(&ids);
-	code = jobs_run(conn,
+	code = ctl_query(conn,
 	    "SELECT a.id FROM unnest($1::uuid[]) a(id) WHERE NOT EXISTS ("
 	    "SELECT FROM auth.users u WHERE u.id = a.id) ORDER BY a.id::text "
 	    "COLLATE \"C\"",

@@ -116,7 +116,7 @@ make_sql(struct restoring *r, size_t kind, struct buf *sql)
 	const char *values[] = {kinds[kind].table, r->archive->columns};
 	AUTO_PGRESULT PGresult *columns = NULL;
 	enum ctl_exit code =
-	    jobs_run(r->conn, columns_sql, 2, values, &columns);
+	    ctl_query(r->conn, columns_sql, 2, values, &columns);
 	const char *text = kinds[kind].sql, *mark;
 
 	for (int i = 0; code == CTL_OK && i < 2; i++) {
@@ -151,7 +151,7 @@ flush(struct restoring *r)
 	if (code == CTL_OK)
 		code = make_sql(r, kind, &sql);
 	if (code == CTL_OK)
-		code = jobs_run(r->conn, buf_text(&sql), 1, &lines, &did);
+		code = ctl_query(r->conn, buf_text(&sql), 1, &lines, &did);
 	buf_free(&sql);
 	if (code == CTL_OK) {
 		r->restored += pg_number(did, 0, 0);

@@ -13,21 +13,6 @@
 #define LIMIT_DEFAULT 100
 #define LIMIT_MAX     10000
 
-static enum ctl_exit
-run(PGconn *conn, const char *sql, int n, const char *const *values,
-    PGresult **out_result)
-{
-	PGresult *r = PQexecParams(conn, sql, n, NULL, values, NULL, NULL, 0);
-
-	if (ctl_is_ok(r)) {
-		*out_result = r;
-		return CTL_OK;
-	}
-	ctl_note("%s", ctl_pg_message(conn, r));
-	PQclear(r);
-	return CTL_FAILED;
-}
-
 enum ctl_exit
 audit_chain_all(PGconn *conn, struct audit_head *out_head)
 {
@@ -36,7 +21,7 @@ audit_chain_all(PGconn *conn, struct audit_head *out_head)
 
 	do {
 		AUTO_PGRESULT PGresult *r = NULL;
-		enum ctl_exit code = run(conn,
+		enum ctl_exit code = ctl_query(conn,
 		    "SELECT added, seq, encode(hash, 'hex')"
 		    " FROM audit.chain_extend(1000)",
 		    0, NULL, &r);
@@ -91,8 +76,8 @@ find_user(PGconn *conn, struct wanted *w, char out_id[static ID_TEXT])
 
 	if (w->user == NULL || id_is_uuid(w->user))
 		return CTL_OK;
-	code = run(conn, "SELECT id FROM auth.users WHERE username = $1", 1,
-	    &w->user, &r);
+	code = ctl_query(conn, "SELECT id FROM auth.users WHERE username = $1",
+	    1, &w->user, &r);
 	if (code != CTL_OK)
 		return code;
 	if (PQntuples(r) == 0)
@@ -144,13 +129,13 @@ print_rows(PGconn *conn, const struct wanted *w)
 	    " AND ($4::timestamptz IS NULL OR id < natter.uuid_floor($4))"
 	    " ORDER BY id DESC LIMIT $5::int",
 	    strcmp(w->format, "json") == 0 ? json_sql : text_sql);
-	code = run(conn, sql, 5, values, &rows);
+	code = ctl_query(conn, sql, 5, values, &rows);
 	if (code == CTL_OK)
-		code = run(conn,
+		code = ctl_query(conn,
 		    "SELECT audit.note('audit.read', 'audit', NULL, $1)", 1,
 		    values, &noted);
 	if (code == CTL_OK)
-		code = run(conn, "COMMIT", 0, NULL, &ended);
+		code = ctl_query(conn, "COMMIT", 0, NULL, &ended);
 	for (int i = 0; code == CTL_OK && i < PQntuples(rows); i++)
 		puts(pg_text(rows, i, 0));
 	return code;

@@ -95,29 +95,6 @@ read_whole(const char *path, struct buf *out)
 	return CTL_OK;
 }
 
-/* A member that is text; NULL when it is missing or something else. */
-static const char *
-text_of(struct json_object *o, const char *key)
-{
-	struct json_object *v = NULL;
-
-	if (!json_object_object_get_ex(o, key, &v) ||
-	    !json_object_is_type(v, json_type_string))
-		return NULL;
-	return json_object_get_string(v);
-}
-
-static int64_t
-number_of(struct json_object *o, const char *key)
-{
-	struct json_object *v = NULL;
-
-	if (!json_object_object_get_ex(o, key, &v) ||
-	    !json_object_is_type(v, json_type_int))
-		return -1;
-	return json_object_get_int64(v);
-}
-
 static int
 by_name(const void *a, const void *b)
 {
@@ -140,8 +117,8 @@ read_tables(struct json_object *o, struct table_sums *out)
 	json_object_object_foreach(tables, name, t)
 	{
 		struct table_sum *s = &out->list[out->n];
-		const char *sum = text_of(t, "sum");
-		int64_t rows = number_of(t, "rows");
+		const char *sum = json_member_text(t, "sum");
+		int64_t rows = json_member_number(t, "rows");
 
 		if (sum == NULL || rows < 0)
 			return false;
@@ -160,22 +137,23 @@ read_tables(struct json_object *o, struct table_sums *out)
 static bool
 from_json(struct json_object *o, struct manifest *m)
 {
-	const char *form = text_of(o, "form"), *sha = text_of(o, "sha256");
-	const char *database = text_of(o, "database");
-	const char *made_at = text_of(o, "made_at");
+	const char *form = json_member_text(o, "form"),
+		   *sha = json_member_text(o, "sha256");
+	const char *database = json_member_text(o, "database");
+	const char *made_at = json_member_text(o, "made_at");
 	struct json_object *has_keys = NULL;
 
-	if (number_of(o, "format") != FORMAT || form == NULL || sha == NULL ||
-	    database == NULL || made_at == NULL ||
+	if (json_member_number(o, "format") != FORMAT || form == NULL ||
+	    sha == NULL || database == NULL || made_at == NULL ||
 	    strlen(sha) != SHA256_TEXT - 1 ||
 	    !json_object_object_get_ex(o, "has_keys", &has_keys) ||
 	    !json_object_is_type(has_keys, json_type_boolean))
 		return false;
 	m->form = strcmp(form, "plain") == 0 ? BACKUP_PLAIN : BACKUP_COMPRESSED;
 	m->has_keys = json_object_get_boolean(has_keys);
-	m->schema_version = (int)number_of(o, "schema_version");
-	m->server_version = (int)number_of(o, "server_version");
-	m->bytes = number_of(o, "bytes");
+	m->schema_version = (int)json_member_number(o, "schema_version");
+	m->server_version = (int)json_member_number(o, "server_version");
+	m->bytes = json_member_number(o, "bytes");
 	memcpy(m->sha256, sha, SHA256_TEXT);
 	m->database = strdup(database);
 	m->made_at = strdup(made_at);

@@ -269,6 +269,38 @@ ctl_is_ok(const PGresult *r)
 	       s == PGRES_EMPTY_QUERY;
 }
 
+/* Takes a result over: out, when it is good, or away, when it is not. */
+static enum ctl_exit
+take_result(PGconn *conn, PGresult *r, PGresult **out_result)
+{
+	enum ctl_exit code = CTL_OK;
+
+	if (ctl_is_ok(r)) {
+		*out_result = r;
+		return CTL_OK;
+	}
+	code = ctl_refuse(CTL_FAILED, "%s", ctl_pg_message(conn, r));
+	PQclear(r);
+	return code;
+}
+
+enum ctl_exit
+ctl_query(PGconn *conn, const char *sql, int n, const char *const *values,
+    PGresult **out_result)
+{
+	return take_result(conn,
+	    PQexecParams(conn, sql, n, NULL, values, NULL, NULL, 0),
+	    out_result);
+}
+
+enum ctl_exit
+ctl_run(PGconn *conn, const char *sql)
+{
+	AUTO_PGRESULT PGresult *r = NULL;
+
+	return take_result(conn, PQexec(conn, sql), &r);
+}
+
 static void
 keep_quiet(void *arg, const PGresult *r)
 {

@@ -84,6 +84,14 @@ void ctl_result_cleanup(PGresult **r);
 /* Did the statement succeed? */
 bool ctl_is_ok(const PGresult *r);
 
+/* Runs a statement with `n` parameters; says what went wrong. `values` may be
+ * NULL for none. */
+enum ctl_exit ctl_query(PGconn *conn, const char *sql, int n,
+    const char *const *values, PGresult **out_result) MUST_CHECK;
+
+/* Runs statements without parameters of which nothing comes back. */
+enum ctl_exit ctl_run(PGconn *conn, const char *sql) MUST_CHECK;
+
 /*
  * Connects to the URL of the variable `name`, which refusals name instead of
  * its value; `dbname`, unless NULL, overrides the URL's database. What is done

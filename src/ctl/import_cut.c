@@ -2,46 +2,12 @@
  * Cuts imported documents, one in memory at a time. Must not know where they
  * came from.
  */
-#include <string.h>
+#include <stdint.h>
 
 #include "base/buf.h"
-#include "base/id.h"
-#include "base/json_write.h"
-#include "chat/chunker.h"
+#include "chat/passages.h"
 #include "ctl/import_cut.h"
 #include "store/pg.h"
-
-static void
-write_chunk(struct buf *out, const struct chunk *k)
-{
-	char id[ID_TEXT];
-
-	id_make(id);
-	json_write_open(out, NULL, '{');
-	json_write_text(out, "i", id);
-	json_write_text(out, "h", k->heading);
-	json_write_number(out, "s", (int64_t)k->start);
-	json_write_number(out, "e", (int64_t)k->end);
-	json_write_close(out, '}');
-}
-
-static void
-write_chunks(struct buf *out, const char *content, const char *mime_type)
-{
-	const struct chunker_rules rules = {
-	    .max_bytes = CHUNK_BYTES,
-	    .overlap_bytes = CHUNK_OVERLAP,
-	    .has_headings = strcmp(mime_type, "text/markdown") == 0,
-	};
-	struct chunker chunker;
-	struct chunk k;
-
-	chunker_init(&chunker, content, strlen(content), &rules);
-	json_write_open(out, NULL, '[');
-	while (chunker_next(&chunker, &k))
-		write_chunk(out, &k);
-	json_write_close(out, ']');
-}
 
 static enum ctl_exit
 cut(struct account *account, const char *user, const char *id)
@@ -56,7 +22,8 @@ cut(struct account *account, const char *user, const char *id)
 
 	if (code != CTL_OK)
 		return code;
-	write_chunks(&chunks, pg_text(r, 0, 0), pg_text(r, 0, 1));
+	(void)passages_write(
+	    &chunks, pg_text(r, 0, 0), pg_text(r, 0, 1), SIZE_MAX);
 	key[2] = buf_text(&chunks);
 	if (chunks.failed)
 		code = ctl_refuse(CTL_FAILED, "out of memory");

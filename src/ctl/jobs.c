@@ -24,26 +24,11 @@ jobs_nap(long ms)
 }
 
 enum ctl_exit
-jobs_run(PGconn *conn, const char *sql, int n, const char *const *values,
-    PGresult **out_result)
-{
-	PGresult *r = PQexecParams(conn, sql, n, NULL, values, NULL, NULL, 0);
-
-	if (ctl_is_ok(r)) {
-		*out_result = r;
-		return CTL_OK;
-	}
-	ctl_note("%s", ctl_pg_message(conn, r));
-	PQclear(r);
-	return CTL_FAILED;
-}
-
-enum ctl_exit
 jobs_do(PGconn *conn, const char *sql, int n, const char *const *values)
 {
 	AUTO_PGRESULT PGresult *r = NULL;
 
-	return jobs_run(conn, sql, n, values, &r);
+	return ctl_query(conn, sql, n, values, &r);
 }
 
 enum ctl_exit
@@ -96,7 +81,7 @@ static enum ctl_exit
 check_role(PGconn *conn)
 {
 	AUTO_PGRESULT PGresult *r = NULL;
-	enum ctl_exit code = jobs_run(conn,
+	enum ctl_exit code = ctl_query(conn,
 	    "SELECT current_user, rolbypassrls OR rolsuper FROM pg_roles "
 	    "WHERE rolname = current_user",
 	    0, NULL, &r);
@@ -145,7 +130,7 @@ enum ctl_exit
 jobs_lock(PGconn *conn, bool *out_is_ours)
 {
 	AUTO_PGRESULT PGresult *r = NULL;
-	enum ctl_exit code = jobs_run(
+	enum ctl_exit code = ctl_query(
 	    conn, "SELECT pg_try_advisory_lock(" LOCK_KEY ")", 0, NULL, &r);
 
 	if (code == CTL_OK)

@@ -21,11 +21,7 @@ enum ctl_exit jobs_connect(PGconn **out_conn) MUST_CHECK;
 /* Takes the lock until the connection ends; whether it was free. */
 enum ctl_exit jobs_lock(PGconn *conn, bool *out_is_ours) MUST_CHECK;
 
-/* Runs a statement; says what went wrong. `values` may be NULL for none. */
-enum ctl_exit jobs_run(PGconn *conn, const char *sql, int n,
-    const char *const *values, PGresult **out_result) MUST_CHECK;
-
-/* The same where nothing comes back. */
+/* Runs a statement of which nothing comes back. */
 enum ctl_exit jobs_do(
     PGconn *conn, const char *sql, int n, const char *const *values) MUST_CHECK;
 

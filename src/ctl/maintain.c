@@ -55,22 +55,6 @@ static const char plan_sql[] =
 
 enum { COLUMN_STEP, COLUMN_SQL, COLUMN_NAME, COLUMN_OID, COLUMN_WHY };
 
-static enum ctl_exit
-ask(PGconn *conn, const char *sql, const char *param, PGresult **out)
-{
-	PGresult *r = PQexecParams(conn, sql, param != NULL, NULL,
-	    param != NULL ? &param : NULL, NULL, NULL, 0);
-	enum ctl_exit code;
-
-	if (ctl_is_ok(r)) {
-		*out = r;
-		return CTL_OK;
-	}
-	code = ctl_refuse(CTL_FAILED, "%s", ctl_pg_message(conn, r));
-	PQclear(r);
-	return code;
-}
-
 /* The size of a table or index for people; "gone" once it was dropped. */
 static void
 measure(PGconn *conn, const char *oid, char *out, size_t size)
@@ -78,10 +62,10 @@ measure(PGconn *conn, const char *oid, char *out, size_t size)
 	AUTO_PGRESULT PGresult *r = NULL;
 
 	snprintf(out, size, "?");
-	if (ask(conn,
+	if (ctl_query(conn,
 		"SELECT coalesce((SELECT pg_size_pretty(pg_relation_size(oid))"
 		" FROM pg_class WHERE oid = $1::oid), 'gone')",
-		oid, &r) == CTL_OK)
+		1, &oid, &r) == CTL_OK)
 		snprintf(out, size, "%s", PQgetvalue(r, 0, 0));
 }
 
@@ -95,21 +79,11 @@ measure_named(PGconn *conn, const char *name, char *out, size_t size)
 	AUTO_PGRESULT PGresult *r = NULL;
 
 	snprintf(out, size, "?");
-	if (ask(conn,
+	if (ctl_query(conn,
 		"SELECT coalesce(pg_size_pretty(pg_relation_size("
 		"to_regclass($1))), 'gone')",
-		name, &r) == CTL_OK)
+		1, &name, &r) == CTL_OK)
 		snprintf(out, size, "%s", PQgetvalue(r, 0, 0));
-}
-
-static enum ctl_exit
-run(PGconn *conn, const char *sql)
-{
-	AUTO_PGRESULT PGresult *r = PQexec(conn, sql);
-
-	if (ctl_is_ok(r))
-		return CTL_OK;
-	return ctl_refuse(CTL_FAILED, "%s", ctl_pg_message(conn, r));
 }
 
 static enum ctl_exit
@@ -121,7 +95,7 @@ do_row(PGconn *conn, const PGresult *plan, int i, bool is_dry)
 	enum ctl_exit code;
 
 	measure(conn, PQgetvalue(plan, i, COLUMN_OID), before, sizeof(before));
-	code = is_dry ? CTL_OK : run(conn, sql);
+	code = is_dry ? CTL_OK : ctl_run(conn, sql);
 	if (!is_dry)
 		measure_named(conn, name, after, sizeof(after));
 	printf("%-8.*s  %-50s  %10s  %10s  %s%s\n", (int)strcspn(sql, " "), sql,
@@ -135,10 +109,10 @@ static enum ctl_exit
 check_owner(PGconn *conn)
 {
 	AUTO_PGRESULT PGresult *r = NULL;
-	enum ctl_exit code = ask(conn,
+	enum ctl_exit code = ctl_query(conn,
 	    "SELECT pg_has_role(oid, 'USAGE'), current_user FROM pg_roles "
 	    "WHERE rolname = 'natter_owner'",
-	    NULL, &r);
+	    0, NULL, &r);
 
 	if (code != CTL_OK)
 		return code;
@@ -156,15 +130,15 @@ maintain(PGconn *conn, bool is_dry)
 	enum ctl_exit code = check_owner(conn), worst;
 
 	if (code == CTL_OK)
-		code = run(conn, settings_sql);
+		code = ctl_run(conn, settings_sql);
 	if (code == CTL_OK)
-		code = ask(conn, LOCK_SQL, NULL, &lock);
+		code = ctl_query(conn, LOCK_SQL, 0, NULL, &lock);
 	if (code != CTL_OK)
 		return code;
 	if (PQgetvalue(lock, 0, 0)[0] != 't')
 		return ctl_refuse(
 		    CTL_FAILED, "another natterctl maintain is running");
-	code = ask(conn, plan_sql, NULL, &plan);
+	code = ctl_query(conn, plan_sql, 0, NULL, &plan);
 	if (code != CTL_OK)
 		return code;
 	if (PQntuples(plan) == 0) {

@@ -119,16 +119,6 @@ load(PGconn *conn, enum backup_form form, int fd)
 	return code == CTL_OK ? pg_program_wait(pid, argv[0]) : code;
 }
 
-static enum ctl_exit
-run(PGconn *conn, const char *sql)
-{
-	AUTO_PGRESULT PGresult *r = PQexec(conn, sql);
-
-	if (ctl_is_ok(r))
-		return CTL_OK;
-	return ctl_refuse(CTL_FAILED, "%s", ctl_pg_message(conn, r));
-}
-
 /* Are the rows those that were backed up? */
 static enum ctl_exit
 compare(PGconn *conn, const struct manifest *m)
@@ -156,16 +146,16 @@ restore(PGconn *conn, const struct manifest *m, int fd, bool may_replace)
 	if (code == CTL_OK)
 		code = backup_read_through(conn, m->form, fd);
 	if (code == CTL_OK && may_replace)
-		code = run(conn, drop_sql);
+		code = ctl_run(conn, drop_sql);
 	if (code == CTL_OK)
 		code = load(conn, m->form, fd);
 	if (code == CTL_OK)
 		code = compare(conn, m);
 	if (code == CTL_OK)
-		code = run(conn, "ANALYZE");
+		code = ctl_run(conn, "ANALYZE");
 	if (code == CTL_OK)
-		code = run(conn, "SELECT audit.note('backup.restore', "
-				 "'database', NULL, NULL)");
+		code = ctl_run(conn, "SELECT audit.note('backup.restore', "
+				     "'database', NULL, NULL)");
 	if (code == CTL_OK)
 		printf("Restored %zu tables of %s as of %s, all of them "
 		       "equal%s.\nNow run natterctl migrate verify, and empty "

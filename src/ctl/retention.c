@@ -144,7 +144,7 @@ static enum ctl_exit
 look_at_clock(struct retention *r)
 {
 	AUTO_PGRESULT PGresult *result = NULL;
-	enum ctl_exit code = jobs_run(r->conn,
+	enum ctl_exit code = ctl_query(r->conn,
 	    "SELECT now(), (SELECT max(version) FROM natter.schema_migrations)",
 	    0, NULL, &result);
 

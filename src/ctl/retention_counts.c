@@ -108,7 +108,7 @@ retention_recount(struct retention *r, const char *part)
 	while (code == CTL_OK) {
 		AUTO_PGRESULT PGresult *next = NULL;
 
-		code = jobs_run(r->conn, sql, 2, after, &next);
+		code = ctl_query(r->conn, sql, 2, after, &next);
 		if (code != CTL_OK || PQgetisnull(next, 0, 0))
 			return code;
 		code = retention_count(
@@ -142,7 +142,7 @@ enum ctl_exit
 retention_roll_up(struct retention *r)
 {
 	AUTO_PGRESULT PGresult *days = NULL;
-	enum ctl_exit code = jobs_run(r->conn, days_sql, 0, NULL, &days);
+	enum ctl_exit code = ctl_query(r->conn, days_sql, 0, NULL, &days);
 
 	for (int i = 0; code == CTL_OK && i < PQntuples(days); i++) {
 		const char *values[] = {

@@ -82,7 +82,7 @@ count_month(struct retention *r, const struct retention_kind *k,
 	source_of(k, m, source, sizeof(source));
 	snprintf(sql, sizeof(sql),
 	    k->fate == MONTHS_ARCHIVE ? count_messages_sql : count_sql, source);
-	code = jobs_run(r->conn, sql, 3, values, &result);
+	code = ctl_query(r->conn, sql, 3, values, &result);
 	if (code == CTL_OK)
 		*out_n = pg_number(result, 0, 0);
 	return code;
@@ -183,7 +183,7 @@ retention_publish(
 	    " AND c.relname IN ('conversations', 'messages',"
 	    " 'message_feedback')";
 	AUTO_PGRESULT PGresult *columns = NULL;
-	enum ctl_exit code = jobs_run(r->conn, columns_sql, 0, NULL, &columns);
+	enum ctl_exit code = ctl_query(r->conn, columns_sql, 0, NULL, &columns);
 
 	if (code == CTL_OK)
 		code = archive_end(w, NULL, out);
@@ -228,7 +228,7 @@ is_written_to(struct retention *r, const struct month *m, bool *out_is)
 {
 	const char *values[] = {m->low, m->high};
 	AUTO_PGRESULT PGresult *result = NULL;
-	enum ctl_exit code = jobs_run(r->conn,
+	enum ctl_exit code = ctl_query(r->conn,
 	    "SELECT EXISTS (SELECT FROM chat.running_replies r"
 	    " WHERE r.message_id >= $1::uuid AND r.message_id < $2::uuid)",
 	    2, values, &result);
@@ -307,7 +307,7 @@ take_months(struct retention *r, const struct retention_kind *k, long days,
 	const char *values[] = {k->name, r->now, days_text};
 
 	snprintf(days_text, sizeof(days_text), "%ld", days);
-	return jobs_run(r->conn, months_sql, 3, values, out);
+	return ctl_query(r->conn, months_sql, 3, values, out);
 }
 
 enum ctl_exit
@@ -347,7 +347,7 @@ static enum ctl_exit
 move_strays(struct retention *r, const char *parent)
 {
 	AUTO_PGRESULT PGresult *result = NULL;
-	enum ctl_exit code = jobs_run(r->conn,
+	enum ctl_exit code = ctl_query(r->conn,
 	    "SELECT s.moved, s.left_over FROM chat.move_strays($1) s", 1,
 	    &parent, &result);
 
@@ -372,7 +372,7 @@ retention_months_ahead(struct retention *r)
 {
 	AUTO_PGRESULT PGresult *made = NULL;
 	AUTO_PGRESULT PGresult *full = NULL;
-	enum ctl_exit code = jobs_run(r->conn,
+	enum ctl_exit code = ctl_query(r->conn,
 	    "SELECT chat.create_partitions(" MONTHS_AHEAD ")", 0, NULL, &made);
 
 	if (code != CTL_OK)
@@ -380,7 +380,7 @@ retention_months_ahead(struct retention *r)
 	if (pg_number(made, 0, 0) > 0)
 		printf("%-20s %10lld  partitions made\n", "months",
 		    (long long)pg_number(made, 0, 0));
-	code = jobs_run(r->conn,
+	code = ctl_query(r->conn,
 	    "SELECT p.relname FROM pg_class c"
 	    " JOIN pg_inherits i ON i.inhrelid = c.oid"
 	    " JOIN pg_class p ON p.oid = i.inhparent"

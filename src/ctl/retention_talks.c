@@ -205,7 +205,7 @@ count(struct retention *r, const struct retention_kind *k, long days)
 	enum ctl_exit code;
 
 	snprintf(days_text, sizeof(days_text), "%ld", days);
-	code = jobs_run(r->conn, count_sql, 2, values, &result);
+	code = ctl_query(r->conn, count_sql, 2, values, &result);
 	if (code == CTL_OK)
 		retention_say(k, pg_number(result, 0, 0), NULL);
 	return code;

@@ -108,22 +108,30 @@ confirm(const char *name)
 	return CTL_OK;
 }
 
-static enum ctl_exit delete (
-    struct account *a, const char *name, bool is_sure) {
-	AUTO_PGRESULT PGresult *r = NULL; bool is_there = false;
+static enum ctl_exit
+delete_user(struct account *a, const char *name, bool is_sure)
+{
+	AUTO_PGRESULT PGresult *r = NULL;
+	bool is_there = false;
 	enum ctl_exit code = account_exists(a, name, &is_there);
 
-	if (code == CTL_OK && !is_there) code = account_missing(name);
-	if (code == CTL_OK && !is_sure) code = confirm(name);
-	if (code == CTL_OK) code = account_call(a,
-	    "SELECT user_id, gone_sessions, gone_tokens "
-	    "FROM auth.user_admin_delete($1)",
-	    1, &name, &r);
-	if (code == CTL_OK && PQntuples(r) == 0) code = account_missing(name);
-	if (code == CTL_OK){
-	    printf("Deleted %s and everything of theirs.\n", name);
-	    fflush(stdout); account_bury(a, r);}
-return code;
+	if (code == CTL_OK && !is_there)
+		code = account_missing(name);
+	if (code == CTL_OK && !is_sure)
+		code = confirm(name);
+	if (code == CTL_OK)
+		code = account_call(a,
+		    "SELECT user_id, gone_sessions, gone_tokens "
+		    "FROM auth.user_admin_delete($1)",
+		    1, &name, &r);
+	if (code == CTL_OK && PQntuples(r) == 0)
+		code = account_missing(name);
+	if (code == CTL_OK) {
+		printf("Deleted %s and everything of theirs.\n", name);
+		fflush(stdout);
+		account_bury(a, r);
+	}
+	return code;
 }
 
 enum ctl_exit
@@ -145,7 +153,7 @@ ctl_user_delete(const struct command *self, int argc, char **argv)
 	if (code == CTL_OK)
 		code = account_name(&a, typed, &name);
 	if (code == CTL_OK)
-		code = delete (&a, name, is_sure);
+		code = delete_user(&a, name, is_sure);
 	account_close(&a);
 	return code;
 }
