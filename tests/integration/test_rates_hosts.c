@@ -216,8 +216,8 @@ converse_in_store(char out_id[40])
 	    .path = "/api/v1/conversations",
 	    .token = me.token,
 	    .json = json};
-	db_value("INSERT INTO chat.stores (id, name) VALUES"
-		 " (gen_random_uuid(), gen_random_uuid()::text) RETURNING id",
+	db_value("INSERT INTO chat.stores (id, slug, name) VALUES"
+		 " (gen_random_uuid(), 'shop', 'Shop') RETURNING id",
 	    NULL, store, sizeof(store));
 	db_value("INSERT INTO chat.store_members (store_id, user_id)"
 		 " SELECT s.id, u.id FROM chat.stores s, auth.users u"
