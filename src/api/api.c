@@ -14,6 +14,7 @@
 #include "http/origin.h"
 #include "http/reply.h"
 #include "http/request.h"
+#include "limit/limit.h"
 #include "store/pg.h"
 
 static const struct route routes[] = {
@@ -100,7 +101,7 @@ authenticate(struct request *req)
 	enum err e;
 
 	if (req->route->access == ACCESS_OPEN)
-		return OK;
+		return limit_open(req);
 	e = ways[req->route->access](req);
 	req->phases.auth_us = clock_mono_us() - began;
 	if (e == OK && req->route->access == ACCESS_ADMIN &&
@@ -144,6 +145,7 @@ api_handle(struct request *req, struct reply *rep)
 
 	pg_set_caller(req->services->pg, req->request_id, client_address(req));
 	e = handle(req, rep);
+	limit_give_back(req, e);
 	pg_set_caller(req->services->pg, NULL, NULL);
 	if (e != OK && req->is_by_cookie && is_terminal(e))
 		browser_take_back(req, rep);

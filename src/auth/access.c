@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/config.h"
 #include "http/request.h"
+#include "limit/limit.h"
 
 /* The token of `Bearer <token>`, or NULL when the scheme is another. */
 static const char *
@@ -65,6 +66,8 @@ access_authenticate_leaving(struct request *req)
 	const char *token = browser_refresh_token(req);
 	if (*req->authorization || !token)
 		return access_authenticate(req);
-	enum err e = browser_enter(req);
+	enum err e = limit_open(req);
+	if (!e)
+		e = browser_enter(req);
 	return e ? e : session_recognize(req, token);
 }

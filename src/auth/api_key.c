@@ -15,6 +15,7 @@
 #include "base/text.h"
 #include "http/request.h"
 #include "http/route.h"
+#include "limit/limit.h"
 
 #define PREFIX    "nk_"
 #define N_PREFIX  (sizeof PREFIX - 1)
@@ -126,60 +127,83 @@ needed_scope(struct request *req, unsigned *out)
 	return OK;
 }
 
-/* Asks Postgres whether the key is good, and for how long. */
+/* Reads the row of KEY_CHECK: whether the key is good, and for how long. */
 static enum err
-look_up(struct request *req, const struct api_key_name *name,
-    struct api_key_live *out, long *out_left_s)
+read_live(struct request *req, const PGresult *r, struct api_key_live *out,
+    long *out_left_s)
 {
-	struct pg_call call = {
-	    .query = &auth_queries[AUTH_KEY_CHECK],
-	    .params = {name->user_id,
-		arena_printf(req->arena, "\\x%s", name->hash),
-		client_address(req)},
-	};
-	if (!call.params[1])
-		return ERR_TOO_LARGE;
-	enum err e = pg_run(req->services->pg, NULL, &call, 1);
-	if (e)
-		return request_fail(req, e, pg_why(req->services->pg));
-	const PGresult *r = call.result;
-	if (pg_rows(r) == 0) {
-		e = request_fail(
+	if (pg_rows(r) == 0)
+		return request_fail(
 		    req, ERR_KEY_INVALID, "no such key, or it is over");
-	} else {
-		*out = (struct api_key_live){
-		    .id = arena_strdup(req->arena, pg_text(r, 0, 0)),
-		    .role = arena_strdup(req->arena, pg_text(r, 0, 1)),
-		    .username = arena_strdup(req->arena, pg_text(r, 0, 2)),
-		    .scopes = read_scopes(pg_text(r, 0, 3)),
-		};
-		*out_left_s =
-		    pg_text(r, 0, 4) ? (long)pg_number(r, 0, 4) : ENDLESS_S;
-		if (!out->id || !out->role || !out->username)
-			e = ERR_TOO_LARGE;
-	}
-	pg_calls_clear(&call, 1);
+	struct api_key_live live = {
+	    .id = arena_strdup(req->arena, pg_text(r, 0, 0)),
+	    .role = arena_strdup(req->arena, pg_text(r, 0, 1)),
+	    .username = arena_strdup(req->arena, pg_text(r, 0, 2)),
+	    .scopes = read_scopes(pg_text(r, 0, 3)),
+	};
+	if (!live.id || !live.role || !live.username)
+		return ERR_TOO_LARGE;
+	*out = live;
+	*out_left_s = pg_text(r, 0, 4) ? (long)pg_number(r, 0, 4) : ENDLESS_S;
+	return OK;
+}
+
+/* Asks Postgres for what Redis does not know: the key, or its limits. */
+static enum err
+ask_postgres(struct request *req, struct limit_door *door,
+    enum api_key_memory memory, struct api_key_live *live)
+{
+	struct pg_call calls[2];
+	struct limit_entry entry;
+	long left_s = 0;
+	bool is_known = memory == API_KEY_LIVE;
+	size_t n = is_known ? 0 : 1;
+	calls[0] = (struct pg_call){
+	    .query = &auth_queries[AUTH_KEY_CHECK],
+	    .params = {door->user_id, door->proof[0], client_address(req)},
+	};
+	size_t n_charge = limit_calls(req, door, is_known, &calls[n]);
+	enum err e = n + n_charge > 0 ? pg_run(req->services->pg, NULL, calls,
+					    n + n_charge)
+				      : OK;
+	if (e)
+		(void)request_fail(req, e, pg_why(req->services->pg));
+	if (e == ERR_UNAVAILABLE && is_known)
+		return limit_enter_alone(req, door);
+	if (e)
+		return e;
+	if (!is_known)
+		e = read_live(req, calls[0].result, live, &left_s);
+	bool remembers = !e && memory == API_KEY_UNKNOWN &&
+			 api_key_cache_entry(req->arena, live, left_s, &entry);
+	if (!e)
+		e = limit_enter(req, door, n_charge ? calls[n].result : NULL,
+		    remembers ? &entry : NULL);
+	pg_calls_clear(calls, n + n_charge);
 	return e;
 }
 
-/* What the stores say of the key. */
+/* What the stores say of the key, and of its owner's limits. */
 static enum err
 find(struct request *req, const struct api_key_name *name,
     struct api_key_live *out)
 {
-	struct redis *redis = req->services->redis;
-	long left_s = 0;
+	struct limit_door door;
+	if (!api_key_cache_door(req->arena, name, &door))
+		return ERR_TOO_LARGE;
+	door.charge = &auth_queries[AUTH_RATE_CHARGE_KEY];
+	door.proof[0] = arena_printf(req->arena, "\\x%s", name->hash);
+	if (!door.proof[0])
+		return ERR_TOO_LARGE;
+	limit_knock(req, &door, session_is_doubted(req->services->doubt));
 	enum api_key_memory memory =
-	    api_key_cache_look(redis, req->arena, name, out);
+	    api_key_cache_judge(req->arena, &door, out);
 	if (memory == API_KEY_GONE)
 		return request_fail(
 		    req, ERR_KEY_INVALID, "the key was revoked");
-	if (memory == API_KEY_LIVE && !session_is_doubted(req->services->doubt))
-		return OK;
-	enum err e = look_up(req, name, out, &left_s);
-	if (!e && memory == API_KEY_UNKNOWN)
-		api_key_cache_keep(redis, req->arena, name, out, left_s);
-	return e;
+	if (memory == API_KEY_LIVE && session_is_doubted(req->services->doubt))
+		memory = API_KEY_AWAY; /* as good as */
+	return ask_postgres(req, &door, memory, out);
 }
 
 static const char *

@@ -8,6 +8,7 @@
 #include "auth/api_key_cache.h"
 #include "auth/session_cache.h"
 #include "base/arena.h"
+#include "limit/limit.h"
 #include "store/redis.h"
 
 #define ALLOW_TTL_S 60   /* a look-up is believed this long */
@@ -23,13 +24,11 @@ entry_key(struct arena *a, const struct api_key_name *name)
 
 /* Reads "<key id> <scopes> <role> <username>". */
 static enum api_key_memory
-read_entry(struct arena *a, const redisReply *entry, struct api_key_live *out)
+read_entry(struct arena *a, const char *entry, struct api_key_live *out)
 {
-	char *rest = arena_strndup(a, entry->str, entry->len);
+	char *rest = arena_strdup(a, entry);
 	if (!rest)
 		return API_KEY_UNKNOWN;
-	if (strcmp(rest, TOMBSTONE) == 0)
-		return API_KEY_GONE;
 	const char *id = strsep(&rest, " ");
 	const char *scopes = strsep(&rest, " ");
 	const char *role = strsep(&rest, " ");
@@ -44,45 +43,44 @@ read_entry(struct arena *a, const redisReply *entry, struct api_key_live *out)
 	return API_KEY_LIVE;
 }
 
-enum api_key_memory
-api_key_cache_look(struct redis *redis, struct arena *a,
-    const struct api_key_name *name, struct api_key_live *out_live)
+bool
+api_key_cache_door(struct arena *a, const struct api_key_name *name,
+    struct limit_door *out_door)
 {
-	const char *argv[] = {"MGET", entry_key(a, name),
-	    session_cache_user_key(a, name->user_id)};
-	AUTO_REPLY redisReply *values = NULL;
-	if (!argv[1] || !argv[2] ||
-	    redis_command(redis, 3, argv, NULL, &values) != OK)
-		return API_KEY_AWAY;
-	if (values->type != REDIS_REPLY_ARRAY || values->elements != 2)
-		return API_KEY_UNKNOWN;
-	const redisReply *entry = values->element[0];
-	bool is_distrusted = values->element[1]->type != REDIS_REPLY_NIL;
-	struct api_key_live live;
-	enum api_key_memory memory = entry->type == REDIS_REPLY_STRING
-					 ? read_entry(a, entry, &live)
-					 : API_KEY_UNKNOWN;
-	if (memory != API_KEY_GONE && is_distrusted)
-		return API_KEY_DISTRUSTED;
-	if (memory == API_KEY_LIVE)
-		*out_live = live;
-	return memory;
+	*out_door = (struct limit_door){
+	    .user_id = name->user_id,
+	    .gone = "",
+	    .entry = entry_key(a, name),
+	    .distrust = session_cache_user_key(a, name->user_id),
+	    .begins = "",
+	};
+	return out_door->entry && out_door->distrust;
 }
 
-void
-api_key_cache_keep(struct redis *redis, struct arena *a,
-    const struct api_key_name *name, const struct api_key_live *live,
-    long left_s)
+enum api_key_memory
+api_key_cache_judge(struct arena *a, const struct limit_door *door,
+    struct api_key_live *out_live)
 {
-	long ttl_s = left_s < ALLOW_TTL_S ? left_s : ALLOW_TTL_S;
-	const char *argv[] = {"SET", entry_key(a, name),
-	    arena_printf(a, "%s %u %s %s", live->id, live->scopes, live->role,
-		live->username),
-	    "EX", arena_printf(a, "%ld", ttl_s), "NX"};
-	AUTO_REPLY redisReply *reply = NULL;
-	if (ttl_s > 0 && argv[1] && argv[2] && argv[4] &&
-	    redis_command(redis, 6, argv, NULL, &reply) != OK)
-		return; /* asked again next time */
+	const char *entry = door->entry_value;
+	if (door->state == LIMIT_AWAY)
+		return API_KEY_AWAY;
+	if (entry && strcmp(entry, TOMBSTONE) == 0)
+		return API_KEY_GONE;
+	if (door->distrust_value)
+		return API_KEY_DISTRUSTED;
+	return entry ? read_entry(a, entry, out_live) : API_KEY_UNKNOWN;
+}
+
+bool
+api_key_cache_entry(struct arena *a, const struct api_key_live *live,
+    long left_s, struct limit_entry *out_entry)
+{
+	*out_entry = (struct limit_entry){
+	    .text = arena_printf(a, "%s %u %s %s", live->id, live->scopes,
+		live->role, live->username),
+	    .ttl_s = left_s < ALLOW_TTL_S ? left_s : ALLOW_TTL_S,
+	};
+	return out_entry->text && out_entry->ttl_s > 0;
 }
 
 /*

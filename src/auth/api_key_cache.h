@@ -16,9 +16,13 @@
 #ifndef AUTH_API_KEY_CACHE_H
 #define AUTH_API_KEY_CACHE_H
 
+#include <stdbool.h>
+
 #include "base/errors.h"
 
 struct arena;
+struct limit_door;
+struct limit_entry;
 struct redis;
 
 enum api_key_memory {
@@ -43,14 +47,20 @@ struct api_key_live {
 	const char *username;
 };
 
-/* Looks, in one round trip; *out_live is set only with API_KEY_LIVE. */
-enum api_key_memory api_key_cache_look(struct redis *redis, struct arena *a,
-    const struct api_key_name *name, struct api_key_live *out_live);
+/* The keys that limit_knock asks for; false beyond the arena's cap. */
+bool api_key_cache_door(struct arena *a, const struct api_key_name *name,
+    struct limit_door *out_door);
 
-/* Remembers that Postgres allowed the key for `left_s` more; one trip. */
-void api_key_cache_keep(struct redis *redis, struct arena *a,
-    const struct api_key_name *name, const struct api_key_live *live,
-    long left_s);
+/* What their values say together; *out_live is set only with API_KEY_LIVE. */
+enum api_key_memory api_key_cache_judge(struct arena *a,
+    const struct limit_door *door, struct api_key_live *out_live);
+
+/*
+ * What limit_enter has Redis remember of a key that Postgres allowed for
+ * `left_s` more; false: nothing.
+ */
+bool api_key_cache_entry(struct arena *a, const struct api_key_live *live,
+    long left_s, struct limit_entry *out_entry);
 
 /*
  * Writes the tombstone of a revoked key. On ERR_UNAVAILABLE an entry may

@@ -17,6 +17,7 @@
 #include "base/arena.h"
 #include "base/config.h"
 #include "http/request.h"
+#include "limit/limit.h"
 
 static const char *
 device_text(struct request *req)
@@ -246,6 +247,8 @@ session_refresh(struct request *req, const char *refresh_token,
 {
 	struct refresh_token token = {0};
 	enum err e = read_token(req, refresh_token, &token);
+	if (!e)
+		e = limit_refresh(req, token.session_id);
 	if (e)
 		return e;
 	struct pg_call call;
@@ -303,32 +306,20 @@ session_recognize(struct request *req, const char *refresh_token)
 	return e;
 }
 
-/* Asks Postgres whether the session lives. */
+/* Reads the row of SESSION_CHECK. */
 static enum err
-look_up(struct request *req, const struct access_claims *claims,
-    struct session_live *out)
+read_live(struct request *req, const PGresult *r,
+    const struct access_claims *claims, struct session_live *out)
 {
-	struct pg_call call = {
-	    .query = &auth_queries[AUTH_SESSION_CHECK],
-	    .params = {claims->user_id, claims->session_id,
-		client_address(req)},
-	};
-	enum err e = run(req, NULL, &call, 1);
-	if (!e && (pg_rows(call.result) == 0 ||
-		      pg_number(call.result, 0, 0) != claims->epoch))
-		e = request_fail(
+	if (pg_rows(r) == 0 || pg_number(r, 0, 0) != claims->epoch)
+		return request_fail(
 		    req, ERR_SESSION_REVOKED, "the session does not live");
-	if (!e) {
-		struct session_live live = {
-		    arena_strdup(req->arena, pg_text(call.result, 0, 1)),
-		    arena_strdup(req->arena, pg_text(call.result, 0, 2))};
-		if (live.role && live.username)
-			*out = live;
-		else
-			e = ERR_TOO_LARGE;
-	}
-	pg_calls_clear(&call, 1);
-	return e;
+	struct session_live live = {arena_strdup(req->arena, pg_text(r, 0, 1)),
+	    arena_strdup(req->arena, pg_text(r, 0, 2))};
+	if (!live.role || !live.username)
+		return ERR_TOO_LARGE;
+	*out = live;
+	return OK;
 }
 
 static enum err
@@ -348,26 +339,63 @@ identify(struct request *req, const struct access_claims *claims,
 	return OK;
 }
 
+/* Asks Postgres for what Redis does not know: the session, or its limits. */
+static enum err
+ask_postgres(struct request *req, const struct access_claims *claims,
+    struct limit_door *door, enum session_memory memory,
+    struct session_live *live)
+{
+	struct pg_call calls[2];
+	struct limit_entry entry;
+	bool is_known = memory == SESSION_LIVE;
+	size_t n = is_known ? 0 : 1;
+	calls[0] = (struct pg_call){
+	    .query = &auth_queries[AUTH_SESSION_CHECK],
+	    .params = {claims->user_id, claims->session_id,
+		client_address(req)},
+	};
+	size_t n_charge = limit_calls(req, door, is_known, &calls[n]);
+	enum err e =
+	    n + n_charge > 0 ? run(req, NULL, calls, n + n_charge) : OK;
+	if (e == ERR_UNAVAILABLE && is_known) {
+		e = identify(req, claims, live);
+		return e ? e : limit_enter_alone(req, door);
+	}
+	if (e)
+		return e;
+	if (!is_known)
+		e = read_live(req, calls[0].result, claims, live);
+	bool remembers = !e && memory == SESSION_UNKNOWN &&
+			 session_cache_entry(req->arena, claims, live, &entry);
+	if (!e)
+		e = identify(req, claims, live);
+	if (!e)
+		e = limit_enter(req, door, n_charge ? calls[n].result : NULL,
+		    remembers ? &entry : NULL);
+	pg_calls_clear(calls, n + n_charge);
+	return e;
+}
+
 enum err
 session_check(struct request *req, const struct access_claims *claims)
 {
-	struct redis *redis = req->services->redis;
+	struct limit_door door;
 	struct session_live live;
+	if (!session_cache_door(req->arena, claims, &door))
+		return ERR_TOO_LARGE;
+	door.charge = &auth_queries[AUTH_RATE_CHARGE_SESSION];
+	door.proof[0] = claims->session_id;
+	door.proof[1] =
+	    arena_printf(req->arena, "%lld", (long long)claims->epoch);
+	limit_knock(req, &door, session_is_doubted(req->services->doubt));
 	enum session_memory memory =
-	    session_cache_look(redis, req->arena, claims, &live);
+	    session_cache_judge(req->arena, &door, claims, &live);
 	if (memory == SESSION_GONE)
 		return request_fail(
 		    req, ERR_SESSION_REVOKED, "the session was ended");
 	if (memory == SESSION_LIVE && session_is_doubted(req->services->doubt))
 		memory = SESSION_AWAY; /* as good as */
-	if (memory != SESSION_LIVE) {
-		enum err e = look_up(req, claims, &live);
-		if (e)
-			return e;
-	}
-	if (memory == SESSION_UNKNOWN)
-		session_cache_keep(redis, req->arena, claims, &live);
-	return identify(req, claims, &live);
+	return ask_postgres(req, claims, &door, memory, &live);
 }
 
 enum err

@@ -9,6 +9,7 @@
 #include "auth/access_token.h"
 #include "auth/session_cache.h"
 #include "base/arena.h"
+#include "limit/limit.h"
 #include "store/redis.h"
 
 #define ALLOW_TTL_S  60 /* a look-up is believed this long */
@@ -37,10 +38,10 @@ session_key(struct arena *a, const char *user_id, const char *session_id)
 
 /* Reads "<sid> <epoch> <role> <username>" that belongs to these claims. */
 static enum session_memory
-read_entry(struct arena *a, const redisReply *entry,
+read_entry(struct arena *a, const char *entry,
     const struct access_claims *claims, struct session_live *out)
 {
-	char *rest = arena_strndup(a, entry->str, entry->len);
+	char *rest = arena_strdup(a, entry);
 	if (!rest)
 		return SESSION_UNKNOWN;
 	const char *session_id = strsep(&rest, " ");
@@ -59,54 +60,56 @@ session_cache_user_key(struct arena *a, const char *user_id)
 	return arena_printf(a, "user:{%s}", user_id);
 }
 
-/* What the values say together: a tombstone in either of two refuses. */
-static enum session_memory
-judge(struct arena *a, const redisReply *values,
-    const struct access_claims *claims, struct session_live *out)
+/* What an entry begins with that belongs to these claims. */
+static const char *
+entry_head(struct arena *a, const struct access_claims *claims)
 {
-	if (values->type != REDIS_REPLY_ARRAY || values->elements != 3)
-		return SESSION_UNKNOWN;
-	const redisReply *gone = values->element[0];
-	const redisReply *entry = values->element[1];
-	if (gone->type != REDIS_REPLY_NIL)
-		return SESSION_GONE;
-	bool is_entry = entry->type == REDIS_REPLY_STRING;
-	if (is_entry && strcmp(entry->str, TOMBSTONE) == 0)
-		return SESSION_GONE;
-	if (values->element[2]->type != REDIS_REPLY_NIL)
-		return SESSION_DISTRUSTED;
-	if (!is_entry)
-		return SESSION_UNKNOWN;
-	return read_entry(a, entry, claims, out);
+	return arena_printf(
+	    a, "%s %lld ", claims->session_id, (long long)claims->epoch);
 }
 
+bool
+session_cache_door(struct arena *a, const struct access_claims *claims,
+    struct limit_door *out_door)
+{
+	*out_door = (struct limit_door){
+	    .user_id = claims->user_id,
+	    .gone = session_key(a, claims->user_id, claims->session_id),
+	    .entry = token_key(a, claims->user_id, claims->jti),
+	    .distrust = session_cache_user_key(a, claims->user_id),
+	    .begins = entry_head(a, claims),
+	};
+	return out_door->gone && out_door->entry && out_door->distrust &&
+	       out_door->begins;
+}
+
+/* A tombstone in either of two refuses. */
 enum session_memory
-session_cache_look(struct redis *redis, struct arena *a,
+session_cache_judge(struct arena *a, const struct limit_door *door,
     const struct access_claims *claims, struct session_live *out_live)
 {
-	const char *argv[] = {"MGET",
-	    session_key(a, claims->user_id, claims->session_id),
-	    token_key(a, claims->user_id, claims->jti),
-	    session_cache_user_key(a, claims->user_id)};
-	AUTO_REPLY redisReply *values = NULL;
-	if (!argv[1] || !argv[2] || !argv[3] ||
-	    redis_command(redis, 4, argv, NULL, &values) != OK)
+	const char *entry = door->entry_value;
+	if (door->state == LIMIT_AWAY)
 		return SESSION_AWAY;
-	return judge(a, values, claims, out_live);
+	if (door->gone_value || (entry && strcmp(entry, TOMBSTONE) == 0))
+		return SESSION_GONE;
+	if (door->distrust_value)
+		return SESSION_DISTRUSTED;
+	return entry ? read_entry(a, entry, claims, out_live) : SESSION_UNKNOWN;
 }
 
-void
-session_cache_keep(struct redis *redis, struct arena *a,
-    const struct access_claims *claims, const struct session_live *live)
+bool
+session_cache_entry(struct arena *a, const struct access_claims *claims,
+    const struct session_live *live, struct limit_entry *out_entry)
 {
-	const char *argv[] = {"SET", token_key(a, claims->user_id, claims->jti),
-	    arena_printf(a, "%s %lld %s %s", claims->session_id,
-		(long long)claims->epoch, live->role, live->username),
-	    "EX", arena_printf(a, "%d", ALLOW_TTL_S), "NX"};
-	AUTO_REPLY redisReply *reply = NULL;
-	if (argv[1] && argv[2] && argv[4] &&
-	    redis_command(redis, 6, argv, NULL, &reply) != OK)
-		return; /* asked again next time */
+	const char *head = entry_head(a, claims);
+	*out_entry = (struct limit_entry){
+	    .text = head ? arena_printf(
+			       a, "%s%s %s", head, live->role, live->username)
+			 : NULL,
+	    .ttl_s = ALLOW_TTL_S,
+	};
+	return out_entry->text != NULL;
 }
 
 /* The keys that an ending writes over, in chunks of one script call each. */

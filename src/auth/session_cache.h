@@ -24,10 +24,14 @@
 #ifndef AUTH_SESSION_CACHE_H
 #define AUTH_SESSION_CACHE_H
 
+#include <stdbool.h>
+
 #include "base/errors.h"
 
 struct access_claims;
 struct arena;
+struct limit_door;
+struct limit_entry;
 struct redis;
 
 /* What a live session says about its user. */
@@ -44,13 +48,21 @@ enum session_memory {
 	SESSION_DISTRUSTED, /* ask Postgres, remember nothing */
 };
 
-/* Asks, in one round trip; *out_live is written with SESSION_LIVE. */
-enum session_memory session_cache_look(struct redis *redis, struct arena *a,
-    const struct access_claims *claims, struct session_live *out_live);
+/* The keys that limit_knock asks for; false beyond the arena's cap. */
+bool session_cache_door(struct arena *a, const struct access_claims *claims,
+    struct limit_door *out_door);
 
-/* Remembers that the session lives. One round trip; failing is no harm. */
-void session_cache_keep(struct redis *redis, struct arena *a,
-    const struct access_claims *claims, const struct session_live *live);
+/* What their values say together; *out_live is written with SESSION_LIVE. */
+enum session_memory session_cache_judge(struct arena *a,
+    const struct limit_door *door, const struct access_claims *claims,
+    struct session_live *out_live);
+
+/*
+ * What limit_enter has Redis remember of a session that lives; false beyond
+ * the arena's cap.
+ */
+bool session_cache_entry(struct arena *a, const struct access_claims *claims,
+    const struct session_live *live, struct limit_entry *out_entry);
 
 /* What ended, as the functions of schema auth tell it. */
 struct session_ended {
