@@ -14,6 +14,7 @@
 #include "store/pg.h"
 
 #define ALL   "all"
+#define PAGE  1000
 #define FIRST "00000000-0000-0000-0000-000000000000"
 
 enum { NAME, OWN, OF_ROLE }; /* the columns of auth.admin_limits */
@@ -224,12 +225,12 @@ ctl_limits_list(const struct command *self, int argc, char **argv)
 	struct account a = {0};
 	char after[ID_TEXT] = FIRST;
 	enum ctl_exit code;
-	int n = 1;
+	int n = PAGE;
 
 	if (!ctl_options(self, argc, argv, NULL, NULL, 0, &code))
 		return code;
 	code = ctl_connect_owner(&a.conn);
-	while (code == CTL_OK && n > 0) {
+	while (code == CTL_OK && n == PAGE) {
 		AUTO_PGRESULT PGresult *r = NULL;
 		const char *value = after;
 
