@@ -81,6 +81,10 @@ static const struct {
 	"INSERT INTO auth.login_throttle (key, kind, expires_at)"
 	" SELECT sha256(i::text::bytea), 'address', now() - i FROM g",
 	"SELECT count(*) FROM auth.login_throttle"},
+    {"rates",
+	"INSERT INTO auth.rate_buckets (key, level, expires_at)"
+	" SELECT i::text, 1, now() - i FROM g",
+	"SELECT count(*) FROM auth.rate_buckets"},
     {"budgets",
 	"INSERT INTO chat.token_budgets (user_id, id, period, starts_on)"
 	" SELECT u, t.at(now()), 'day', (now() - interval '730 days')::date"
