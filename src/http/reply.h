@@ -44,8 +44,8 @@ struct reply {
 		const char *value;
 	} headers[REPLY_HEADERS_MAX];
 	size_t n_headers;
-	const char *limits; /* more header lines, whole, of limit_headers.h; NULL:
-			     * none */
+	const char *limits; /* more header lines, whole, of limit_headers.h;
+			     * NULL: none */
 	struct turn
 	    *turn; /* set: the relay answers; owned by who holds reply */
 	struct reply_source *source; /* set: it gives the body */
@@ -83,9 +83,9 @@ void reply_problem(
 
 /*
  * Appends the CGI head of the reply (Status, Content-Type, Content-Length
- * unless it is 204, 304 or a turn's, headers, limits, X-Request-Id; Cache-Control:
- * no-store and X-Content-Type-Options: nosniff unless set; blank line).
- * Control characters are left out of header values.
+ * unless it is 204, 304 or a turn's, headers, limits, X-Request-Id;
+ * Cache-Control: no-store and X-Content-Type-Options: nosniff unless set; blank
+ * line). Control characters are left out of header values.
  */
 void
 reply_head(struct buf *out, const struct reply *rep, const char *request_id);

@@ -327,6 +327,23 @@ Test(told, me_limits_reads_and_charges_no_turn)
 	cr_expect_eq(number_of(limits_of(o), "turns_per_day", "window"), 86400);
 }
 
+/* Those of a store; NULL where it is not there. */
+static struct json_object *
+limits_in_store(struct json_object *o, const char *id)
+{
+	struct json_object *stores = json_object_object_get(o, "stores");
+
+	for (size_t i = 0; i < json_object_array_length(stores); i++) {
+		struct json_object *s = json_object_array_get_idx(stores, i);
+
+		if (strcmp(json_object_get_string(
+			       json_object_object_get(s, "store_id")),
+			id) == 0)
+			return json_object_object_get(s, "limits");
+	}
+	return NULL;
+}
+
 /* What of the budgets is used and held back, the user's and a store's. */
 Test(told, me_limits_has_the_budgets)
 {
@@ -369,16 +386,7 @@ Test(told, me_limits_has_the_budgets)
 	cr_expect_eq(number_of(own, "cost_per_day", "remaining"), 99);
 	cr_expect_null(limit_in(own, "tokens_per_month"));
 
-	struct json_object *stores = json_object_object_get(o, "stores");
-	struct json_object *theirs = NULL;
-	for (size_t i = 0; i < json_object_array_length(stores); i++) {
-		struct json_object *s = json_object_array_get_idx(stores, i);
-
-		if (strcmp(json_object_get_string(
-			       json_object_object_get(s, "store_id")),
-			store) == 0)
-			theirs = json_object_object_get(s, "limits");
-	}
+	struct json_object *theirs = limits_in_store(o, store);
 	cr_assert_not_null(theirs);
 	cr_expect_eq(json_object_array_length(theirs), 2);
 	cr_expect_eq(number_of(theirs, "tokens_per_month", "limit"), 1000);
@@ -387,17 +395,31 @@ Test(told, me_limits_has_the_budgets)
 	    number_of(theirs, "tokens_per_month", "window"), 28 * 86400);
 	cr_expect_eq(number_of(theirs, "turns_per_minute", "remaining"), 2);
 
+	/* A turn there is charged to the store's bucket, not to the user's. */
+	snprintf(body, sizeof(body), "{\"store_id\":\"%s\"}", store);
+	AUTO_JSON struct json_object *talk =
+	    expect(&caller.person, "POST", API "/conversations", body, 201);
+	conversation =
+	    json_object_get_string(json_object_object_get(talk, "id"));
+	struct answer a;
+	say("Hello", false, &a);
+	cr_assert_eq(a.status, 201, "%s", a.body.p);
+	cr_expect_eq(told(&a, "RateLimit-Policy", "turns_per_minute", "q"), 2);
+	answer_clear(&a);
+	AUTO_JSON struct json_object *said =
+	    expect(&caller.person, "GET", API "/me/limits", NULL, 200);
+	cr_expect_eq(
+	    number_of(limits_of(said), "turns_per_minute", "remaining"), 3);
+	theirs = limits_in_store(said, store);
+	cr_assert_not_null(theirs);
+	cr_expect_eq(number_of(theirs, "turns_per_minute", "remaining"), 1);
+
 	/* Of an inactive store nothing is said. */
 	done(&boss, "PATCH", path_of(API "/admin/stores", store, ""),
 	    "{\"is_active\":false}", 200);
 	AUTO_JSON struct json_object *later =
 	    expect(&caller.person, "GET", API "/me/limits", NULL, 200);
-	stores = json_object_object_get(later, "stores");
-	for (size_t i = 0; i < json_object_array_length(stores); i++)
-		cr_expect_str_neq(
-		    json_object_get_string(json_object_object_get(
-			json_object_array_get_idx(stores, i), "store_id")),
-		    store);
+	cr_expect_null(limits_in_store(later, store));
 	done(&boss, "DELETE", path_of(API "/admin/stores", store, ""), NULL,
 	    204);
 }
