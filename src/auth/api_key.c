@@ -163,9 +163,9 @@ ask_postgres(struct request *req, struct limit_door *door,
 	    .params = {door->user_id, door->proof[0], client_address(req)},
 	};
 	size_t n_charge = limit_calls(req, door, is_known, &calls[n]);
-	enum err e = n + n_charge > 0 ? pg_run(req->services->pg, NULL, calls,
-					    n + n_charge)
-				      : OK;
+	enum err e = n + n_charge > 0
+			 ? pg_run(req->services->pg, NULL, calls, n + n_charge)
+			 : OK;
 	if (e)
 		(void)request_fail(req, e, pg_why(req->services->pg));
 	if (e == ERR_UNAVAILABLE && is_known)

@@ -113,7 +113,7 @@ struct request {
 	const struct route *route;
 	const char *ids[REQUEST_IDS_MAX]; /* the {…} of the route, in order */
 	struct identity who;
-	struct limit_lines limits; /* what it was charged to, and is left */
+	struct limit_lines limits;     /* what it was charged to, and is left */
 	struct limit_charged *charged; /* limit.h's, to be given back */
 	struct phases phases;
 	bool is_by_cookie;         /* the browser's cookies speak for it; see

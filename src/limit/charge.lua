@@ -7,7 +7,7 @@
 -- entry; 4 the numbers that override the settings'; from 5 a bucket a policy.
 -- ARGV: 1 '1' to look at the entry first, 2 what it must begin with;
 -- 3 an entry to remember, or '', 4 for how many seconds;
--- 5 the numbers, or '' when KEYS[4] has them, 6 ms to remember them for;
+-- 5 the numbers, or '' when KEYS[4] has them (with 1), 6 ms to remember them for;
 -- 7 how many turns today's are, or ''; from 8 four for each policy:
 -- quota (0: nothing overrides it), limit (0: none), window in us (0: a day of
 -- UTC, counted), burst (0: as the limit).
@@ -20,9 +20,9 @@ local FIRST_KEY, FIRST_ARG, N_ARGS = 5, 8, 4
 local N_QUOTAS = 9 -- as in quotas.def; between the two lists is the store
 local n = #KEYS - FIRST_KEY + 1
 
-local seen = {false, false, false}
+local seen = {false, false, false, false}
 if ARGV[1] == '1' then
-	seen = redis.call('MGET', KEYS[1], KEYS[2], KEYS[3])
+	seen = redis.call('MGET', KEYS[1], KEYS[2], KEYS[3], KEYS[4])
 	local entry, begins = seen[2], ARGV[2]
 	if seen[1] or seen[3] or not entry or entry == '-' or
 	    string.sub(entry, 1, #begins) ~= begins then
@@ -36,18 +36,14 @@ if ARGV[3] ~= '' then
 	redis.call('SET', KEYS[2], ARGV[3], 'EX', ARGV[4], 'NX')
 end
 
-local function needs_numbers()
-	for i = 0, n - 1 do
-		if ARGV[FIRST_ARG + i * N_ARGS] ~= '0' then return true end
-	end
-	return false
-end
 local numbers = ARGV[5]
 if numbers ~= '' then
 	redis.call('SET', KEYS[4], numbers, 'PX', ARGV[6])
-elseif needs_numbers() then
-	numbers = redis.call('GET', KEYS[4])
-	if not numbers then
+else
+	numbers = seen[4]
+end
+for i = 0, n - 1 do
+	if not numbers and ARGV[FIRST_ARG + i * N_ARGS] ~= '0' then
 		answer[1] = NO_NUMBERS
 		return answer
 	end
@@ -55,7 +51,9 @@ end
 if n == 0 then return answer end
 
 local words = {}
-for word in string.gmatch(numbers, '%S+') do words[#words + 1] = word end
+if numbers and numbers ~= '-' then
+	for word in string.gmatch(numbers, '%S+') do words[#words + 1] = word end
+end
 
 local time = redis.call('TIME')
 local seconds = tonumber(time[1])
@@ -88,7 +86,7 @@ for i = 0, n - 1 do
 		burst = tonumber(ARGV[arg + 3]), key = KEYS[FIRST_KEY + i],
 	}
 	if p.window == 0 then p.key = p.key .. today() end
-	if quota > 0 and #words > 1 then
+	if quota > 0 and #words > 0 then
 		local of_store = words[N_QUOTAS + 1 + quota]
 		if quota <= 2 and of_store ~= '-1' then
 			p.limit = tonumber(of_store)

@@ -26,8 +26,8 @@ enum whose { OF_USER, OF_USER_ADDRESS, OF_ADDRESS, OF_SESSION };
 
 const struct policy_row policy_rows[POLICY__MAX] = {
 #define POLICY(row, name, classes, quota, setting, window, burst, whose, key) \
-	[POLICY_##row] = {name, (quota) == QUOTA__MAX ? 0 : (quota) + 1,      \
-	    window, burst},
+	[POLICY_##row] = {                                                    \
+	    name, (quota) == QUOTA__MAX ? 0 : (quota) + 1, window, burst},
 #include "limit/policies.def"
 #undef POLICY
 };
@@ -79,18 +79,16 @@ key_of(struct request *req, enum policy p, const struct payer *payer)
 	const char *network = client_network(req), *bucket = rows[p].bucket;
 	switch (rows[p].whose) {
 	case OF_USER:
-		return arena_printf(
-		    a, "rate:{%s}:%s", payer->user_id, bucket);
+		return arena_printf(a, "rate:{%s}:%s", payer->user_id, bucket);
 	case OF_USER_ADDRESS:
-		return network ? arena_printf(a, "rate:{%s}:%s",
-				     payer->user_id, network)
+		return network ? arena_printf(
+				     a, "rate:{%s}:%s", payer->user_id, network)
 			       : NULL;
 	case OF_ADDRESS:
 		return network ? arena_printf(a, "rate:%s%s", bucket, network)
 			       : NULL;
 	case OF_SESSION:
-		return arena_printf(
-		    a, "rate:%s%s", bucket, payer->session_id);
+		return arena_printf(a, "rate:%s%s", bucket, payer->session_id);
 	}
 	return NULL;
 }
@@ -111,8 +109,7 @@ add(struct request *req, enum policy p, const struct payer *payer,
 
 /* The policies of the route's class, or with nobody known those of all. */
 static void
-make_bill(
-    struct request *req, const char *user_id, struct limit_bill *out_bill)
+make_bill(struct request *req, const char *user_id, struct limit_bill *out_bill)
 {
 	const struct payer payer = {.user_id = user_id};
 	enum route_limit class = req->route->limit;
@@ -171,9 +168,8 @@ refuse(struct request *req, const struct limit_bill *bill)
 			continue;
 		if (seconds_of(item->retry_us) > wait_s)
 			wait_s = seconds_of(item->retry_us);
-		const char *more = arena_printf(req->arena,
-		    "%s %s of %" PRId64, why, policy_rows[item->policy].name,
-		    item->limit);
+		const char *more = arena_printf(req->arena, "%s %s of %" PRId64,
+		    why, policy_rows[item->policy].name, item->limit);
 		why = more ? more : why;
 	}
 	req->retry_after_s = (int)wait_s;
@@ -182,8 +178,8 @@ refuse(struct request *req, const struct limit_bill *bill)
 
 /* Notes what a charged item takes to be given back. */
 static void
-note_charge(struct request *req, const struct limit_item *item,
-    enum limit_store store)
+note_charge(
+    struct request *req, const struct limit_item *item, enum limit_store store)
 {
 	struct limit_charged *c = req->charged;
 	if (!c) {
@@ -289,8 +285,8 @@ charge_in_postgres(struct request *req, struct limit_bill *bill)
 
 /* Charges in Redis, told all that it did not know; else in Postgres. */
 static enum err
-charge(struct request *req, struct limit_bill *bill,
-    struct limit_door *door, const struct limit_told *told)
+charge(struct request *req, struct limit_bill *bill, struct limit_door *door,
+    const struct limit_told *told)
 {
 	enum limit_word word = NOT_KNOWN;
 	enum err e = limit_redis_charge(req, bill, door, told, &word);

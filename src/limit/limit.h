@@ -100,15 +100,14 @@ enum err limit_enter(struct request *req, struct limit_door *door,
  * Instead, when Postgres did not answer about one whom Redis lets in. Errors
  * as above.
  */
-enum err limit_enter_alone(
-    struct request *req, struct limit_door *door) MUST_CHECK;
+enum err
+limit_enter_alone(struct request *req, struct limit_door *door) MUST_CHECK;
 
 /* Charges a request that anybody may send. Errors as above. One round trip. */
 enum err limit_open(struct request *req) MUST_CHECK;
 
 /* Charges a refresh to its session, once that is known to be one of ours. */
-enum err
-limit_refresh(struct request *req, const char *session_id) MUST_CHECK;
+enum err limit_refresh(struct request *req, const char *session_id) MUST_CHECK;
 
 /*
  * Gives back what a request that ended with `e` is not to be charged for:

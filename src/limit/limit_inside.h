@@ -72,8 +72,8 @@ enum limit_word { NOT_KNOWN, NO_NUMBERS, CHARGED, REFUSED };
 
 /* What Redis is told before it charges. */
 struct limit_told {
-	const char *numbers;             /* as charge.lua reads them; "": none */
-	const char *today;               /* turns; "": not known */
+	const char *numbers; /* as charge.lua reads them; "": none */
+	const char *today;   /* turns; "": not known */
 	const struct limit_entry *entry; /* NULL: none */
 };
 
@@ -91,10 +91,10 @@ enum err
 limit_redis_look(struct request *req, struct limit_door *door) MUST_CHECK;
 
 /* Gives back the `n` first of `charged`; what cannot be stays charged. */
-void limit_redis_give_back(
-    struct request *req, const struct limit_charged *charged);
-void limit_pg_give_back(
-    struct request *req, const struct limit_charged *charged);
+void
+limit_redis_give_back(struct request *req, const struct limit_charged *charged);
+void
+limit_pg_give_back(struct request *req, const struct limit_charged *charged);
 
 /* RATE_NUMBERS, and what it gave. */
 void limit_pg_ask(const struct limit_bill *bill, struct pg_call *out_call);
@@ -110,8 +110,7 @@ enum err limit_pg_read(struct request *req, const struct pg_result *r,
     struct limit_bill *bill) MUST_CHECK;
 
 /* Charges this worker's share; see limit_share.c. */
-void
-limit_share_charge(struct limit_bill *bill, long workers, int64_t now_us);
+void limit_share_charge(struct limit_bill *bill, long workers, int64_t now_us);
 
 /* What one charge of an item takes of its bucket. */
 int64_t limit_step(const struct limit_item *item);

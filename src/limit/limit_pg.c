@@ -43,16 +43,16 @@ limit_pg_told(
 static const char *
 append_text(struct arena *a, const char *array, const char *text)
 {
-	return array ? arena_printf(a, "%s%s\"%s\"", array,
-			   array[1] ? "," : "", text)
+	return array ? arena_printf(
+			   a, "%s%s\"%s\"", array, array[1] ? "," : "", text)
 		     : NULL;
 }
 
 static const char *
 append_number(struct arena *a, const char *array, int64_t n)
 {
-	return array ? arena_printf(a, "%s%s%" PRId64, array,
-			   array[1] ? "," : "", n)
+	return array ? arena_printf(
+			   a, "%s%s%" PRId64, array, array[1] ? "," : "", n)
 		     : NULL;
 }
 

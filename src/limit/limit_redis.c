@@ -26,8 +26,8 @@
 #define ANSWER       4
 #define ANSWER_ITEMS 5
 
-_Static_assert(N_KEYS + N_ARGS + (1 + POLICY_ARGS) * POLICY__MAX <=
-		   REDIS_SCRIPT_ARGS_MAX,
+_Static_assert(
+    N_KEYS + N_ARGS + (1 + POLICY_ARGS) * POLICY__MAX <= REDIS_SCRIPT_ARGS_MAX,
     "a bill fits into one call");
 _Static_assert(QUOTA__MAX == 9, "N_QUOTAS of charge.lua");
 _Static_assert(QUOTA_TURNS_PER_MINUTE == 0 && QUOTA_TURNS_PER_DAY == 1,
@@ -63,9 +63,9 @@ write_words(struct request *req, const struct limit_bill *bill,
 	words[n++] = t->entry ? t->entry->text : "";
 	words[n++] = number_text(a, t->entry ? t->entry->ttl_s : 0);
 	words[n++] = t->numbers;
-	words[n++] = number_text(a,
-	    NUMBERS_MIN_MS +
-		randombytes_uniform(NUMBERS_MAX_MS - NUMBERS_MIN_MS));
+	words[n++] = number_text(
+	    a, NUMBERS_MIN_MS +
+		   randombytes_uniform(NUMBERS_MAX_MS - NUMBERS_MIN_MS));
 	words[n++] = t->today;
 	for (size_t i = 0; i < bill->n; i++) {
 		const struct policy_row *p =

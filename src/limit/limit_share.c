@@ -45,8 +45,7 @@ weigh(struct limit_item *item, long workers, int64_t now_us)
 		*slot = now_us + room;
 	item->remaining = (now_us + room - *slot) / step;
 	item->reset_us = *slot - now_us;
-	item->retry_us =
-	    item->remaining > 0 ? 0 : *slot + step - room - now_us;
+	item->retry_us = item->remaining > 0 ? 0 : *slot + step - room - now_us;
 }
 
 void

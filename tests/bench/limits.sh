@@ -29,7 +29,7 @@ NONE=(EVALSHA "$SHA" 4 "${KEYS[@]}" "limits:{$USER_ID}" 1 "s 0 " "" 0 "" 0 "")
 CHARGE=(EVALSHA "$SHA" 7 "${KEYS[@]}" "limits:{$USER_ID}"
 	"rate:{$USER_ID}:api" "rate:{$USER_ID}:192.0.2.1" rate:192.0.2.1
 	1 "s 0 " "" 0 "" 0 ""
-	3 60000000 $MINUTE 0 4 60000000 $MINUTE 0 0 60000000 $MINUTE 0)
+	3 60000000 "$MINUTE" 0 4 60000000 "$MINUTE" 0 0 60000000 "$MINUTE" 0)
 for ((i = 0; i < ROUNDS; i++)); do
 	rate MGET "${KEYS[@]}" >>"$T/mget"
 	rate "${NONE[@]}" >>"$T/none"

@@ -79,8 +79,7 @@ redis(const char *fmt, ...)
 	va_end(ap);
 	cr_assert_not_null(reply);
 	cr_assert_neq(reply->type, REDIS_REPLY_ERROR, "%s", reply->str);
-	(void)snprintf(
-	    text, sizeof text, "%s", reply->str ? reply->str : "");
+	(void)snprintf(text, sizeof text, "%s", reply->str ? reply->str : "");
 	freeReplyObject(reply);
 	redisFree(r);
 	return text;
@@ -97,8 +96,8 @@ pass(int n)
 			passed++;
 			continue;
 		}
-		cr_assert_eq(status, 429, "%d %s", status,
-		    c.req.why ? c.req.why : "");
+		cr_assert_eq(
+		    status, 429, "%d %s", status, c.req.why ? c.req.why : "");
 		cr_expect_str_eq(caller_code(&c), "rate_limited");
 		cr_expect_geq(atoi(caller_header(&c, "Retry-After")), 1);
 	}
@@ -128,8 +127,8 @@ expect_exact(int limit, int tries)
 	uint64_t began_ms = clock_mono_ms();
 	int n = pass(tries);
 	cr_expect_geq(n, limit);
-	cr_expect_leq(n, limit + refilled(limit, began_ms), "%d of %d", n,
-	    limit);
+	cr_expect_leq(
+	    n, limit + refilled(limit, began_ms), "%d of %d", n, limit);
 }
 
 /* ---- Redis is there ---- */
@@ -234,8 +233,8 @@ Test(rates, an_override_holds_when_what_redis_remembers_runs_out)
 		cr_assert_lt(clock_mono_ms(), until, "within 15 s");
 		usleep(200000);
 	}
-	auth_sql("UPDATE auth.limits SET value = 0 WHERE user_id = '%s'",
-	    s.user_id);
+	auth_sql(
+	    "UPDATE auth.limits SET value = 0 WHERE user_id = '%s'", s.user_id);
 	redis("DEL limits:{%s}", s.user_id);
 	cr_expect_eq(me(), 200);
 	cr_expect_null(line("api_per_minute"), "0 is no limit");
@@ -265,14 +264,12 @@ Test(rates, a_conflict_and_an_outage_give_their_charge_back)
 	(void)snprintf(body, sizeof body,
 	    "{\"username\":\"%s\",\"password\":\"" PASSWORD "\"}", s.username);
 	for (int i = 0; i < 6; i++)
-		cr_expect_eq(caller_call(&c, "POST", "/auth/register", NULL,
-				 body),
-		    409);
+		cr_expect_eq(
+		    caller_call(&c, "POST", "/auth/register", NULL, body), 409);
 	caller_use_postgres(&c, "host=/nonexistent user=natter_app");
 	for (int i = 0; i < 6; i++)
-		cr_expect_eq(caller_call(&c, "POST", "/auth/register", NULL,
-				 body),
-		    503);
+		cr_expect_eq(
+		    caller_call(&c, "POST", "/auth/register", NULL, body), 503);
 	caller_use_postgres(&c, c.app_url);
 	cr_expect_eq(me(), 200);
 	cr_expect_eq(me(), 200);
@@ -315,8 +312,8 @@ Test(rates, a_session_refreshes_sixty_times_at_once_and_then_slowly)
 	cr_expect(line("refresh")->is_violated);
 	struct signed_in other = s;
 	caller_login(&c, &other);
-	cr_expect_eq(caller_refresh(&c, other.refresh, &other), 200,
-	    "another session");
+	cr_expect_eq(
+	    caller_refresh(&c, other.refresh, &other), 200, "another session");
 }
 
 Test(rates, failed_refreshes_are_charged_to_their_address_good_ones_are_not)
@@ -418,8 +415,8 @@ Test(rates, n22_while_redis_is_away_postgres_counts_as_exactly)
 		c.config.api_rate_per_minute = 30;
 		cr_assert_eq(me(), 200, "%s", outages[i].what);
 		expect_exact(29, 60);
-		cr_expect_not_null(line("api_per_minute"), "%s",
-		    outages[i].what);
+		cr_expect_not_null(
+		    line("api_per_minute"), "%s", outages[i].what);
 		/* Nobody else pays for it. */
 		struct signed_in spent = s;
 		s = other;
@@ -506,8 +503,8 @@ Test(rates, n24_without_postgres_reads_keep_a_share_and_writes_wait)
 	cr_expect_leq(let_in, 7);
 	cr_expect_eq(refused, 12 - let_in);
 	cr_expect_eq(line("api_per_minute")->limit, 5);
-	cr_expect_eq(caller_call(&c, "POST", "/auth/keys", s.access,
-			 "{\"name\":\"x\"}"),
+	cr_expect_eq(
+	    caller_call(&c, "POST", "/auth/keys", s.access, "{\"name\":\"x\"}"),
 	    503);
 	cr_expect_not_null(caller_header(&c, "Retry-After"));
 }
@@ -571,10 +568,13 @@ static bool
 sql_charge(const struct model *m, int n)
 {
 	return auth_number(
-		   "SELECT bool_and(is_charged)::int FROM auth.rate_charge(true,"
+		   "SELECT bool_and(is_charged)::int FROM "
+		   "auth.rate_charge(true,"
 		   " NULL, NULL, (ARRAY['bucket0','bucket1','bucket2'])[1:%d],"
-		   " (ARRAY[0,0,0])[1:%d], (ARRAY[%ld,%ld,%ld]::bigint[])[1:%d],"
-		   " (ARRAY[" DAYS_US "," DAYS_US "," DAYS_US "]::bigint[])[1:%d],"
+		   " (ARRAY[0,0,0])[1:%d], "
+		   "(ARRAY[%ld,%ld,%ld]::bigint[])[1:%d],"
+		   " (ARRAY[" DAYS_US "," DAYS_US "," DAYS_US
+		   "]::bigint[])[1:%d],"
 		   " (ARRAY[0,0,0]::bigint[])[1:%d])",
 		   n, n, m->limit[0], m->limit[1], m->limit[2], n, n, n) == 1;
 }
@@ -590,10 +590,10 @@ give_back(struct redis *r, struct model *m, int i)
 	m->used[i]--;
 	(void)snprintf(key, sizeof key, "bucket%d", i);
 	long long days = atoll(DAYS_US);
-	(void)snprintf(step, sizeof step, "%lld",
-	    (days + m->limit[i] - 1) / m->limit[i]);
-	cr_assert_eq(redis_script_run(r, &back_script, 1, 2, words, &reply),
-	    OK, "%s", redis_why(r));
+	(void)snprintf(
+	    step, sizeof step, "%lld", (days + m->limit[i] - 1) / m->limit[i]);
+	cr_assert_eq(redis_script_run(r, &back_script, 1, 2, words, &reply), OK,
+	    "%s", redis_why(r));
 	auth_sql("SELECT auth.rate_give_back('{%s}', '{%s}')", key, step);
 }
 

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <criterion/criterion.h>
 
@@ -52,19 +53,22 @@ open_hosts(const char *const settings[3])
 	person_make(&hosts[0], &me);
 }
 
-static void
+/* Runs a command; the text that it gives, if any. */
+static const char *
 redis(int argc, const char **argv)
 {
+	static char text[256];
 	AUTO_REPLY redisReply *reply = NULL;
 	struct redis *r = redis_new(stores.redis.url, 2000);
 	cr_assert_eq(
 	    redis_command(r, argc, argv, NULL, &reply), OK, "%s", redis_why(r));
 	redis_free(r);
+	snprintf(text, sizeof(text), "%s", reply->str ? reply->str : "");
+	return text;
 }
 
-#define REDIS(...)                                                  \
-	redis((int)(sizeof((const char *[]){__VA_ARGS__}) /         \
-		  sizeof(char *)),                                  \
+#define REDIS(...)                                                           \
+	redis((int)(sizeof((const char *[]){__VA_ARGS__}) / sizeof(char *)), \
 	    (const char *[]){__VA_ARGS__})
 
 /* ---- the crowd ---- */
@@ -188,10 +192,14 @@ Test(rates_hosts, a_turn_that_was_not_begun_is_not_charged)
 
 Test(rates_hosts, the_days_turns_are_counted_and_rebuilt)
 {
-	char n[16];
+	char n[16], key[96], date[16];
+	time_t now = time(NULL);
 	open_hosts((const char *const[3]){"CHAT_RATE_LIMIT_PER_DAY=4"});
 	for (int i = 0; i < 3; i++)
 		cr_expect_eq(say(me.conversation), 201);
+	strftime(date, sizeof(date), "%Y-%m-%d", gmtime(&now));
+	snprintf(key, sizeof(key), "rate:{%s}:day:%s", me.user_id, date);
+	cr_expect_str_eq(REDIS("GET", key), "3");
 	REDIS("FLUSHALL");
 	cr_expect_eq(say(me.conversation), 201, "the fourth");
 	cr_expect_eq(say(me.conversation), 429);
