@@ -10,6 +10,7 @@
 #include "auth/browser.h"
 #include "auth/client.h"
 #include "base/clock.h"
+#include "http/limit_headers.h"
 #include "http/origin.h"
 #include "http/reply.h"
 #include "http/request.h"
@@ -146,9 +147,9 @@ api_handle(struct request *req, struct reply *rep)
 	e = handle(req, rep);
 	limit_give_back(req, e);
 	pg_set_caller(req->services->pg, NULL, NULL);
-	if (e == OK)
-		return;
-	if (req->is_by_cookie && is_terminal(e))
+	if (e != OK && req->is_by_cookie && is_terminal(e))
 		browser_take_back(req, rep);
-	reply_error(req, rep, e);
+	if (e != OK)
+		reply_error(req, rep, e);
+	rep->limits = limit_headers(req);
 }

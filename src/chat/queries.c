@@ -11,6 +11,7 @@ static const struct pg_query table[CHAT__MAX] = {
 #define QUERY(name, types, sql) [CHAT_##name] = {"chat_" #name, types, sql},
 #include "chat/queries.def"
 #include "chat/records.def"
+#include "chat/limits.def"
 #undef QUERY
 };
 

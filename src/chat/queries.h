@@ -18,6 +18,7 @@ enum chat_query {
 #define QUERY(name, types, sql) CHAT_##name,
 #include "chat/queries.def"
 #include "chat/records.def"
+#include "chat/limits.def"
 #undef QUERY
 	CHAT__MAX
 };

@@ -106,6 +106,37 @@ account_missing(const char *name)
 	    "there is no user %s: natterctl user list shows them", name);
 }
 
+enum ctl_exit
+account_user(struct account *a, const char *name, char out_id[static ID_TEXT])
+{
+	AUTO_PGRESULT PGresult *r = NULL;
+	enum ctl_exit code = account_call(
+	    a, "SELECT id FROM auth.user_for_login($1)", 1, &name, &r);
+
+	if (code == CTL_OK && PQntuples(r) == 0)
+		code = account_missing(name);
+	if (code == CTL_OK)
+		snprintf(out_id, ID_TEXT, "%s", pg_text(r, 0, 0));
+	return code;
+}
+
+enum ctl_exit
+account_store(struct account *a, const char *slug, char out_id[static ID_TEXT])
+{
+	AUTO_PGRESULT PGresult *r = NULL;
+	enum ctl_exit code = account_call(
+	    a, "SELECT id FROM chat.admin_stores($1, NULL, 1)", 1, &slug, &r);
+
+	if (code != CTL_OK)
+		return code;
+	if (PQntuples(r) == 0)
+		return ctl_refuse(CTL_FAILED,
+		    "there is no store %s: natterctl store list shows them",
+		    slug);
+	snprintf(out_id, ID_TEXT, "%s", pg_text(r, 0, 0));
+	return CTL_OK;
+}
+
 /* The same demands as POST /auth/register makes. */
 static enum ctl_exit
 judge_password(struct account *a, const char *name, const char *password)

@@ -11,6 +11,7 @@
 #include <libpq-fe.h>
 
 #include "auth/password.h"
+#include "base/id.h"
 #include "ctl/ctl.h"
 
 struct arena;
@@ -38,6 +39,13 @@ enum ctl_exit account_call(struct account *a, const char *sql, int n,
 /* Is there a user of that name? */
 enum ctl_exit account_exists(
     struct account *a, const char *name, bool *out_exists) MUST_CHECK;
+
+/* The id of the user of that name, or of the store with that slug; CTL_FAILED
+ * without one. */
+enum ctl_exit account_user(struct account *a, const char *name,
+    char out_id[static ID_TEXT]) MUST_CHECK;
+enum ctl_exit account_store(struct account *a, const char *slug,
+    char out_id[static ID_TEXT]) MUST_CHECK;
 
 /* Makes a password that is long enough; to be freed with ctl_wipe. */
 enum ctl_exit

@@ -23,24 +23,6 @@ struct wanted {
 	bool is_open, is_members_only, is_active, is_inactive;
 };
 
-/* Finds the store; *out_id is its id, "" where there is none. */
-static enum ctl_exit
-find(struct account *a, const char *slug, char out_id[static ID_TEXT])
-{
-	AUTO_PGRESULT PGresult *r = NULL;
-	enum ctl_exit code = account_call(
-	    a, "SELECT id FROM chat.admin_stores($1, NULL, 1)", 1, &slug, &r);
-
-	if (code != CTL_OK)
-		return code;
-	if (PQntuples(r) == 0)
-		return ctl_refuse(CTL_FAILED,
-		    "there is no store %s: natterctl store list shows them",
-		    slug);
-	snprintf(out_id, ID_TEXT, "%s", pg_text(r, 0, 0));
-	return CTL_OK;
-}
-
 static void
 put(struct json_object *o, const char *key, const char *text)
 {
@@ -143,7 +125,7 @@ ctl_store_set(const struct command *self, int argc, char **argv)
 	enum ctl_exit code = begin(self, argc, argv, &w, &a);
 
 	if (code == CTL_OK && w.slug)
-		code = find(&a, w.slug, id);
+		code = account_store(&a, w.slug, id);
 	if (code == CTL_OK && w.slug)
 		code = write_store(&a, &w, id, false);
 	account_close(&a);
@@ -205,7 +187,7 @@ ctl_store_remove(const struct command *self, int argc, char **argv)
 		    "this deletes the store's documents for good: say --yes");
 	code = ctl_connect_owner(&a.conn);
 	if (code == CTL_OK)
-		code = find(&a, slug, id);
+		code = account_store(&a, slug, id);
 	if (code == CTL_OK)
 		code = account_call(
 		    &a, "SELECT chat.admin_store_delete($1)", 1, &value, &r);
@@ -246,9 +228,8 @@ ctl_store_member(const struct command *self, int argc, char **argv)
 	const char *words[2] = {NULL, NULL};
 	const char *role = NULL;
 	const char *name = NULL;
-	char store[ID_TEXT];
+	char store[ID_TEXT], user[ID_TEXT];
 	bool is_end = false;
-	AUTO_PGRESULT PGresult *r = NULL;
 	enum ctl_exit code;
 	const struct option_row rows[] = {
 	    {"role", OPTION_TEXT, &role},
@@ -265,14 +246,11 @@ ctl_store_member(const struct command *self, int argc, char **argv)
 	if (code == CTL_OK)
 		code = account_name(&a, words[1], &name);
 	if (code == CTL_OK)
-		code = find(&a, words[0], store);
+		code = account_store(&a, words[0], store);
 	if (code == CTL_OK)
-		code = account_call(
-		    &a, "SELECT id FROM auth.user_for_login($1)", 1, &name, &r);
-	if (code == CTL_OK && PQntuples(r) == 0)
-		code = account_missing(name);
+		code = account_user(&a, name, user);
 	if (code == CTL_OK) {
-		const char *const ids[3] = {store, pg_text(r, 0, 0), role};
+		const char *const ids[3] = {store, user, role};
 		const char *const names[2] = {words[0], name};
 		code = change_member(&a, ids, names, is_end);
 	}

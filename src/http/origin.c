@@ -14,9 +14,12 @@
 	"Authorization, Content-Type, X-Natter-Client, " \
 	"X-Natter-Device, Idempotency-Key, Last-Event-ID"
 /* What they read, besides what every page may. */
-#define MAY_READ                                               \
-	"Location, RateLimit, RateLimit-Policy, Retry-After, " \
-	"WWW-Authenticate, X-Request-Id"
+#define MAY_READ                                                         \
+	"Location, RateLimit, RateLimit-Policy, Retry-After, "           \
+	"WWW-Authenticate, X-Request-Id, "                               \
+	"X-RateLimit-Limit-Requests, X-RateLimit-Limit-Tokens, "         \
+	"X-RateLimit-Remaining-Requests, X-RateLimit-Remaining-Tokens, " \
+	"X-RateLimit-Reset-Requests, X-RateLimit-Reset-Tokens"
 /* How long a browser remembers, in seconds: a change is seen soon. */
 #define REMEMBER_S "600"
 

@@ -11,6 +11,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/json.h"
+#include "http/limit_headers.h"
 #include "http/reply.h"
 #include "http/request.h"
 
@@ -90,14 +91,20 @@ reply_challenge(enum err e)
 	}
 }
 
-/* Seconds as text; jittered where nobody chose, so that clients spread. */
+/*
+ * Seconds as text: when all violated limits allow another try; jittered where
+ * nobody chose, so that clients spread.
+ */
 static const char *
 retry_after(struct request *req)
 {
 	static const char *const defaults[RETRY_MAX_S] = {"1", "2", "3"};
 	const char *s = NULL;
-	if (req->retry_after_s > 0)
-		s = arena_printf(req->arena, "%d", req->retry_after_s);
+	long long wait = limit_wait_s(&req->limits);
+	if (wait < req->retry_after_s)
+		wait = req->retry_after_s;
+	if (wait > 0)
+		s = arena_printf(req->arena, "%lld", wait);
 	return s ? s : defaults[randombytes_uniform(RETRY_MAX_S)];
 }
 
@@ -206,6 +213,8 @@ reply_error(struct request *req, struct reply *rep, enum err e)
 		json_put_text(o, "field", req->bad_field);
 	if (e == ERR_REPLY_IN_PROGRESS && req->running_message)
 		json_put_text(o, "message_id", req->running_message);
+	if (err_status(e) == 429)
+		limit_tell_problem(o, &req->limits);
 	rep->status = err_status(e);
 	rep->content_type = PROBLEM_TYPE;
 	if (!set_body(req, rep, o)) {
@@ -240,6 +249,8 @@ reply_head(struct buf *out, const struct reply *rep, const char *request_id)
 		buf_printf(out, "Content-Length: %zu\r\n", rep->body_len);
 	for (size_t i = 0; i < rep->n_headers; i++)
 		append_header(out, rep->headers[i].name, rep->headers[i].value);
+	if (rep->limits)
+		buf_puts(out, rep->limits);
 	if (request_id)
 		append_header(out, "X-Request-Id", request_id);
 	if (!has_header(rep, "Cache-Control"))

@@ -44,6 +44,8 @@ struct reply {
 		const char *value;
 	} headers[REPLY_HEADERS_MAX];
 	size_t n_headers;
+	const char *limits; /* more header lines, whole, of limit_headers.h;
+			     * NULL: none */
 	struct turn
 	    *turn; /* set: the relay answers; owned by who holds reply */
 	struct reply_source *source; /* set: it gives the body */
@@ -64,8 +66,9 @@ void reply_header(struct reply *rep, const char *name, const char *value);
 
 /*
  * Turns `e` into a problem document: type, title, status, code, detail,
- * request_id, and `field` or `message_id` where they are known; adds
- * Retry-After to every 429 and 503, WWW-Authenticate to every 401 that is
+ * request_id, and `field` or `message_id` where they are known; a 429 names the
+ * limits that are violated (limit_headers.h). Adds Retry-After to every 429 and
+ * 503, no sooner than all of them allow; WWW-Authenticate to every 401 that is
  * about an access token. Headers that are there already stay (Allow, a cookie
  * to be dropped). When the arena is full the document has no request_id.
  */
@@ -80,9 +83,9 @@ void reply_problem(
 
 /*
  * Appends the CGI head of the reply (Status, Content-Type, Content-Length
- * unless it is 204, 304 or a turn's, headers, X-Request-Id; Cache-Control:
- * no-store and X-Content-Type-Options: nosniff unless set; blank line).
- * Control characters are left out of header values.
+ * unless it is 204, 304 or a turn's, headers, limits, X-Request-Id;
+ * Cache-Control: no-store and X-Content-Type-Options: nosniff unless set; blank
+ * line). Control characters are left out of header values.
  */
 void
 reply_head(struct buf *out, const struct reply *rep, const char *request_id);

@@ -135,6 +135,7 @@ to_relay(struct front *f, struct request *req, struct reply *rep)
 	    .method = "POST",
 	    .route = req->route->pattern,
 	    .origin = copy_origin(req),
+	    .limits = rep->limits ? strdup(rep->limits) : NULL,
 	    .phases = req->phases,
 	};
 
@@ -149,6 +150,7 @@ to_relay(struct front *f, struct request *req, struct reply *rep)
 	if (h.fd >= 0)
 		close(h.fd);
 	free(h.origin);
+	free(h.limits);
 	turn_free(rep->turn);
 }
 

@@ -33,6 +33,7 @@ struct handoff {
 	const char *method; /* constant, for the log line */
 	const char *route;  /* constant, the route's pattern */
 	char *origin; /* an allowed page's, or NULL; the relay's from now on */
+	char *limits; /* header lines, or NULL; the relay's from now on */
 	struct phases phases; /* of the front, for the log line */
 };
 

@@ -65,6 +65,7 @@ struct stream {
 	bool wants_stream;
 	const char *method, *route;
 	char *origin; /* owned; NULL: not a page of an allowed origin */
+	char *limits; /* owned; header lines, NULL: none, or they are sent */
 	char request_id[64];
 	struct phases phases; /* of the front */
 

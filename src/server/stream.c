@@ -97,6 +97,7 @@ free_stream(struct stream *s)
 	model_parser_free(&s->parser);
 	buf_free(&s->error_body);
 	free(s->origin);
+	free(s->limits);
 	relay_forget(s);
 	free(s);
 }
@@ -459,6 +460,7 @@ stream_begin(struct relay *r, const struct handoff *h)
 	s->method = h->method;
 	s->route = h->route;
 	s->origin = h->origin;
+	s->limits = h->limits;
 	memcpy(s->request_id, h->turn->request_id, sizeof(s->request_id));
 	s->phases = h->phases;
 	s->transfer.on_head = head_came;

@@ -4,6 +4,7 @@
  * shows a killed worker as a clean end (measured on 1.22).
  */
 #include <json-c/json.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/json.h"
@@ -37,6 +38,7 @@ stream_say_start(struct stream *s)
 	    .status = 200,
 	    .content_type = "text/event-stream",
 	    .turn = s->turn, /* no Content-Length */
+	    .limits = s->limits,
 	};
 
 	s->status = 200;
@@ -45,6 +47,8 @@ stream_say_start(struct stream *s)
 	reply_header(&head, "X-Accel-Buffering", "no");
 	allow_origin(s, &head);
 	reply_head(&out, &head, s->request_id);
+	free(s->limits);
+	s->limits = NULL;
 	turn_start_json(s->turn, &data);
 	sse_write_event(&out, ++s->event_id, "start", data.p, data.n);
 	buf_free(&data);
@@ -112,7 +116,11 @@ write_end_event(struct stream *s, struct buf *out)
 static void
 write_document(struct stream *s, struct buf *out)
 {
-	struct reply rep = {.status = 201, .content_type = "application/json"};
+	struct reply rep = {
+	    .status = 201,
+	    .content_type = "application/json",
+	    .limits = s->limits,
+	};
 	struct buf data = {0};
 
 	if (s->turn->error == OK) {

@@ -246,6 +246,14 @@ static const struct step admin_steps[] = {
     {"GET " API "/admin/stores/{id}/members",
 	API "/admin/stores/{store}/members", "b", NULL, 200, {NULL},
 	"store_member.list" BOSS_ON "store {store}"},
+    {"PATCH " API "/admin/stores/{id}/limits",
+	API "/admin/stores/{store}/limits", "b", "{\"streams\":2}", 200, {NULL},
+	"limit.create" BOSS_ON "limit {store} {\"limit\": \"streams\"}"},
+    {"GET " API "/admin/stores/{id}/limits", API "/admin/stores/{store}/limits",
+	"b", NULL, 200, {NULL}, NULL},
+    {"DELETE " API "/admin/stores/{id}/limits",
+	API "/admin/stores/{store}/limits", "b", NULL, 204, {NULL},
+	"limit.delete" BOSS_ON "limit {store} {\"limit\": \"streams\"}"},
     /* To a store's document, by whom is no administrator of anything. */
     {"POST " API "/documents", NULL, "t",
 	"{\"title\":\"Tea\",\"content\":\"Green tea.\",\"store_id\":"
@@ -257,6 +265,37 @@ static const struct step admin_steps[] = {
     /* Its documents go with it. */
     {"DELETE " API "/admin/stores/{id}", API "/admin/stores/{store}", "b", NULL,
 	204, {NULL}, "store.delete" BOSS_ON "store {store}"},
+    {"PATCH " API "/admin/users/{id}/limits", API "/admin/users/{user}/limits",
+	"b", "{\"streams\":2,\"turns_per_day\":9}", 200, {NULL},
+	"limit.create" BOSS "limit {user} {\"limit\": \"streams\"}\n"
+	"limit.create" BOSS "limit {user} {\"limit\": \"turns_per_day\"}"},
+    {"PATCH " API "/admin/users/{id}/limits", API "/admin/users/{user}/limits",
+	"b", "{\"streams\":3,\"turns_per_day\":null}", 200, {NULL},
+	"limit.delete" BOSS "limit {user} {\"limit\": \"turns_per_day\"}\n"
+	"limit.update" BOSS "limit {user} {\"limit\": \"streams\", "
+	"\"changed\": [\"value\"]}"},
+    {"PATCH " API "/admin/users/{id}/limits", API "/admin/users/{user}/limits",
+	"b", "{\"streams\":3,\"turns_per_day\":null}", 200, {NULL}, NULL},
+    {"GET " API "/admin/users/{id}/limits", API "/admin/users/{user}/limits",
+	"b", NULL, 200, {NULL}, "limit.read" BOSS "user {user}"},
+    {"GET " API "/admin/users/{id}/limits", API "/admin/users/{user}/limits",
+	"t", NULL, 403, {NULL}, NULL},
+    {"DELETE " API "/admin/users/{id}/limits", API "/admin/users/{user}/limits",
+	"b", NULL, 204, {NULL},
+	"limit.delete" BOSS "limit {user} {\"limit\": \"streams\"}"},
+    {"GET " API "/me/limits", NULL, "t", NULL, 200, {NULL}, NULL},
+    {"PATCH " API "/admin/roles/{role}/limits", API "/admin/roles/admin/limits",
+	"b", "{\"streams\":99999}", 200, {NULL},
+	"limit.create" BOSS_ON "limit - {\"role\": \"admin\", "
+	"\"limit\": \"streams\"}"},
+    {"GET " API "/admin/roles/{role}/limits", API "/admin/roles/admin/limits",
+	"b", NULL, 200, {NULL}, NULL},
+    {"GET " API "/admin/limits", NULL, "b", NULL, 200, {NULL},
+	"limit.list" BOSS_ON "limit -"},
+    {"DELETE " API "/admin/roles/{role}/limits",
+	API "/admin/roles/admin/limits", "b", NULL, 204, {NULL},
+	"limit.delete" BOSS_ON "limit - {\"role\": \"admin\", "
+	"\"limit\": \"streams\"}"},
     {"PATCH " API "/admin/users/{id}", API "/admin/users/{user}", "b",
 	"{\"role\":\"admin\"}", 200, {NULL},
 	"session.revoke" BOSS "session {s0} {\"reason\": \"role_changed\"}\n"

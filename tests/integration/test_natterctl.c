@@ -268,6 +268,80 @@ Test(natterctl, passwd_and_disable_end_the_sessions)
 	EXPECT(1, "there is no user tom", "user", "disable", "tom");
 }
 
+Test(natterctl, limits_are_set_shown_listed_and_taken_back)
+{
+	migrate();
+	EXPECT(0, "Made the user kim.", "user", "add", "kim", "--generate");
+	EXPECT(0, "Made store books", "store", "add", "books");
+	EXPECT(0, "turns_per_minute               20  setting", "limits",
+	    "show", "KIM");
+	EXPECT(0, "User KIM streams=9: set.", "limits", "set", "--user", "KIM",
+	    "streams=9", "cost_per_day=250");
+	EXPECT(0, "Role user streams=7: set.", "limits", "set", "streams=7",
+	    "api_per_minute=0", "--role", "user");
+	EXPECT(0, "Store books turns_per_day=5: set.", "limits", "set",
+	    "turns_per_day=5", "--store", "books");
+	EXPECT(0, "streams                         9  user", "limits", "show",
+	    "kim");
+	EXPECT(0, "cost_per_day                  250  user", "limits", "show",
+	    "kim");
+	EXPECT(0, "api_per_minute               none  role", "limits", "show",
+	    "kim");
+	EXPECT(0,
+	    "\nIn store books:\nturns_per_day                   5  store\n",
+	    "limits", "show", "kim", "--store", "books");
+	EXPECT(0, "role   user                  streams             7",
+	    "limits", "list");
+	EXPECT(0, "store  books                 turns_per_day       5",
+	    "limits", "list");
+	EXPECT(0, "User kim streams: not set any more.", "limits", "unset",
+	    "streams", "--user", "kim");
+	EXPECT(0, "streams                         7  role", "limits", "show",
+	    "kim");
+	EXPECT(0, "all: not set any more", "limits", "unset", "all", "--role",
+	    "user");
+	EXPECT_VALUE("SELECT string_agg(name, ' ' ORDER BY name)"
+		     " FROM auth.limits",
+	    "cost_per_day turns_per_day");
+	EXPECT(0, "Deleted kim", "user", "delete", "kim", "--yes");
+	EXPECT(0, "Deleted store books", "store", "remove", "books", "--yes");
+	EXPECT_VALUE("SELECT count(*) FROM auth.limits", "0");
+}
+
+Test(natterctl, limits_that_are_none_are_refused)
+{
+	migrate();
+	EXPECT(0, "Made the user kim.", "user", "add", "kim", "--generate");
+	EXPECT(2, "say whose", "limits", "set", "streams=1");
+	EXPECT(2, "say whose", "limits", "set", "streams=1", "--user", "kim",
+	    "--role", "user");
+	EXPECT(2, "user or admin, not king", "limits", "set", "streams=1",
+	    "--role", "king");
+	EXPECT(2, "no limit \"turns\"", "limits", "set", "turns=1", "--user",
+	    "kim");
+	EXPECT(
+	    2, "not LIMIT=NUMBER", "limits", "set", "streams", "--user", "kim");
+	EXPECT(2, "no limit \"streams=1\"", "limits", "unset", "streams=1",
+	    "--user", "kim");
+	EXPECT(2, "whole number", "limits", "set", "streams=", "--user", "kim");
+	EXPECT(
+	    2, "whole number", "limits", "set", "streams=-1", "--user", "kim");
+	EXPECT(
+	    2, "whole number", "limits", "set", "streams=1.5", "--user", "kim");
+	EXPECT(2, "whole number", "limits", "set", "streams=1000000000001",
+	    "--user", "kim");
+	EXPECT(2, "usage:", "limits", "set", "--user", "kim");
+	EXPECT(2, "a store has no api_per_minute", "limits", "set",
+	    "api_per_minute=1", "--store", "books");
+	EXPECT(1, "no user tom", "limits", "set", "streams=1", "--user", "tom");
+	EXPECT(1, "no store books", "limits", "set", "streams=1", "--store",
+	    "books");
+	EXPECT(1, "no user tom", "limits", "show", "tom");
+	EXPECT(
+	    1, "no store books", "limits", "show", "kim", "--store", "books");
+	EXPECT_VALUE("SELECT count(*) FROM auth.limits", "0");
+}
+
 Test(natterctl, a_store_is_made_changed_filled_and_removed)
 {
 	migrate();
