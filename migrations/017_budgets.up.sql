@@ -226,7 +226,7 @@ BEGIN
 	-- The user's turns go through here one after the other: what follows sees
 	-- all that those before have reserved.
 	held := ARRAY(SELECT b FROM chat.budget_rows(p_user, p_store, day) b);
-	IF cardinality(held) < CASE WHEN p_store IS NULL THEN 2 ELSE 4 END THEN
+	IF cardinality(held) < (CASE WHEN p_store IS NULL THEN 2 ELSE 4 END) THEN
 		PERFORM chat.budget_make(p_user, p_store, day);
 		held := ARRAY(SELECT b FROM chat.budget_rows(p_user, p_store, day) b);
 	END IF;
