@@ -15,6 +15,7 @@
 
 #include "promises.h"
 #include "stack.h"
+#include "stores.h"
 
 #define HOSTS  2
 #define CROWD  50
@@ -233,7 +234,7 @@ Test(budgets_stack, of_fifty_turns_over_two_hosts_three_run_at_once)
 static long
 asked_for(const char *member)
 {
-	const struct ask ask = {.base = hosts[0].model, .path = "/last"};
+	const struct ask ask = {.base = hosts[0].model, .path = "/_last"};
 	struct answer a;
 	long n;
 
@@ -261,16 +262,16 @@ limit_tokens(const char *user, const char *value)
 Test(budgets_stack, the_model_is_asked_for_what_was_reserved)
 {
 	static const struct {
-		const char *json; /* its prompt: 15 tokens */
+		const char *json; /* its prompt: 16 tokens */
 		long status;
 		long cap;
 	} rows[] = {
 	    {"{\"content\":\"[[text=40 nousage=1]]............\","
 	     "\"max_tokens\":1,\"max_completion_tokens\":100000}",
-		200, 985},
+		201, 984},
 	    {"{\"content\":\"[[text=40 nousage=1]]............\","
 	     "\"max_tokens\":30,\"max_completion_tokens\":20}",
-		200, 30},
+		201, 30},
 	    {"{\"content\":\"x\",\"max_tokens\":0}", 422, 0},
 	    {"{\"content\":\"x\",\"max_tokens\":1000001}", 422, 0},
 	    {"{\"content\":\"x\",\"max_tokens\":\"9\"}", 422, 0},
@@ -299,9 +300,9 @@ Test(budgets_stack, the_model_is_asked_for_what_was_reserved)
 	}
 	expect_balance(p.user_id);
 	/* Two questions and 40 bytes for each. */
-	cr_expect_eq(number_of(USED, p.user_id), 50);
+	cr_expect_eq(number_of(USED, p.user_id), 52);
 	/* What overrides holds at once. */
-	limit_tokens(p.user_id, "50");
+	limit_tokens(p.user_id, "60");
 	struct answer a;
 	post(&hosts[0], p.token, p.conversation, "{\"content\":\"x\"}", &a);
 	const char *fault = refusal_fault(&a, 429, "quota_exceeded", NULL);
@@ -373,6 +374,68 @@ Test(budgets_stack, what_was_streamed_counts_when_nobody_wants_it_any_more)
 			       " WHERE user_id = $1::uuid",
 			 p.user_id),
 	    0);
+}
+
+/* A reply that begins before and ends while Postgres is away. */
+static struct stores stores;
+
+static void
+begin_stores(void)
+{
+	const struct stack_options o = {
+	    .settings = {"CHAT_WORKERS=2", "CHAT_MAX_TOKENS_PER_DAY=5000"},
+	    .has_model = true};
+
+	stores_start(&stores, NULL);
+	open_hosts(1, &o);
+}
+
+static void
+end_stores(void)
+{
+	teardown();
+	stores_stop(&stores);
+}
+
+static void
+restart_postgres(void *arg, int n)
+{
+	bool *has_restarted = arg;
+
+	if (n < 3 || *has_restarted)
+		return;
+	*has_restarted = true;
+	server_stop(&stores.postgres, SIGINT);
+	cr_assert(server_start_again(&stores.postgres));
+}
+
+Test(budgets_stack, a_restart_of_postgres_loses_no_token, .init = begin_stores,
+    .fini = end_stores)
+{
+	struct person p;
+	struct answer a;
+	char path[128];
+	bool has_restarted = false;
+	struct ask ask = {.method = "POST",
+	    .base = hosts[0].base,
+	    .path = path,
+	    .json = "{\"content\":\"[[events=60 gap=20]] Hello\","
+		    "\"stream\":true}",
+	    .on_event = restart_postgres,
+	    .arg = &has_restarted,
+	    .timeout_ms = 90000};
+
+	person_make(&hosts[0], &p);
+	ask.token = p.token;
+	snprintf(path, sizeof(path), "/api/v1/conversations/%s/messages",
+	    p.conversation);
+	http_ask(&ask, &a);
+	cr_expect(has_restarted);
+	cr_expect(answer_ends_with(&a, "done"));
+	answer_clear(&a);
+	expect_balance(p.user_id);
+	cr_expect_eq(number_of(UNCOUNTED, p.user_id), 0);
+	cr_expect_gt(number_of(USED, p.user_id), 0);
 }
 
 /* Streams until told to stop, whatever becomes of them. */

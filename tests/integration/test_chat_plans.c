@@ -187,20 +187,24 @@ Test(chat_plans, every_statement_touches_a_few_pages)
 	    {"chat_TURN_BEGIN",
 		"'" USER "', " A_CONVERSATION ", NULL, " A_REPLY
 		", " NEW_QUESTION ", " NEW_REPLY
-		", 'q', NULL, 1, NULL, 'm', 't', '" USER "'",
-		150},
+		", 'q', NULL, 1, NULL, 'm', 't', '" USER "',"
+		" '{0,9,0,0,9,90000,90000,0,0}', NULL, 10, 40, 1000000,"
+		" 'natter-local'",
+		400},
 	    {"chat_TURN_REFUSAL",
 		"'" USER "', " A_CONVERSATION ", NULL, " A_REPLY ", 1200", 40},
 	    {"chat_TURN_LOST", "'" USER "', " A_REPLY, 40},
 	    {"chat_TURN_FINISH",
 		"'" USER "', " NEW_REPLY ", 'a', 'complete', 'm', 'stop', "
 		"NULL, 1, 1, 1, 0, true, " NEW_QUESTION ", " NEW_REPLY
-		", " A_REPLY ", 1.5, 2.5",
+		", " A_REPLY ", 1.5, 2.5, " A_CONVERSATION
+		", NULL, '2026-01-01', true, 'm'",
 		100},
 	    {"chat_TURN_FINISH",
 		"'" USER "', " NEW_REPLY ", 'a', 'complete', 'm', 'stop', "
 		"NULL, 1, 1, 1, 0, true, " NEW_QUESTION ", " NEW_REPLY
-		", " A_REPLY ", 1.5, 2.5",
+		", " A_REPLY ", 1.5, 2.5, " A_CONVERSATION
+		", NULL, '2026-01-01', true, 'm'",
 		40},
 	};
 	run("BEGIN");
