@@ -41,6 +41,7 @@ COMMENT ON COLUMN chat.running_replies.prompt_tokens IS 'Tokens sent to the mode
 COMMENT ON COLUMN chat.running_replies.tokens_reserved IS 'What the budgets hold back for it: the tokens sent and the most that may come';
 COMMENT ON COLUMN chat.running_replies.cost_reserved IS 'The price of those, where a limit in money holds';
 
+DROP TRIGGER IF EXISTS count ON chat.usage_tracking;
 -- Types are changed to themselves so that the rows that are there get their
 -- values: row level security lets their owner do it in no other way.
 ALTER TABLE chat.usage_tracking
@@ -53,9 +54,20 @@ ALTER TABLE chat.usage_tracking
     ALTER COLUMN is_billed TYPE boolean USING is_billed AND model <> 'natter-local',
     ALTER COLUMN counted_on SET DEFAULT (now() AT TIME ZONE 'UTC')::date,
     ALTER COLUMN counted_on SET NOT NULL;
-COMMENT ON COLUMN chat.usage_tracking.store_id IS 'The conversation''s store when the reply began; NULL: none. Outlives the store';
-COMMENT ON COLUMN chat.usage_tracking.counted_on IS 'The day (UTC) that it counts to: that of the reply''s beginning';
-COMMENT ON COLUMN chat.usage_tracking.is_billed IS 'It counts against the budgets; what natter-local says does not';
+DO $$
+DECLARE
+	part regclass;
+BEGIN
+	FOR part IN SELECT p.relid FROM pg_partition_tree('chat.usage_tracking') p LOOP
+		EXECUTE format('COMMENT ON COLUMN %s.store_id IS %L', part,
+		    'The conversation''s store when the reply began; NULL: none. Outlives the store');
+		EXECUTE format('COMMENT ON COLUMN %s.counted_on IS %L', part,
+		    'The day (UTC) that it counts to: that of the reply''s beginning');
+		EXECUTE format('COMMENT ON COLUMN %s.is_billed IS %L', part,
+		    'It counts against the budgets; what natter-local says does not');
+	END LOOP;
+END
+$$;
 GRANT INSERT (store_id, counted_on, is_billed) ON chat.usage_tracking TO natter_app;
 GRANT SELECT, INSERT ON chat.usage_tracking TO natter_auth;
 
@@ -160,7 +172,6 @@ CREATE CONSTRAINT TRIGGER reserve AFTER INSERT OR DELETE ON chat.running_replies
     DEFERRABLE INITIALLY DEFERRED
     FOR EACH ROW EXECUTE FUNCTION chat.reply_reserves();
 COMMENT ON TRIGGER reserve ON chat.running_replies IS 'Reserves, and gives back';
-DROP TRIGGER IF EXISTS count ON chat.usage_tracking;
 CREATE CONSTRAINT TRIGGER count AFTER INSERT ON chat.usage_tracking
     DEFERRABLE INITIALLY DEFERRED
     FOR EACH ROW WHEN (NEW.is_billed AND (NEW.prompt_tokens > 0
