@@ -21,6 +21,7 @@
 #define LIMIT_DEFAULT  50
 #define RECENT_DEFAULT 20
 #define RECENT_MAX     50
+#define MAX_TOKENS_MAX 1000000
 
 static const char *const fields_of_post[] = {
     "content",
@@ -28,6 +29,8 @@ static const char *const fields_of_post[] = {
     "model",
     "parent_id",
     "metadata",
+    "max_tokens",
+    "max_completion_tokens",
     NULL,
 };
 
@@ -150,6 +153,29 @@ read_texts(struct request *req, struct json_object *body, struct turn_ask *ask)
 	return e;
 }
 
+/* The most tokens of the reply, in either name: the larger one counts. */
+static enum err
+read_max_tokens(
+    struct request *req, struct json_object *body, struct turn_ask *ask)
+{
+	static const char *const names[] = {
+	    "max_tokens", "max_completion_tokens"};
+	for (size_t i = 0; i < 2; i++) {
+		struct json_object *value = NULL;
+		json_object_object_get_ex(body, names[i], &value);
+		if (!value)
+			continue;
+		int64_t n = json_object_get_int64(value);
+		if (!json_object_is_type(value, json_type_int) || n < 1 ||
+		    n > MAX_TOKENS_MAX)
+			return request_refuse(req, names[i],
+			    "It must be a whole number from 1 to 1000000.");
+		if (n > ask->max_tokens)
+			ask->max_tokens = n;
+	}
+	return OK;
+}
+
 enum err
 api_message_post(struct request *req, struct reply *rep)
 {
@@ -165,6 +191,8 @@ api_message_post(struct request *req, struct reply *rep)
 		e = request_known_fields(req, body, fields_of_post);
 	if (e == OK)
 		e = read_texts(req, body, &ask);
+	if (e == OK)
+		e = read_max_tokens(req, body, &ask);
 	if (e == OK)
 		e = request_field_flag(req, body, "stream", &ask.wants_stream);
 	if (e == OK && !services->has_room(services->worker))

@@ -20,6 +20,22 @@ add(struct model_request *request, struct model_message *to, const char *role,
 	to[request->n_messages++] = (struct model_message){role, content};
 }
 
+/* The first message of the history that goes with it. */
+static int
+first_that_fits(const struct context *c, int n)
+{
+	int64_t left = c->history_bytes;
+	int first = n;
+
+	while (first > 0) {
+		left -= (int64_t)strlen(pg_text(c->history, first - 1, CONTENT));
+		if (left < 0)
+			break;
+		first--;
+	}
+	return first;
+}
+
 enum err
 context_request(struct arena *a, const struct context *c, struct buf *out,
     int64_t *out_tokens)
@@ -33,10 +49,11 @@ context_request(struct arena *a, const struct context *c, struct buf *out,
 	    .model = c->model,
 	    .messages = messages,
 	    .max_tokens = c->max_tokens,
+	    .tokens_field = c->tokens_field,
 	};
 	if (c->system_prompt && *c->system_prompt)
 		add(&request, messages, "system", c->system_prompt);
-	for (int i = 0; i < n; i++)
+	for (int i = first_that_fits(c, n); i < n; i++)
 		add(&request, messages, pg_text(c->history, i, ROLE),
 		    pg_text(c->history, i, CONTENT));
 	add(&request, messages, "user", c->question);

@@ -2,7 +2,7 @@
  * The context of a turn: what the model is told besides the new question. The
  * system prompt comes first, then the finished messages on the way from the
  * conversation's beginning to the question, at most CHAT_CONTEXT_MESSAGES and
- * CONTEXT_BYTES_MAX of them, the newest kept.
+ * CONTEXT_BYTES_MAX of them and what the budgets leave, the newest kept.
  *
  * Thread: front. No I/O: the rows were read by the turn's pipeline.
  */
@@ -30,7 +30,9 @@ struct context {
 	const char *system_prompt; /* NULL or "": none is sent */
 	const PGresult *history;   /* role and content, oldest first; or NULL */
 	const char *question;
-	long max_tokens; /* 0 = the model's own limit */
+	int64_t history_bytes; /* older messages than fit are left out */
+	int64_t max_tokens;    /* 0 = the model's own limit */
+	const char *tokens_field; /* how the server calls them */
 };
 
 /*

@@ -41,7 +41,7 @@ enum { LOCK, BEGIN, HISTORY, FACTS, CALLS_MAX };
 
 /* What TURN_LOCK, TURN_BEGIN, TURN_FACTS and TURN_REFUSAL give. */
 enum { LOCK_ID, LOCK_SYSTEM_PROMPT };
-enum { BEGIN_ID, BEGIN_MODEL };
+enum { BEGIN_ID, BEGIN_MODEL }; /* the rest is budget.c's */
 enum { FACTS_USERNAME, FACTS_CONVERSATIONS, FACTS_MESSAGES, FACTS_FIRST_MS };
 enum { REFUSAL_PARENT_FITS, REFUSAL_RUNNING, REFUSAL_IS_LOST };
 
@@ -56,6 +56,9 @@ struct beginning {
 	const char *tokens;
 	const char *limit;
 	const char *bytes;
+	const char *quotas;
+	const char *max_tokens; /* NULL: nothing was said */
+	const char *prompt_bytes; /* of the settings' system prompt */
 	struct pg_call calls[CALLS_MAX];
 	size_t n_calls;
 };
@@ -140,7 +143,14 @@ prepare(struct beginning *b)
 	    a, "%" PRId64, context_tokens(strlen(b->ask->content)));
 	b->limit = arena_printf(a, "%ld", config->context_messages);
 	b->bytes = arena_printf(a, "%ld", CONTEXT_BYTES_MAX);
-	if (!b->title || !b->tokens || !b->limit || !b->bytes)
+	b->quotas = budget_limits(a, config);
+	b->prompt_bytes = arena_printf(a, "%zu",
+	    config->system_prompt ? strlen(config->system_prompt) : 0);
+	int64_t most = b->ask->max_tokens > 0 ? b->ask->max_tokens
+					      : config->reply_max_tokens;
+	b->max_tokens = most > 0 ? arena_printf(a, "%" PRId64, most) : NULL;
+	if (!b->title || !b->tokens || !b->limit || !b->bytes || !b->quotas ||
+	    !b->prompt_bytes || (most > 0 && !b->max_tokens))
 		return ERR_TOO_LARGE;
 	return OK;
 }
@@ -160,7 +170,9 @@ fill_calls(struct beginning *b)
 	    .params = {user, b->key[0], b->key[1], b->ask->parent_id,
 		t->user_message_id, t->message_id, b->ask->content,
 		b->ask->metadata, b->tokens, b->forced_model,
-		services->config->model, b->title, services->worker_id},
+		services->config->model, b->title, services->worker_id,
+		b->quotas, b->max_tokens, b->prompt_bytes, b->limit, b->bytes,
+		LOCAL_MODEL},
 	};
 	b->calls[HISTORY] = (struct pg_call){
 	    .query = chat_query(CHAT_TURN_HISTORY),
@@ -239,10 +251,15 @@ store(struct beginning *b)
 	for (int i = 0; i < BEGIN_TRIES; i++) {
 		fill_calls(b);
 		enum err e = chat_run(b->req, b->calls, b->n_calls);
-		if (e == OK && pg_rows(b->calls[BEGIN].result) > 0)
-			return OK;
 		if (e != OK && e != ERR_CONFLICT)
 			return e;
+		if (e == OK && pg_rows(b->calls[BEGIN].result) > 0) {
+			e = budget_read(b->req, b->calls[BEGIN].result,
+			    &b->turn->budget);
+			if (e != OK)
+				pg_calls_clear(b->calls, b->n_calls);
+			return e;
+		}
 		pg_calls_clear(b->calls, b->n_calls);
 		e = explain(b);
 		if (e != OK)
@@ -292,7 +309,9 @@ take(struct beginning *b)
 	    .system_prompt = own ? own : config->system_prompt,
 	    .history = b->calls[HISTORY].result,
 	    .question = b->ask->content,
-	    .max_tokens = config->reply_max_tokens,
+	    .history_bytes = t->budget.history_bytes,
+	    .max_tokens = t->budget.cap,
+	    .tokens_field = config->model_tokens_field,
 	};
 	return context_request(
 	    b->req->arena, &c, &t->prompt, &t->prompt_estimate);

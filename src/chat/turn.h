@@ -21,6 +21,7 @@
 #include "base/buf.h"
 #include "base/errors.h"
 #include "base/id.h"
+#include "chat/budget.h"
 #include "model/model.h"
 
 struct arena;
@@ -47,6 +48,8 @@ struct turn {
 	char request_id[64];
 	bool wants_stream; /* SSE; otherwise one JSON body at the end */
 	bool is_local;     /* natter-local: `prompt` holds its whole answer */
+
+	struct budget budget; /* what was reserved for it */
 
 	char model[128];   /* the model asked for */
 	struct buf prompt; /* the model request's JSON body (natter-local: the
@@ -80,6 +83,7 @@ struct turn_ask {
 	    *parent_id;    /* UUID, or NULL: the conversation's newest leaf */
 	const char *model; /* or NULL: the conversation's, then CHAT_MODEL */
 	const char *metadata; /* JSON object, or NULL */
+	int64_t max_tokens;   /* of the reply; 0: nothing was said */
 	bool wants_stream;
 };
 
@@ -88,8 +92,9 @@ struct turn_ask {
  * the model's request. ERR_NOT_FOUND: no such conversation of this user;
  * ERR_INVALID_FIELD: content, model, or a parent_id that is no answer in this
  * conversation; ERR_REPLY_IN_PROGRESS: the branch has a running reply
- * (req->running_message names it, NULL when it kept changing). Nothing was
- * stored then. Thread: front.
+ * (req->running_message names it, NULL when it kept changing);
+ * ERR_QUOTA_EXCEEDED, ERR_RATE_LIMITED: see budget_read. Nothing was stored
+ * then. Thread: front.
  */
 enum err turn_begin(struct request *req, const struct turn_ask *ask,
     struct turn **out_turn) MUST_CHECK;

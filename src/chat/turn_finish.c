@@ -116,7 +116,10 @@ turn_finish(struct turn *t, struct arena *a, struct pg_call *calls)
 		number(a, u.prompt_tokens), completion,
 		number(a, u.cached_tokens), is_estimated ? "t" : "f", new_id(a),
 		new_id(a), new_id(a), elapsed_ms(t, a, t->first_us),
-		elapsed_ms(t, a, clock_mono_us())},
+		elapsed_ms(t, a, clock_mono_us()), t->conversation_id,
+		*t->budget.store_id ? t->budget.store_id : NULL,
+		*t->budget.counted_on ? t->budget.counted_on : NULL,
+		t->is_local ? "f" : "t", t->model},
 	};
 	return 1;
 }

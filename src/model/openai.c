@@ -3,6 +3,7 @@
  * shapes that errors come in. Only what the JSON says; which bytes make an
  * object is model_parser.c's business, and the transfer is the relay's.
  */
+#include <inttypes.h>
 #include <string.h>
 
 #include "base/text.h"
@@ -273,7 +274,10 @@ openai_request_body(struct buf *out, const struct model_request *req)
 	buf_puts(out,
 	    "],\"stream\":true,\"stream_options\":{\"include_usage\":true}");
 	if (req->max_tokens > 0)
-		buf_printf(out, ",\"max_tokens\":%ld", req->max_tokens);
+		buf_printf(out, ",\"%s\":%" PRId64,
+		    req->tokens_field != NULL ? req->tokens_field
+					      : "max_tokens",
+		    req->max_tokens);
 	if (req->user != NULL) {
 		buf_puts(out, ",\"user\":");
 		put_string(out, req->user);

@@ -234,10 +234,28 @@ log_lost(const struct ledger *l, const struct turn *t)
 	    LOG_NUMBER("bytes", t->text.n), LOG_TEXT("why", pg_why(l->pg)));
 }
 
+static int
+compare_turns(const void *a, const void *b)
+{
+	const struct turn *x = *(struct turn *const *)a;
+	const struct turn *y = *(struct turn *const *)b;
+	int order = strcmp(x->user_id, y->user_id);
+
+	return order != 0 ? order : strcmp(x->message_id, y->message_id);
+}
+
+/*
+ * In the users' order: two ledgers whose batches have users in common lock
+ * their budgets in the same one (migration 017), so that neither waits for the
+ * other in a ring. The replies themselves are each of one ledger alone.
+ */
 static void
 store_batch(struct ledger *l)
 {
-	enum err e = run_patiently(l, 0, l->n_batch);
+	enum err e;
+
+	qsort(l->batch, l->n_batch, sizeof(l->batch[0]), compare_turns);
+	e = run_patiently(l, 0, l->n_batch);
 
 	if (e != OK && e != ERR_UNAVAILABLE) {
 		for (size_t i = 0; i < l->n_batch; i++)

@@ -479,6 +479,14 @@ static const struct row rows[] = {
 	.value = "postgresql://natter_migrate@/natter"},
     {"database_plain", .variable = "DATABASE_URL",
 	.value = "postgresql://natter_app@db.example.com/natter"},
+    {"budgets_amiss",
+	.sql = "INSERT INTO auth.users (id, username) VALUES "
+	       "(natter.uuid_v7(), 'miscounted'); INSERT INTO "
+	       "chat.token_budgets (user_id, id, period, starts_on, "
+	       "tokens_used) SELECT u.id, natter.uuid_v7(), 'day', "
+	       "(now() AT TIME ZONE 'UTC')::date, 1 FROM auth.users u "
+	       "WHERE u.username = 'miscounted'",
+	.mend_sql = "DELETE FROM auth.users WHERE username = 'miscounted'"},
     {"registration_open", .variable = "CHAT_REGISTRATION", .value = "open"},
     {"login_unlimited", .variable = "CHAT_LOGIN_ADDRESS_RATE", .value = "0"},
     {"hash_weak", .variable = "CHAT_HASH_MEMORY", .value = "8192"},

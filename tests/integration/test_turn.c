@@ -530,11 +530,16 @@ Test(turn, deleting_a_conversation_ends_its_running_reply)
 	    world_number("SELECT (SELECT count(*) FROM chat.messages"
 			 " WHERE user_id = '%s')"
 			 " + (SELECT count(*) FROM chat.running_replies"
-			 " WHERE user_id = '%s')"
-			 " + (SELECT count(*) FROM chat.usage_tracking"
 			 " WHERE user_id = '%s')",
-		w.user, w.user, w.user),
+		w.user, w.user),
 	    0);
+	/* What the model was asked for has cost something all the same. */
+	cr_expect_eq(world_number("SELECT count(*) FROM chat.usage_tracking"
+				  " WHERE user_id = '%s' AND id = '%s'"
+				  " AND conversation_id = '%s'"
+				  " AND completion_tokens = 3",
+			 w.user, t->message_id, c),
+	    1);
 	turn_free(t);
 }
 

@@ -176,6 +176,7 @@ Test(chat, the_prompt_is_system_then_history_then_question)
 	    .system_prompt = "S",
 	    .history = r,
 	    .question = "Q2",
+	    .history_bytes = CONTEXT_BYTES_MAX,
 	    .max_tokens = 7,
 	};
 	struct buf out = {0};
