@@ -76,8 +76,7 @@ wants_csv(const struct request *req, const struct field_value *format)
 }
 
 static enum err
-reply_csv(
-    struct request *req, struct reply *rep, const struct usage_ask *ask)
+reply_csv(struct request *req, struct reply *rep, const struct usage_ask *ask)
 {
 	const char *name = arena_printf(req->arena,
 	    "attachment; filename=\"usage-%s-%s.csv\"", ask->from, ask->to);
@@ -102,9 +101,12 @@ api_admin_usage(struct request *req, struct reply *rep)
 	    [TO] = {.name = "to", .kind = FIELD_DATE},
 	    [USER] = {.name = "user", .kind = FIELD_UUID},
 	    [STORE] = {.name = "store", .kind = FIELD_UUID},
-	    [MODEL] = {.name = "model", .kind = FIELD_TEXT, .min = 1,
+	    [MODEL] = {.name = "model",
+		.kind = FIELD_TEXT,
+		.min = 1,
 		.max = MODEL_MAX},
-	    [FORMAT] = {.name = "format", .kind = FIELD_WORD,
+	    [FORMAT] = {.name = "format",
+		.kind = FIELD_WORD,
 		.words = "json csv"},
 	};
 	struct field_value v[N_FILTERS];

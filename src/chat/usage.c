@@ -19,13 +19,13 @@
 #define TEXT_OF_(n) #n
 #define TEXT_OF(n)  TEXT_OF_(n)
 
-#define SUMS                                                             \
-	{"replies", ROW_RAW}, {"estimated_replies", ROW_RAW},            \
-	    {"prompt_tokens", ROW_RAW}, {"cached_tokens", ROW_RAW},      \
-	    {"completion_tokens", ROW_RAW}, {"total_tokens", ROW_RAW},   \
-	    {"cost", ROW_RAW},                                           \
-	{                                                                \
-		"currency", ROW_TEXT                                     \
+#define SUMS                                                           \
+	{"replies", ROW_RAW}, {"estimated_replies", ROW_RAW},          \
+	    {"prompt_tokens", ROW_RAW}, {"cached_tokens", ROW_RAW},    \
+	    {"completion_tokens", ROW_RAW}, {"total_tokens", ROW_RAW}, \
+	    {"cost", ROW_RAW},                                         \
+	{                                                              \
+		"currency", ROW_TEXT                                   \
 	}
 #define N_SUMS 8
 
@@ -134,8 +134,9 @@ write_row(struct csv *x, struct buf *out, int row)
 {
 	for (int c = 0; c < N_ALL; c++)
 		if (x->columns[c].kind != ROW_SKIP)
-			csv_cell(out, row < 0 ? x->columns[c].name
-					      : pg_text(x->page.result, row, c));
+			csv_cell(out, row < 0
+					  ? x->columns[c].name
+					  : pg_text(x->page.result, row, c));
 	csv_end(out);
 }
 
@@ -164,7 +165,8 @@ turn_page(struct csv *x)
 	int n = pg_rows(x->page.result);
 	for (int k = 0; n > 0 && k < USAGE_KEYS; k++) {
 		buf_clear(&x->keys[k]);
-		buf_puts(&x->keys[k], pg_text(x->page.result, n - 1, N_ALL + k));
+		buf_puts(
+		    &x->keys[k], pg_text(x->page.result, n - 1, N_ALL + k));
 		x->ask.after[k] = buf_text(&x->keys[k]);
 	}
 	pg_calls_clear(&x->page, 1);

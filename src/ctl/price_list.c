@@ -158,8 +158,10 @@ check_entries(struct json_object *prices, size_t n, char *why)
 			return e;
 		model = text_of(entry, "model");
 		if (json_object_object_get_ex(seen, model, NULL))
-			return refuse(why, "entry %zu (%.80s): it is there "
-					   "twice", i + 1, model);
+			return refuse(why,
+			    "entry %zu (%.80s): it is there "
+			    "twice",
+			    i + 1, model);
 		json_put_flag(seen, model, true);
 	}
 	return OK;

@@ -16,7 +16,7 @@
 #define FILE_MAX ((size_t)1024 * 1024)
 
 #define LOAD_SQL "SELECT changed, removed FROM chat.prices_load($1, $2, $3, $4)"
-#define PUT_SQL	 "SELECT changed, removed FROM chat.prices_put($1, $2, $3, $4)"
+#define PUT_SQL  "SELECT changed, removed FROM chat.prices_put($1, $2, $3, $4)"
 
 /* The file's text, to be freed. */
 static enum ctl_exit
@@ -51,8 +51,7 @@ parse(const char *name, const char *text, size_t n, struct price_list *out)
 
 	if (price_list_read(text, n, out, why) == OK)
 		return CTL_OK;
-	return ctl_refuse(
-	    CTL_FAILED, "%s: %s; nothing was changed", name, why);
+	return ctl_refuse(CTL_FAILED, "%s: %s; nothing was changed", name, why);
 }
 
 /* The list of the file, or the shipped one for NULL. */
@@ -67,7 +66,8 @@ read_list(const char *path, struct price_list *out)
 	if (path == NULL) {
 		shipped = embedded_find(PRICE_LIST_SHIPPED);
 		return shipped != NULL
-			   ? parse(shipped->name, shipped->text, shipped->n, out)
+			   ? parse(
+				 shipped->name, shipped->text, shipped->n, out)
 			   : ctl_refuse(CTL_FAILED, "no prices are built in");
 	}
 	code = read_file(path, &text, &n);
@@ -188,8 +188,8 @@ judge(const char *model, const char *const prices[static 3])
 		    PRICE_MODEL_MAX);
 	for (int i = 0; i < 3; i++)
 		if (prices[i] == NULL ? i != 1 : !price_is_number(prices[i]))
-			return ctl_refuse(CTL_USAGE,
-			    "%s takes " PRICE_NUMBER_RULE, names[i]);
+			return ctl_refuse(
+			    CTL_USAGE, "%s takes " PRICE_NUMBER_RULE, names[i]);
 	return CTL_OK;
 }
 
@@ -213,8 +213,8 @@ ctl_prices_set(const struct command *self, int argc, char **argv)
 	if (code == CTL_OK)
 		code = ctl_connect_owner(&a.conn);
 	if (code == CTL_OK)
-		code = account_call(&a,
-		    "SELECT chat.price_set($1, $2, $3, $4)", 4, values, &r);
+		code = account_call(
+		    &a, "SELECT chat.price_set($1, $2, $3, $4)", 4, values, &r);
 	if (code == CTL_OK)
 		printf("%s the price of %s.\n",
 		    pg_flag(r, 0, 0) ? "Set" : "Changed", values[0]);

@@ -15,7 +15,6 @@
  * schema knows no prices yet. `has_changed`: this run made the schema, whose
  * record says so; else the audit log does.
  */
-enum ctl_exit
-prices_load_shipped(PGconn *conn, bool has_changed) MUST_CHECK;
+enum ctl_exit prices_load_shipped(PGconn *conn, bool has_changed) MUST_CHECK;
 
 #endif

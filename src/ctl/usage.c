@@ -94,7 +94,8 @@ show(struct account *a, const struct wanted *w)
 		    " replies, estimated, prompt_tokens, cached_tokens,"
 		    " completion_tokens, total_tokens, cost, currency, keys"
 		    " FROM chat.admin_usage(string_to_array($1, ','),"
-		    " coalesce($2::date, (now() AT TIME ZONE 'UTC')::date - 30),"
+		    " coalesce($2::date, (now() AT TIME ZONE 'UTC')::date - "
+		    "30),"
 		    " coalesce($3::date, (now() AT TIME ZONE 'UTC')::date),"
 		    " NULL, NULL, NULL, $4, 1000)",
 		    4, values, &r);
