@@ -205,7 +205,7 @@ Test(prices, a_reply_costs_what_the_list_says)
 	" completion_tokens, cost, is_billed, counted_on, created_at) SELECT " \
 	"'" USER "', natter.uuid_v7(t), '" model "', 10, 20, " cost            \
 	", " billed ", (t AT TIME ZONE 'UTC')::date, t FROM (SELECT now() - "  \
-		    "interval '" ago "') x(t);"
+	"interval '" ago "') x(t);"
 
 Test(prices, doctor_names_models_without_one)
 {
