@@ -13,33 +13,64 @@
 #include "http/cursor.h"
 #include "http/reply.h"
 #include "http/request.h"
+#include "http/route.h"
 
 #define BY_MAX    16
 #define MODEL_MAX 200
 
+enum { BY, FROM, TO, USER, STORE, MODEL, FORMAT, N_FILTERS };
+enum { N_OWN = USER };
+
+/* What the query asks for. */
+struct asked {
+	struct field_value v[N_FILTERS];
+	struct list_ask list;
+	struct usage_ask ask;
+};
+
+/* Reads `n` filters, the span of days and the place in the list. */
+static enum err
+read_query(struct request *req, const struct field *filters, size_t n,
+    struct asked *out)
+{
+	struct field_value *v = out->v;
+	enum err e = fields_query(req, filters, n, v);
+	if (e == OK)
+		e = fields_list(req, req->route->pattern, v,
+		    n < FORMAT ? n : FORMAT, &out->list);
+	if (e == OK)
+		e = fields_span(req, &v[FROM], &v[TO]);
+	if (e != OK)
+		return e;
+	out->ask = (struct usage_ask){
+	    .by = v[BY].text ? v[BY].text : "day",
+	    .from = v[FROM].text,
+	    .to = v[TO].text,
+	    .user = v[USER].text,
+	    .store = v[STORE].text,
+	    .model = v[MODEL].text,
+	    .after = {out->list.after[0], out->list.after[1]},
+	    .limit = out->list.limit,
+	    .limit_text = out->list.limit_text,
+	};
+	return OK;
+}
+
 typedef enum err (*list_fn)(struct request *req, const struct usage_ask *ask,
     struct buf *out, const char **out_next);
 
-/* Reads limit and cursor of the list so named, and answers with a page. */
 static enum err
-reply_page(struct request *req, struct reply *rep, struct usage_ask *ask,
-    const struct list_ask *list, list_fn read)
+reply_page(struct request *req, struct reply *rep, const struct asked *asked,
+    list_fn read)
 {
 	struct buf body = {0};
 	const char *next[CURSOR_KEYS_MAX + 1] = {NULL}; /* ended with NULL */
-	ask->limit = list->limit;
-	ask->limit_text = list->limit_text;
-	for (size_t i = 0; i < USAGE_KEYS; i++)
-		ask->after[i] = list->after[i];
 	page_open(&body);
-	enum err e = read(req, ask, &body, next);
+	enum err e = read(req, &asked->ask, &body, next);
 	if (e == OK)
-		e = page_close(req, &body, list->list, next);
+		e = page_close(req, &body, asked->list.list, next);
 	return page_reply(req, rep, e, 200, &body);
 }
-
-enum { BY, FROM, TO, USER, STORE, MODEL, FORMAT, N_FILTERS };
-enum { N_OWN = USER };
 
 enum err
 api_me_usage(struct request *req, struct reply *rep)
@@ -49,21 +80,9 @@ api_me_usage(struct request *req, struct reply *rep)
 	    [FROM] = {.name = "from", .kind = FIELD_DATE},
 	    [TO] = {.name = "to", .kind = FIELD_DATE},
 	};
-	struct field_value v[N_OWN];
-	struct list_ask list;
-	enum err e = fields_query(req, filters, N_OWN, v);
-	if (e == OK)
-		e = fields_list(req, "usage", v, N_OWN, &list);
-	if (e == OK)
-		e = fields_span(req, &v[FROM], &v[TO]);
-	if (e != OK)
-		return e;
-	struct usage_ask ask = {
-	    .by = v[BY].text ? v[BY].text : "day",
-	    .from = v[FROM].text,
-	    .to = v[TO].text,
-	};
-	return reply_page(req, rep, &ask, &list, usage_own);
+	struct asked asked = {0};
+	enum err e = read_query(req, filters, N_OWN, &asked);
+	return e ? e : reply_page(req, rep, &asked, usage_own);
 }
 
 /* What `format` says, else what the client accepts. */
@@ -109,27 +128,14 @@ api_admin_usage(struct request *req, struct reply *rep)
 		.kind = FIELD_WORD,
 		.words = "json csv"},
 	};
-	struct field_value v[N_FILTERS];
-	struct list_ask list;
-	enum err e = fields_query(req, filters, N_FILTERS, v);
-	if (e == OK && v[BY].text && !usage_by_is_known(v[BY].text))
-		e = request_refuse(req, "by",
-		    "It takes one of " USAGE_BY_ALL ", or two with a comma.");
-	if (e == OK)
-		e = fields_list(req, "admin usage", v, FORMAT, &list);
-	if (e == OK)
-		e = fields_span(req, &v[FROM], &v[TO]);
+	struct asked asked = {0};
+	enum err e = read_query(req, filters, N_FILTERS, &asked);
 	if (e != OK)
 		return e;
-	struct usage_ask ask = {
-	    .by = v[BY].text ? v[BY].text : "day",
-	    .from = v[FROM].text,
-	    .to = v[TO].text,
-	    .user = v[USER].text,
-	    .store = v[STORE].text,
-	    .model = v[MODEL].text,
-	};
-	if (wants_csv(req, &v[FORMAT]))
-		return reply_csv(req, rep, &ask);
-	return reply_page(req, rep, &ask, &list, usage_all);
+	if (!usage_by_is_known(asked.ask.by))
+		return request_refuse(req, "by",
+		    "It takes one of " USAGE_BY_ALL ", or two with a comma.");
+	if (wants_csv(req, &asked.v[FORMAT]))
+		return reply_csv(req, rep, &asked.ask);
+	return reply_page(req, rep, &asked, usage_all);
 }
