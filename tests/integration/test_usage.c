@@ -178,6 +178,30 @@ Test(usage, a_message_shows_its_tokens_and_its_cost)
 	answer_clear(&a);
 }
 
+Test(usage, the_done_event_tells_what_is_stored)
+{
+	static const char *const members[] = {"usage.prompt_tokens",
+	    "usage.cached_tokens", "usage.completion_tokens",
+	    "usage.total_tokens", "usage.cost", "usage.estimated"};
+	char path[128], told[64];
+	struct answer done, stored;
+
+	person_say(
+	    &caller.stack, &caller.person, "[[text=400 seed=1]] go", &done);
+	snprintf(path, sizeof(path), API "/messages/%s",
+	    answer_event_text(&done, "start", "message_id"));
+	get(&caller.person, path, 200, &stored);
+	for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++) {
+		snprintf(told, sizeof(told), "%s",
+		    answer_event_text(&done, "done", members[i]));
+		cr_expect_str_neq(told, "", "%s", members[i]);
+		cr_expect_str_eq(
+		    told, answer_text(&stored, members[i]), "%s", members[i]);
+	}
+	answer_clear(&stored);
+	answer_clear(&done);
+}
+
 Test(usage, a_model_without_a_price_has_no_cost)
 {
 	struct answer a;
