@@ -68,6 +68,20 @@ BEGIN
 	END LOOP;
 END
 $$;
+-- A partition that was there has its columns' comments of its own.
+DO $$
+DECLARE
+	c record;
+BEGIN
+	FOR c IN SELECT i.inhrelid::regclass AS part, a.attname, col_description(i.inhparent, a.attnum) AS text
+	    FROM pg_inherits i JOIN pg_attribute a ON a.attrelid = i.inhparent
+	    WHERE i.inhparent = 'chat.usage_tracking'::regclass
+	    AND a.attname IN ('store_id', 'counted_on', 'is_billed')
+	LOOP
+		EXECUTE format('COMMENT ON COLUMN %s.%I IS %L', c.part, c.attname, c.text);
+	END LOOP;
+END
+$$;
 GRANT INSERT (store_id, counted_on, is_billed) ON chat.usage_tracking TO natter_app;
 GRANT SELECT, INSERT ON chat.usage_tracking TO natter_auth;
 

@@ -6,7 +6,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "api/api.h"
 #include "api/fields.h"
@@ -120,24 +119,9 @@ api_analytics_post(struct request *req, struct reply *rep)
 	return e ? e : reply_empty(rep, 204);
 }
 
-/* The day `days` before today, UTC; NULL beyond the arena. */
-static const char *
-day_before(struct request *req, int days)
-{
-	time_t t = time(NULL) - (time_t)days * 86400;
-	struct tm tm;
-	if (!gmtime_r(&t, &tm))
-		return NULL;
-	return arena_printf(req->arena, "%04d-%02d-%02d", tm.tm_year + 1900,
-	    tm.tm_mon + 1, tm.tm_mday);
-}
-
 enum { OF, FROM, TO, N_FILTERS };
 
-/*
- * The filters and the place in the list: the last 30 days unless the query says
- * otherwise, which a cursor does not hold, so that it is good past midnight.
- */
+/* The filters and the place in the list. */
 static enum err
 read_span(struct request *req, const char *name, struct field_value *v,
     struct list_ask *out_list)
@@ -152,15 +136,7 @@ read_span(struct request *req, const char *name, struct field_value *v,
 		e = fields_list(req, name, v, N_FILTERS, out_list);
 	if (e != OK)
 		return e;
-	if (!v[FROM].text)
-		v[FROM].text = day_before(req, 30);
-	if (!v[TO].text)
-		v[TO].text = day_before(req, 0);
-	if (!v[FROM].text || !v[TO].text)
-		return ERR_TOO_LARGE;
-	if (strcmp(v[FROM].text, v[TO].text) > 0)
-		return request_refuse(req, "to", "It must not be before from.");
-	return OK;
+	return fields_span(req, &v[FROM], &v[TO]);
 }
 
 enum err

@@ -4,6 +4,7 @@
  */
 #include <stdint.h>
 #include <string.h>
+#include <time.h>
 
 #include "api/fields.h"
 #include "base/arena.h"
@@ -354,6 +355,33 @@ fields_list(struct request *req, const char *list,
 	if (!ask.limit_text)
 		return ERR_TOO_LARGE;
 	*out_ask = ask;
+	return OK;
+}
+
+/* The day `days` before today, UTC; NULL beyond the arena. */
+static const char *
+day_before(struct request *req, int days)
+{
+	time_t t = time(NULL) - (time_t)days * 86400;
+	struct tm tm;
+	if (!gmtime_r(&t, &tm))
+		return NULL;
+	return arena_printf(req->arena, "%04d-%02d-%02d", tm.tm_year + 1900,
+	    tm.tm_mon + 1, tm.tm_mday);
+}
+
+enum err
+fields_span(
+    struct request *req, struct field_value *from, struct field_value *to)
+{
+	if (!from->text)
+		from->text = day_before(req, 30);
+	if (!to->text)
+		to->text = day_before(req, 0);
+	if (!from->text || !to->text)
+		return ERR_TOO_LARGE;
+	if (strcmp(from->text, to->text) > 0)
+		return request_refuse(req, "to", "It must not be before from.");
 	return OK;
 }
 

@@ -82,6 +82,14 @@ enum err fields_list(struct request *req, const char *list,
     const struct field_value *values, size_t n,
     struct list_ask *out_ask) MUST_CHECK;
 
+/*
+ * Days from and to, of FIELD_DATE: the last 30 where the query did not say, as
+ * a cursor does not hold, so that it is good past midnight. Refuses `to` before
+ * `from`.
+ */
+enum err fields_span(struct request *req, struct field_value *from,
+    struct field_value *to) MUST_CHECK;
+
 /* Adds the Location of what was made. */
 void fields_location(
     struct request *req, struct reply *rep, const char *path, const char *id);

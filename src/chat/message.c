@@ -33,6 +33,8 @@ enum column {
 	PROMPT_TOKENS,
 	COMPLETION_TOKENS,
 	IS_ESTIMATED,
+	CACHED_TOKENS,
+	COST,
 	FETCHED, /* of lists only */
 };
 
@@ -66,6 +68,8 @@ message_read(const PGresult *r, int row, struct message *out)
 	    .is_estimated = pg_flag(r, row, IS_ESTIMATED),
 	    .prompt_tokens = pg_number(r, row, PROMPT_TOKENS),
 	    .completion_tokens = pg_number(r, row, COMPLETION_TOKENS),
+	    .cached_tokens = pg_number(r, row, CACHED_TOKENS),
+	    .cost = pg_text(r, row, COST),
 	};
 	if (pg_text(r, row, TOKEN_COUNT))
 		out->token_count = pg_number(r, row, TOKEN_COUNT);
@@ -81,8 +85,10 @@ write_usage(struct buf *out, const struct message *m)
 	}
 	json_write_open(out, "usage", '{');
 	json_write_number(out, "prompt_tokens", m->prompt_tokens);
+	json_write_number(out, "cached_tokens", m->cached_tokens);
 	json_write_number(out, "completion_tokens", m->completion_tokens);
 	json_write_number(out, "total_tokens", total);
+	json_write_raw(out, "cost", m->cost);
 	json_write_flag(out, "estimated", m->is_estimated);
 	json_write_close(out, '}');
 }

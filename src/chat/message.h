@@ -39,10 +39,12 @@ struct message {
 	bool is_estimated;
 	int64_t prompt_tokens;
 	int64_t completion_tokens;
+	int64_t cached_tokens; /* of the prompt's */
+	const char *cost;      /* a decimal; NULL: the model has no price */
 };
 
 /* The columns that message_read takes; what a query adds comes after them. */
-#define MESSAGE_COLUMNS_N 17
+#define MESSAGE_COLUMNS_N 19
 
 /* Reads a row; everything in it is borrowed from `r`. */
 void message_read(const PGresult *r, int row, struct message *out);

@@ -31,6 +31,8 @@ rows_write(
 		case ROW_TIME:
 			json_write_time(out, name, text);
 			break;
+		case ROW_SKIP:
+			break;
 		}
 	}
 	json_write_close(out, '}');

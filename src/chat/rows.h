@@ -26,6 +26,7 @@ enum row_kind {
 	ROW_RAW, /* JSON as it stands, numbers among it */
 	ROW_FLAG,
 	ROW_TIME,
+	ROW_SKIP, /* is not shown */
 };
 
 /* A list is ordered by so many columns at most. */

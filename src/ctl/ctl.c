@@ -152,6 +152,21 @@ ctl_options(const struct command *self, int argc, char **argv,
 }
 
 bool
+ctl_options_maybe(const struct command *self, int argc, char **argv,
+    const struct option_row *rows, const char **out_word,
+    enum ctl_exit *out_code)
+{
+	if (!parse_options(self, argc, argv, rows, out_code))
+		return false;
+	if (argc - optind > 1) {
+		*out_code = usage(self);
+		return false;
+	}
+	*out_word = argv[optind];
+	return true;
+}
+
+bool
 ctl_options_list(const struct command *self, int argc, char **argv,
     const struct option_row *rows, char ***out_words, enum ctl_exit *out_code)
 {

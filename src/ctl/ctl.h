@@ -58,6 +58,11 @@ bool ctl_options(const struct command *self, int argc, char **argv,
     const struct option_row *rows, const char **words, size_t n_words,
     enum ctl_exit *out_code) MUST_CHECK;
 
+/* As ctl_options, for a command that takes one word or none: NULL. */
+bool ctl_options_maybe(const struct command *self, int argc, char **argv,
+    const struct option_row *rows, const char **out_word,
+    enum ctl_exit *out_code) MUST_CHECK;
+
 /* As ctl_options, for a command that takes one word or more: a list that ends
  * with NULL. */
 bool ctl_options_list(const struct command *self, int argc, char **argv,

@@ -1,7 +1,7 @@
-# Turns migrations/*.sql into a C file: one array of their bytes each and a table
-# of names and arrays. Run with LC_ALL=C, so that a character is a byte.
+# Turns migrations/*.sql and share/prices.json into a C file: one array of their
+# bytes each and a table of names and arrays. Run with LC_ALL=C, so that a character is a byte.
 BEGIN {
-	print "/* Made by src/ctl/embed.awk from migrations/; not to be edited. */"
+	print "/* Made by src/ctl/embed.awk from migrations/ and share/; not to be edited. */"
 	print "#include \"ctl/migration_files.h\""
 }
 

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "ctl/migration_run.h"
+#include "ctl/prices.h"
 
 /* Is `to` one of the versions, or 0? */
 static enum ctl_exit
@@ -56,6 +57,8 @@ ctl_migrate_up(const struct command *self, int argc, char **argv)
 	else
 		printf("Nothing to do: the schema is at %03d.\n",
 		    migration_plan_newest(r.plan));
+	if (code == CTL_OK && !r.is_dry)
+		code = prices_load_shipped(r.conn, n > 0);
 out:
 	free(todo);
 	migration_run_close(&r);

@@ -218,6 +218,12 @@ static const struct step admin_steps[] = {
     /* Numbers that are nobody's. */
     {"GET " API "/admin/stats", NULL, "b", NULL, 200, {NULL}, NULL},
     {"GET " API "/admin/analytics", NULL, "b", NULL, 200, {NULL}, NULL},
+    {"GET " API "/admin/usage", NULL, "t", NULL, 403, {NULL}, NULL},
+    {"GET " API "/admin/usage", API "/admin/usage?user={user}&by=model,day",
+	"b", NULL, 200, {NULL},
+	"usage.read" BOSS "usage - {\"by\": \"model,day\"}"},
+    {"GET " API "/admin/usage", API "/admin/usage?by=user&format=csv", "b",
+	NULL, 200, {NULL}, "usage.read" BOSS_ON "usage - {\"by\": \"user\"}"},
     {"POST " API "/admin/stores", NULL, "b",
 	"{\"slug\":\"{name}\",\"name\":\"Teas\",\"description\":\"Leaves\","
 	"\"metadata\":{\"a\":1},\"is_open\":true}",

@@ -75,6 +75,8 @@ static const char *const without_rows[] = {
     "maintain",
     "doctor",
     "store list",
+    "prices list",
+    "usage", /* below */
     "archive list",
     "archive verify",
     /* test_retention, test_archive, test_backup, test_import. */
@@ -112,6 +114,16 @@ static const struct {
     {{"limits", "show", "zoe"}, NULL, "limit.read user zoe"},
     {{"limits", "list"}, NULL, "limit.list limit -"},
     {{"store", "remove", "shop", "--yes"}, NULL, "store.delete store -"},
+    {{"prices", "set", "m", "--input=1", "--output=2.5"}, NULL,
+	"prices.set price - {\"input\": 1, \"model\": \"m\", \"output\": 2.5, "
+	"\"cached_input\": null}"},
+    {{"prices", "load", "--replace"}, NULL,
+	"prices.load price - {\"as_of\": \"2025-11-30\", \"changed\": 0, "
+	"\"removed\": 1, \"currency\": \"USD\"}"},
+    {{"prices", "remove", "gpt-4o"}, NULL,
+	"prices.remove price - {\"model\": \"gpt-4o\"}"},
+    {{"prices", "remove", "gpt-4o"}, NULL, ""},
+    {{"usage", "--by", "user"}, NULL, "usage.read usage - {\"by\": \"user\"}"},
     {{"user", "passwd", "zoe", "--password-stdin"}, "the red fox sleeps late\n",
 	"user.password user zoe {\"changed\": [\"password_hash\", "
 	"\"session_epoch\"]}\nuser.unlock user zoe"},

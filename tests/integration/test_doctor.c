@@ -420,6 +420,12 @@ static const struct row rows[] = {
 	       "natter.uuid_floor(now() - interval '2 months'), 'm')",
 	.mend_sql = "SELECT chat.create_partitions(3, now() - interval "
 		    "'3 months')"},
+    {"model_unpriced",
+	.sql = "INSERT INTO chat.usage_tracking (user_id, id, model, "
+	       "prompt_tokens) VALUES ('00000000-0000-7000-8000-00000000000a', "
+	       "natter.uuid_v7(), 'priceless', 1)",
+	.mend_sql = "INSERT INTO chat.model_prices (model, input, output) "
+		    "VALUES ('priceless', 0, 0)"},
     {"slot_idle",
 	.sql = "SELECT pg_create_physical_replication_slot('s', "
 	       "true)",

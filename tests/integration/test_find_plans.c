@@ -32,11 +32,30 @@ ReportHook(PRE_ALL)(struct criterion_test_set *tests)
 
 static PGconn *conn;
 
+/* 100,000 replies of 50 users in eleven months before this one. */
+static void
+fill_a_year(void)
+{
+	world_sql("SELECT chat.create_month('usage_tracking',"
+		  " now() - make_interval(months => i))"
+		  " FROM generate_series(1, 12) i");
+	world_sql("INSERT INTO auth.users (id, username) SELECT " MADE_ID(
+	    "d", "n") ", 'user' || n"
+		      " FROM generate_series(1, 50) n");
+	world_sql("INSERT INTO chat.usage_tracking (user_id, id, model,"
+		  " counted_on, created_at) SELECT " MADE_ID("d",
+		      "1 + n %% 50") ", natter.uuid_v7(t), 'm' || n %% 3, "
+				     "t::date, t FROM (SELECT n,"
+				     " date_trunc('month', now()) - n * "
+				     "interval '280 s' AS t"
+				     " FROM generate_series(1, 100000) n) x");
+}
+
 static void
 fill(void)
 {
-	world_sql("INSERT INTO auth.users (id, username) VALUES ('" USER
-		  "', 'many')");
+	world_sql("INSERT INTO auth.users (id, username, role) VALUES ('" USER
+		  "', 'many', 'admin')");
 	world_sql("INSERT INTO chat.stores (id, slug, name, is_open) VALUES"
 		  " ('" STORE "', 'many', 'Many', true)");
 	world_sql(
@@ -64,6 +83,7 @@ fill(void)
 		      "n") ", " MADE_ID("c", "n") ", 'm'"
 						  " FROM generate_series(1,"
 						  " 100000) n");
+	fill_a_year();
 	world_sql("VACUUM ANALYZE chat.conversations, chat.messages,"
 		  " chat.usage_tracking");
 }
@@ -151,6 +171,15 @@ pages(const char *name, const char *params)
 	"chat_MESSAGES_SEARCH", \
 	    "'" USER "', " filters ", '" LAST "', NULL, NULL, 21"
 
+/* Days before this month, whose first moment is that of 100,000 rows, by more
+ * than the day that is read beside those asked for; and some months ago. */
+#define FIRST                     "(date_trunc('month', now()))::date"
+#define LATE                      FIRST " - 3"
+#define EARLY                     FIRST " - 100"
+#define OWN(who, from, to, after) "'" who "', " from ", " to ", " after ", 21"
+#define ALL(by, from, to, user) \
+	"'" by "', " from ", " to ", " user ", NULL, NULL, NULL, NULL, 21"
+
 Test(find_plans, every_filter_touches_a_few_pages)
 {
 	static const struct {
@@ -195,6 +224,23 @@ Test(find_plans, every_filter_touches_a_few_pages)
 		900},
 	    {"chat_EXPORT_USAGE", "'" USER "', " MADE_ID("a", "5000") ", 200",
 		300},
+	    /* A span of days reads its days and no other month, whoever's
+	     * they are. Who has 100,000 this month has none of these. */
+	    {"chat_ME_USAGE_DAY", OWN(USER, EARLY, LATE, "'infinity'"), 100},
+	    {"chat_ME_USAGE_MODEL", OWN(USER, EARLY, LATE, "NULL"), 100},
+	    {"chat_ME_USAGE_CONVERSATION", OWN(USER, EARLY, LATE, "'" LAST "'"),
+		100},
+	    /* The first plans its function, too. */
+	    {"chat_ADMIN_USAGE", ALL("day", LATE, LATE, "NULL"), 1000},
+	    {"chat_ADMIN_USAGE", ALL("user", EARLY, EARLY, "NULL"), 400},
+	    {"chat_ADMIN_USAGE", ALL("model", EARLY, EARLY " + 2", "NULL"),
+		400},
+	    /* A page of a long span ends with the page. */
+	    {"chat_ADMIN_USAGE", ALL("day,user", EARLY, LATE, "NULL"), 400},
+	    {"chat_ADMIN_USAGE", ALL("user,day", EARLY " - 200", LATE, "NULL"),
+		400},
+	    {"chat_ADMIN_USAGE", ALL("day", EARLY, EARLY " + 2", "'" USER "'"),
+		200},
 	};
 	run("BEGIN");
 	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
@@ -208,4 +254,9 @@ Test(find_plans, every_filter_touches_a_few_pages)
 	cr_expect_gt(world_number("SELECT pg_relation_size("
 				  "'chat.conversations') / 8192"),
 	    2000);
+	cr_expect_gt(
+	    world_number("SELECT sum(pg_relation_size(inhrelid)) / 8192 FROM"
+			 " pg_inherits WHERE inhparent ="
+			 " 'chat.usage_tracking'::regclass"),
+	    2500);
 }
