@@ -273,13 +273,11 @@ tell_of_write(struct cache *c, const struct cache_write *w, const char *text,
     const char *const args[static 4])
 {
 	const char *words[7 + CACHE_USERS_MAX] = {"EVAL", text, "0"};
-	AUTO_REPLY redisReply *reply = NULL;
 
 	memcpy(words + 3, args, 4 * sizeof(*args));
 	memcpy(words + 7, w->users, w->n_users * sizeof(*w->users));
 	if (args[1] == NULL || args[2] == NULL ||
-	    redis_command(c->redis, 7 + (int)w->n_users, words, NULL, &reply) !=
-		OK)
+	    redis_tell(c->redis, 7 + (int)w->n_users, words) != OK)
 		atomic_fetch_add(&c->shared->lost, 1);
 }
 
