@@ -30,6 +30,7 @@ static const char *const fields_of_post[] = {
     "model",
     "parent_id",
     "metadata",
+    "cache",
     NULL,
 };
 
@@ -185,6 +186,16 @@ read_texts(struct request *req, struct json_object *body, struct turn_ask *ask)
 	return e;
 }
 
+static enum err
+read_wish(struct request *req, struct json_object *body, struct turn_ask *ask)
+{
+	bool flag = false;
+	enum err e = request_field_flag(req, body, "cache", &flag);
+	if (e == OK && json_object_object_get_ex(body, "cache", NULL))
+		ask->cache = flag ? ANSWER_CACHED : ANSWER_FRESH;
+	return e;
+}
+
 enum err
 api_message_post(struct request *req, struct reply *rep)
 {
@@ -202,6 +213,8 @@ api_message_post(struct request *req, struct reply *rep)
 		e = read_texts(req, body, &ask);
 	if (e == OK)
 		e = request_field_flag(req, body, "stream", &ask.wants_stream);
+	if (e == OK)
+		e = read_wish(req, body, &ask);
 	if (e == OK && !services->has_room(services->worker))
 		e = request_fail(req, ERR_BUSY, "CHAT_STREAMS_MAX is reached");
 	if (e == OK)

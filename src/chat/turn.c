@@ -40,7 +40,7 @@
 enum { LOCK, BEGIN, HISTORY, FACTS, CALLS_MAX };
 
 /* What TURN_LOCK, TURN_BEGIN, TURN_FACTS and TURN_REFUSAL give. */
-enum { LOCK_ID, LOCK_SYSTEM_PROMPT };
+enum { LOCK_ID, LOCK_SYSTEM_PROMPT, LOCK_ANSWERS_OF, LOCK_IS_TEMPORARY };
 enum { BEGIN_ID, BEGIN_MODEL };
 enum { FACTS_USERNAME, FACTS_CONVERSATIONS, FACTS_MESSAGES, FACTS_FIRST_MS };
 enum { REFUSAL_PARENT_FITS, REFUSAL_RUNNING, REFUSAL_IS_LOST };
@@ -294,8 +294,12 @@ take(struct beginning *b)
 	    .question = b->ask->content,
 	    .max_tokens = config->reply_max_tokens,
 	};
-	return context_request(
+	enum err e = context_request(
 	    b->req->arena, &c, &t->prompt, &t->prompt_estimate);
+	if (e == OK && !pg_flag(lock, 0, LOCK_IS_TEMPORARY))
+		answer_find(b->req, t, b->ask->cache,
+		    pg_text(lock, 0, LOCK_ANSWERS_OF));
+	return e;
 }
 
 enum err
@@ -334,5 +338,6 @@ turn_free(struct turn *t)
 	buf_free(&t->prompt);
 	buf_free(&t->text);
 	buf_free(&t->stored);
+	free(t->answer);
 	free(t);
 }

@@ -21,6 +21,7 @@
 #include "base/buf.h"
 #include "base/errors.h"
 #include "base/id.h"
+#include "chat/answer.h"
 #include "model/model.h"
 
 struct arena;
@@ -47,6 +48,8 @@ struct turn {
 	char request_id[64];
 	bool wants_stream; /* SSE; otherwise one JSON body at the end */
 	bool is_local;     /* natter-local: `prompt` holds its whole answer */
+	bool is_cached;    /* the same of an answer that was kept */
+	struct answer_key *answer; /* where to keep this one; NULL: nowhere */
 
 	char model[128];   /* the model asked for */
 	struct buf prompt; /* the model request's JSON body (natter-local: the
@@ -81,6 +84,7 @@ struct turn_ask {
 	const char *model; /* or NULL: the conversation's, then CHAT_MODEL */
 	const char *metadata; /* JSON object, or NULL */
 	bool wants_stream;
+	enum answer_wish cache;
 };
 
 /*

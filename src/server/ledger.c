@@ -264,6 +264,10 @@ run_told(struct ledger *l, size_t from, size_t to)
 	e = run_patiently(l, from, to);
 	if (e != ERR_UNAVAILABLE)
 		tell_caches(l, writes, from, to, cache_write_end);
+	for (size_t i = from; i < to && e == OK; i++) {
+		arena_reset(l->cache_arena, CACHE_ARENA_MAX);
+		answer_keep(l->cache, l->cache_arena, l->batch[i]);
+	}
 	return e;
 }
 
