@@ -121,8 +121,7 @@ change_of(const struct request *req)
 	bool is_named = req->route->access == ACCESS_ADMIN && req->ids[0] &&
 			id_is_uuid(req->ids[0]);
 	struct cache_write w = {
-	    .change =
-		req->method == HTTP_DELETE ? CACHE_DELETE : CACHE_WRITE,
+	    .change = req->method == HTTP_DELETE ? CACHE_DELETE : CACHE_WRITE,
 	    .users = {is_named ? req->ids[0] : req->who.user_id},
 	};
 

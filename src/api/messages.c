@@ -101,7 +101,8 @@ api_messages_list(struct request *req, struct reply *rep)
 	if (e == OK) {
 		page.list = arena_printf(req->arena, "messages of %s %s",
 		    req->ids[0], page.ask.is_descending ? "desc" : "asc");
-		e = page.list ? cursor_read(req, page.list, after) : ERR_TOO_LARGE;
+		e = page.list ? cursor_read(req, page.list, after)
+			      : ERR_TOO_LARGE;
 	}
 	page.ask.after = after[0];
 	return e == OK ? answer_page(req, rep, &page) : e;

@@ -39,8 +39,8 @@ take(struct turn *t, const struct cache_slot *slot)
 	if (!text)
 		return;
 	int n = (int)(text - slot->payload);
-	(void)snprintf(t->answered_by, sizeof(t->answered_by), "%.*s", n,
-	    slot->payload);
+	(void)snprintf(
+	    t->answered_by, sizeof(t->answered_by), "%.*s", n, slot->payload);
 	text++;
 	buf_free(&t->prompt);
 	buf_add(&t->prompt, text, strlen(text));

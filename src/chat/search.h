@@ -47,7 +47,7 @@ enum err conversation_stats(struct request *req, const char *name,
     struct buf *out, int64_t *out_life_ms) MUST_CHECK;
 
 /* Appends the caller's. */
-enum err me_stats(
-    struct request *req, struct buf *out, int64_t *out_life_ms) MUST_CHECK;
+enum err
+me_stats(struct request *req, struct buf *out, int64_t *out_life_ms) MUST_CHECK;
 
 #endif

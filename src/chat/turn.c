@@ -294,8 +294,8 @@ take(struct beginning *b)
 	    .question = b->ask->content,
 	    .max_tokens = config->reply_max_tokens,
 	};
-	enum err e = context_request(
-	    b->req->arena, &c, &t->prompt, &t->prompt_estimate);
+	enum err e =
+	    context_request(b->req->arena, &c, &t->prompt, &t->prompt_estimate);
 	if (e == OK && !pg_flag(lock, 0, LOCK_IS_TEMPORARY))
 		answer_find(b->req, t, b->ask->cache,
 		    pg_text(lock, 0, LOCK_ANSWERS_OF));

@@ -39,7 +39,7 @@ struct shared {
 	_Atomic int drain; /* enum drain */
 	struct session_doubt doubt;
 	struct cache_shared caches; /* the ledger tells them */
-	struct clock_agreed clock; /* the ledger asks with each life sign */
+	struct clock_agreed clock;  /* the ledger asks with each life sign */
 };
 
 /*

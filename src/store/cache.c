@@ -49,8 +49,8 @@ static const struct {
 };
 
 struct cache *
-cache_new(struct redis *redis, struct cache_shared *shared, long write_ms,
-    bool is_on)
+cache_new(
+    struct redis *redis, struct cache_shared *shared, long write_ms, bool is_on)
 {
 	struct cache *c = calloc(1, sizeof(*c));
 
@@ -154,10 +154,9 @@ read_answer(struct arena *a, const redisReply *reply, struct cache_slot *slot)
 static enum cache_answer
 look_once(struct cache *c, struct arena *a, struct cache_slot *slot)
 {
-	const char *args[] = {"cache:epoch",
-	    user_key(a, "ver", slot->user_id), slot->key,
-	    arena_printf(a, "%s:lock", slot->key), slot->variant, slot->token,
-	    LOCK_MS, new_id(a)};
+	const char *args[] = {"cache:epoch", user_key(a, "ver", slot->user_id),
+	    slot->key, arena_printf(a, "%s:lock", slot->key), slot->variant,
+	    slot->token, LOCK_MS, new_id(a)};
 	AUTO_REPLY redisReply *reply = NULL;
 
 	if (args[1] == NULL || args[3] == NULL || args[7] == NULL ||
@@ -182,7 +181,7 @@ look_patiently(struct cache *c, struct arena *a, struct cache_slot *slot)
 	enum cache_answer got = look_once(c, a, slot);
 
 	for (long ms = WAIT_FIRST_MS; got == ANSWER_WAIT && ms <= WAIT_LAST_MS;
-	    ms *= 2) {
+	     ms *= 2) {
 		sleep_ms(ms);
 		got = look_once(c, a, slot);
 	}
@@ -244,9 +243,8 @@ cache_keep(struct cache *c, struct arena *a, const struct cache_slot *slot,
 {
 	bool is_fit = n > 0 && n <= CACHE_VALUE_MAX &&
 		      (life_ms < 0 || life_ms >= LIFE_MIN_MS);
-	const char *args[] = {"cache:epoch",
-	    user_key(a, "ver", slot->user_id), slot->key,
-	    arena_printf(a, "%s:lock", slot->key),
+	const char *args[] = {"cache:epoch", user_key(a, "ver", slot->user_id),
+	    slot->key, arena_printf(a, "%s:lock", slot->key),
 	    user_key(a, "held", slot->user_id), slot->stamp, slot->variant,
 	    slot->token,
 	    arena_printf(
@@ -286,8 +284,9 @@ tell_change(struct cache *c, struct arena *a, const struct cache_write *w,
     const char *text)
 {
 	const char *is_deletion = w->change == CACHE_DELETE ? "1" : "0";
-	const char *args[] = {w->token, arena_printf(a, "%ld", c->write_ms + w->longer_ms),
-	    new_id(a), is_deletion};
+	const char *args[] = {w->token,
+	    arena_printf(a, "%ld", c->write_ms + w->longer_ms), new_id(a),
+	    is_deletion};
 
 	tell_of_write(c, w, text, args);
 }
@@ -324,8 +323,8 @@ cache_answer_look(struct cache *c, struct arena *a, const char *user_id,
 		return CACHE_PASS;
 	if (is_sure(c) && args[1] != NULL && args[2] != NULL &&
 	    args[4] != NULL &&
-	    redis_script_run(c->redis, &cache_script_answer_look, 3, 5, args,
-		&reply) == OK)
+	    redis_script_run(
+		c->redis, &cache_script_answer_look, 3, 5, args, &reply) == OK)
 		got = read_answer(a, reply, out);
 	return judge(c, CACHE_ANSWER, got);
 }
@@ -390,8 +389,7 @@ cache_tell(struct cache *c, struct arena *a, const char *state)
 	    c->is_on && lost == atomic_load(&s->lost_told) ? "0" : "1"};
 	if (args[2] == NULL || args[3] == NULL)
 		return ERR_TOO_LARGE;
-	e = redis_script_run(
-	    c->redis, &cache_script_tell, 2, 5, args, &reply);
+	e = redis_script_run(c->redis, &cache_script_tell, 2, 5, args, &reply);
 	if (e != OK)
 		return e;
 	atomic_store(&s->lost_told, lost);

@@ -61,7 +61,7 @@ enum cache_kind {
 struct cache_counts {
 	_Atomic uint64_t hits;
 	_Atomic uint64_t misses; /* the caller had to build */
-	_Atomic uint64_t waits;  /* of them: somebody else built, for too long */
+	_Atomic uint64_t waits; /* of them: somebody else built, for too long */
 	_Atomic uint64_t passes; /* not asked: Redis away, doubt, a write */
 	_Atomic uint64_t keeps;  /* values that were kept */
 };
@@ -141,13 +141,12 @@ struct cache_write {
 	enum cache_change change;
 	const char *users[CACHE_USERS_MAX];
 	size_t n_users;
-	long longer_ms; /* it may take so much longer than write_ms */
+	long longer_ms;      /* it may take so much longer than write_ms */
 	char token[ID_TEXT]; /* "" while none has begun */
 };
 
 /* Before the transaction is sent. One round trip. `c` may be NULL. */
-void
-cache_write_begin(struct cache *c, struct arena *a, struct cache_write *w);
+void cache_write_begin(struct cache *c, struct arena *a, struct cache_write *w);
 
 /*
  * After the commit, before anybody is told of it. One round trip. Not to be

@@ -8,8 +8,8 @@
 /* ver:{user} outlives every value that it vouches for, in ms: 27 hours. */
 #define VER_MS "97200000"
 
-#define NOW                                        \
-	"local t = redis.call('TIME')\n"           \
+#define NOW                              \
+	"local t = redis.call('TIME')\n" \
 	"local now = t[1] * 1000 + math.floor(t[2] / 1000)\n"
 
 /*
@@ -17,53 +17,53 @@
  * them that delete. What is over is taken away: its write was decided before
  * anything could be kept again.
  */
-#define STATE_OF                                                               \
-	"local function state_of(key)\n"                                       \
-	"  local s = {marks = 0, deletions = 0}\n"                             \
-	"  local h = redis.call('HGETALL', key)\n"                             \
-	"  for i = 1, #h, 2 do\n"                                              \
-	"    if h[i] == 'v' or h[i] == 'd' then\n"                             \
-	"      s[h[i]] = h[i + 1]\n"                                           \
-	"    elseif tonumber(h[i + 1]) > now then\n"                           \
-	"      s.marks = s.marks + 1\n"                                        \
-	"      if h[i]:sub(1, 1) == 'd' then\n"                                \
-	"        s.deletions = s.deletions + 1\n"                              \
-	"      end\n"                                                          \
-	"    else\n"                                                           \
-	"      redis.call('HDEL', key, h[i])\n"                                \
-	"    end\n"                                                            \
-	"  end\n"                                                              \
-	"  return s\n"                                                         \
+#define STATE_OF                                     \
+	"local function state_of(key)\n"             \
+	"  local s = {marks = 0, deletions = 0}\n"   \
+	"  local h = redis.call('HGETALL', key)\n"   \
+	"  for i = 1, #h, 2 do\n"                    \
+	"    if h[i] == 'v' or h[i] == 'd' then\n"   \
+	"      s[h[i]] = h[i + 1]\n"                 \
+	"    elseif tonumber(h[i + 1]) > now then\n" \
+	"      s.marks = s.marks + 1\n"              \
+	"      if h[i]:sub(1, 1) == 'd' then\n"      \
+	"        s.deletions = s.deletions + 1\n"    \
+	"      end\n"                                \
+	"    else\n"                                 \
+	"      redis.call('HDEL', key, h[i])\n"      \
+	"    end\n"                                  \
+	"  end\n"                                    \
+	"  return s\n"                               \
 	"end\n"
 
 /* A command that a full Redis refuses: nil then. */
-#define TRY                                                                    \
-	"local function try(...)\n"                                            \
-	"  local r = redis.pcall(...)\n"                                       \
-	"  if type(r) == 'table' and r.err then return nil end\n"              \
-	"  return r\n"                                                         \
+#define TRY                                                       \
+	"local function try(...)\n"                               \
+	"  local r = redis.pcall(...)\n"                          \
+	"  if type(r) == 'table' and r.err then return nil end\n" \
+	"  return r\n"                                            \
 	"end\n"
 
 /* Makes epoch and version where there is none. */
-#define FOUND(field, fresh)                                                    \
-	"if not e then\n"                                                      \
-	"  e = " fresh "\n"                                                    \
-	"  if not try('SET', KEYS[1], e) then return {0} end\n"                \
-	"end\n"                                                                \
-	"if not s." field " then\n"                                            \
-	"  s." field " = " fresh "\n"                                          \
-	"  if not try('HSET', KEYS[2], '" field "', s." field ") then\n"       \
-	"    return {0}\n"                                                     \
-	"  end\n"                                                              \
-	"  redis.call('PEXPIRE', KEYS[2], " VER_MS ")\n"                       \
+#define FOUND(field, fresh)                                              \
+	"if not e then\n"                                                \
+	"  e = " fresh "\n"                                              \
+	"  if not try('SET', KEYS[1], e) then return {0} end\n"          \
+	"end\n"                                                          \
+	"if not s." field " then\n"                                      \
+	"  s." field " = " fresh "\n"                                    \
+	"  if not try('HSET', KEYS[2], '" field "', s." field ") then\n" \
+	"    return {0}\n"                                               \
+	"  end\n"                                                        \
+	"  redis.call('PEXPIRE', KEYS[2], " VER_MS ")\n"                 \
 	"end\n"
 
 /* Enters KEYS[key] into the list KEYS[list] of at most so many. */
-#define ENTER(list, key, max)                                                  \
-	"try('ZADD', KEYS[" list "], now, KEYS[" key "])\n"                    \
-	"redis.call('PEXPIRE', KEYS[" list "], " VER_MS ")\n"                  \
-	"while redis.call('ZCARD', KEYS[" list "]) > " max " do\n"             \
-	"  redis.call('UNLINK', redis.call('ZPOPMIN', KEYS[" list "])[1])\n"   \
+#define ENTER(list, key, max)                                                \
+	"try('ZADD', KEYS[" list "], now, KEYS[" key "])\n"                  \
+	"redis.call('PEXPIRE', KEYS[" list "], " VER_MS ")\n"                \
+	"while redis.call('ZCARD', KEYS[" list "]) > " max " do\n"           \
+	"  redis.call('UNLINK', redis.call('ZPOPMIN', KEYS[" list "])[1])\n" \
 	"end\n"
 
 struct redis_script cache_script_look = {
@@ -80,9 +80,8 @@ struct redis_script cache_script_look = {
     "end\n"
     "local r = redis.pcall('SET', KEYS[4], ARGV[2], 'NX', 'PX', ARGV[3])\n"
     "if not r then return {3} end\n"
-    "if r.err then return {0} end\n"
-    FOUND("v", "ARGV[4]")
-    "return {2, e .. ' ' .. s.v .. ' ' .. ARGV[1]}\n",
+    "if r.err then return {0} end\n" FOUND(
+	"v", "ARGV[4]") "return {2, e .. ' ' .. s.v .. ' ' .. ARGV[1]}\n",
 };
 
 struct redis_script cache_script_keep = {
@@ -100,9 +99,7 @@ struct redis_script cache_script_keep = {
     "if not try('SET', KEYS[3], ARGV[1] .. '\\n' .. ARGV[5],\n"
     "    'PX', ARGV[4]) then\n"
     "  return 0\n"
-    "end\n"
-    ENTER("5", "3", "64")
-    "return 1\n",
+    "end\n" ENTER("5", "3", "64") "return 1\n",
 };
 
 /*
@@ -166,9 +163,8 @@ struct redis_script cache_script_answer_look = {
     "    end\n"
     "  end\n"
     "end\n"
-    "if s.deletions > 0 then return {0} end\n"
-    FOUND("d", "ARGV[2]")
-    "return {2, e .. ' ' .. ARGV[1] .. ' ' .. s.d}\n",
+    "if s.deletions > 0 then return {0} end\n" FOUND(
+	"d", "ARGV[2]") "return {2, e .. ' ' .. ARGV[1] .. ' ' .. s.d}\n",
 };
 
 struct redis_script cache_script_answer_keep = {
@@ -180,18 +176,16 @@ struct redis_script cache_script_answer_keep = {
     "if not try('SET', KEYS[3], ARGV[1] .. '\\n' .. ARGV[3],\n"
     "    'PX', ARGV[2]) then\n"
     "  return 0\n"
-    "end\n"
-    ENTER("4", "3", "256")
-    "return 1\n",
+    "end\n" ENTER("4", "3", "256") "return 1\n",
 };
 
 struct redis_script cache_script_tell = {
     .text =
-    "if ARGV[3] ~= '1' and redis.call('GET', KEYS[2]) == ARGV[1] then\n"
-    "  return 0\n"
-    "end\n"
-    "local r = redis.pcall('SET', KEYS[1], ARGV[2])\n"
-    "if type(r) == 'table' and r.err then redis.call('DEL', KEYS[1]) end\n"
-    "redis.pcall('SET', KEYS[2], ARGV[1])\n"
-    "return 1\n",
+	"if ARGV[3] ~= '1' and redis.call('GET', KEYS[2]) == ARGV[1] then\n"
+	"  return 0\n"
+	"end\n"
+	"local r = redis.pcall('SET', KEYS[1], ARGV[2])\n"
+	"if type(r) == 'table' and r.err then redis.call('DEL', KEYS[1]) end\n"
+	"redis.pcall('SET', KEYS[2], ARGV[1])\n"
+	"return 1\n",
 };

@@ -169,8 +169,8 @@ static enum err
 ask_guarded(struct redis *r, struct redis_words words, redisReply **out_reply)
 {
 	bool is_away = redis_is_away(r);
-	enum err e = is_away ? ERR_UNAVAILABLE
-			     : ask(r, words, r->timeout_ms, out_reply);
+	enum err e =
+	    is_away ? ERR_UNAVAILABLE : ask(r, words, r->timeout_ms, out_reply);
 
 	if (e == OK) {
 		r->failures = 0;

@@ -80,8 +80,8 @@ compare_handler(const char *name, world_handler_fn handler, const char *id)
 		kept[i] = time_call(handler, id, cache);
 	}
 	double a = median(asked, ROUNDS), k = median(kept, ROUNDS);
-	printf("%-28s Postgres %8.0f us   Redis %6.0f us   ratio %6.2f\n",
-	    name, a, k, a / k);
+	printf("%-28s Postgres %8.0f us   Redis %6.0f us   ratio %6.2f\n", name,
+	    a, k, a / k);
 }
 
 static void
@@ -217,8 +217,8 @@ main(void)
 	arena = arena_new(ARENA_MAX);
 	fill();
 	compare_handler("50 messages", api_messages_list, conversation);
-	compare_handler("a conversation's statistics",
-	    api_conversation_stats, conversation);
+	compare_handler("a conversation's statistics", api_conversation_stats,
+	    conversation);
 	compare_handler("statistics of 20,000 replies", api_me_stats, NULL);
 	time_writes();
 	compare_context();

@@ -153,8 +153,7 @@ Test(cache, shows_what_was_kept_and_counts)
 	warm(&w, "c1", "[1,2,3]");
 	cr_expect_eq(misses(&w), 1);
 	cr_expect_eq(hits(&w), 1);
-	cr_expect_eq(
-	    atomic_load(&w.shared.counts[CACHE_HISTORY].keeps), 1);
+	cr_expect_eq(atomic_load(&w.shared.counts[CACHE_HISTORY].keeps), 1);
 	cr_expect_str_eq(shown(&w, "c1"), "[1,2,3]");
 	cr_expect_null(shown(&w, "c2"));
 	/* Another form of it takes its place. */
@@ -185,8 +184,8 @@ Test(cache, values_live_about_as_long_as_their_kind_says)
 	static const struct {
 		enum cache_kind kind;
 		long ttl_s;
-	} kinds[] = {{CACHE_USER, 300}, {CACHE_HISTORY, 3600},
-	    {CACHE_STATS, 86400}};
+	} kinds[] = {
+	    {CACHE_USER, 300}, {CACHE_HISTORY, 3600}, {CACHE_STATS, 86400}};
 	struct world w;
 	long long least = 0, most = 0;
 
@@ -494,8 +493,7 @@ Test(cache, a_full_redis_keeps_nothing_and_forgets_what_was_written_over)
 	cr_assert(server_start_redis(&own, NULL));
 	world_open(&w, own.url, 60000);
 	warm(&w, "c1", "old");
-	expect_status(
-	    w.redis, "OK", WORDS("CONFIG", "SET", "maxmemory", "1"));
+	expect_status(w.redis, "OK", WORDS("CONFIG", "SET", "maxmemory", "1"));
 	slot = slot_of(&w, "c2");
 	cr_expect_eq(look(&w, &slot), CACHE_PASS);
 	write = write_of(&w, CACHE_WRITE);
@@ -503,8 +501,7 @@ Test(cache, a_full_redis_keeps_nothing_and_forgets_what_was_written_over)
 	end(&w, &write);
 	cr_expect_null(shown(&w, "c1"));
 	cr_expect_eq(atomic_load(&w.troubles), 1, "its own connection's");
-	expect_status(
-	    w.redis, "OK", WORDS("CONFIG", "SET", "maxmemory", "0"));
+	expect_status(w.redis, "OK", WORDS("CONFIG", "SET", "maxmemory", "0"));
 	cr_expect_null(shown(&w, "c1"));
 	warm(&w, "c1", "new");
 	world_close(&w);
@@ -603,8 +600,8 @@ Test(cache, a_hundred_readers_at_once_build_once, .timeout = 60)
 		r->builds = &builds;
 	}
 	for (size_t i = 0; i < CROWD; i++)
-		cr_assert_eq(pthread_create(&readers[i].thread, NULL,
-				 read_once, &readers[i]),
+		cr_assert_eq(pthread_create(&readers[i].thread, NULL, read_once,
+				 &readers[i]),
 		    0);
 	for (size_t i = 0; i < CROWD; i++) {
 		pthread_join(readers[i].thread, NULL);
@@ -629,8 +626,9 @@ Test(cache, a_builder_that_died_is_waited_for_a_little)
 	cr_expect_eq(look(&w, &slot), CACHE_PASS);
 	cr_expect_geq(clock_mono_ms() - began, 200);
 	cr_expect_eq(atomic_load(&w.shared.counts[CACHE_HISTORY].waits), 1);
-	cr_expect_leq(number_of(w.redis, WORDS("PTTL",
-			  arena_printf(w.arena, "%s:lock", dead.key))),
+	cr_expect_leq(
+	    number_of(w.redis,
+		WORDS("PTTL", arena_printf(w.arena, "%s:lock", dead.key))),
 	    5000);
 	world_close(&w);
 }

@@ -70,8 +70,7 @@ say(const struct person *p, const char *conversation, const char *content,
 
 	snprintf(path, sizeof(path), "/api/v1/conversations/%s/messages",
 	    conversation);
-	snprintf(
-	    json, sizeof(json), "{\"content\":\"%s\"%s}", content, more);
+	snprintf(json, sizeof(json), "{\"content\":\"%s\"%s}", content, more);
 	http_ask(&ask, &a);
 	t.status = a.status;
 	t.is_cached = strcmp(answer_text(&a, "metadata.cached"), "true") == 0;
@@ -214,8 +213,8 @@ Test(cached_answers, are_whole_ones_only)
 	warm("Say five.");
 	for (size_t i = 0; i < sizeof(contents) / sizeof(*contents); i++)
 		for (int k = 0; k < 4; k++)
-			cr_expect(!say_anew(&person, contents[i], CACHE)
-				       .is_cached,
+			cr_expect(
+			    !say_anew(&person, contents[i], CACHE).is_cached,
 			    "%s", contents[i]);
 }
 
@@ -308,12 +307,12 @@ Test(cached_answers, of_a_store_are_for_all_who_talk_in_it)
 	}
 	cr_assert(t.is_cached);
 	cr_expect(say_in(&other, slug, "Say nine.", "").is_cached);
-	cr_expect(!say_in(&other, slug, "Say nine.", ",\"cache\":false")
-		       .is_cached);
+	cr_expect(
+	    !say_in(&other, slug, "Say nine.", ",\"cache\":false").is_cached);
 	cr_expect(!say_anew(&other, "Say nine.", CACHE).is_cached);
 	/* The one from whose conversation it came goes. */
-	cr_assert_eq(call_status(&stack, "DELETE", "/api/v1/me", person.token,
-			 NULL),
+	cr_assert_eq(
+	    call_status(&stack, "DELETE", "/api/v1/me", person.token, NULL),
 	    204);
 	cr_expect(!say_in(&other, slug, "Say nine.", "").is_cached);
 	cr_expect(say_in(&other, slug, "Say nine.", "").is_cached);

@@ -211,8 +211,8 @@ Test(cached_reads, are_answered_from_redis)
 	/* Nobody else is shown them. */
 	struct person other;
 	person_make(&hosts[1], &other);
-	cr_expect_eq(call_status(&hosts[1], "GET", messages_path(),
-			 other.token, NULL),
+	cr_expect_eq(
+	    call_status(&hosts[1], "GET", messages_path(), other.token, NULL),
 	    404);
 	read_at(&hosts[1], other.token, "/api/v1/me", &a);
 	cr_expect_null(strstr(a.body.p, person.user_id));
@@ -249,7 +249,7 @@ Test(cached_reads, do_not_outlive_a_temporary_conversation)
 	cr_expect_leq(number_of(redis, 2, ttl), 6000);
 	for (int i = 0; i < 70 && call_status(&hosts[1], "GET", l.path,
 				      person.token, NULL) == 200;
-	    i++)
+	     i++)
 		(void)poll(NULL, 0, 100);
 	cr_expect_eq(
 	    call_status(&hosts[1], "GET", l.path, person.token, NULL), 404);
@@ -331,13 +331,12 @@ Test(cached_reads, show_a_turn_as_soon_as_it_is_done)
 		snprintf(done, sizeof(done), "%s",
 		    answer_event_text(&a, "done", "id"));
 		answer_clear(&a);
-		cr_expect(
-		    shows(&hosts[1 - i % HOSTS], messages_path(), done));
-		cr_expect(!shows(&hosts[1 - i % HOSTS], messages_path(),
-		    "\"streaming\""));
+		cr_expect(shows(&hosts[1 - i % HOSTS], messages_path(), done));
+		cr_expect(!shows(
+		    &hosts[1 - i % HOSTS], messages_path(), "\"streaming\""));
 		snprintf(text, sizeof(text), "\"messages\":%d,", 2 * i + 4);
-		cr_expect(shows(&hosts[1 - i % HOSTS], "/api/v1/me/stats",
-			      text),
+		cr_expect(
+		    shows(&hosts[1 - i % HOSTS], "/api/v1/me/stats", text),
 		    "%s", text);
 	}
 }
