@@ -13,11 +13,4 @@ DROP TABLE IF EXISTS chat.price_list;
 REVOKE SELECT ON chat.rollup_days FROM natter_app, natter_auth;
 DROP INDEX IF EXISTS chat.idx_chat_usage_tracking_id;
 
--- BEGIN of what migration 017 brings as well.
-REVOKE SELECT ON chat.usage_tracking FROM natter_auth;
-ALTER TABLE chat.usage_tracking DROP COLUMN IF EXISTS is_billed;
-ALTER TABLE chat.usage_tracking DROP COLUMN IF EXISTS counted_on;
-ALTER TABLE chat.usage_tracking DROP COLUMN IF EXISTS store_id;
--- END of what migration 017 brings as well.
-
 RESET ROLE;

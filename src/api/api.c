@@ -10,11 +10,14 @@
 #include "auth/browser.h"
 #include "auth/client.h"
 #include "base/clock.h"
+#include "base/config.h"
+#include "base/id.h"
 #include "http/limit_headers.h"
 #include "http/origin.h"
 #include "http/reply.h"
 #include "http/request.h"
 #include "limit/limit.h"
+#include "store/cache.h"
 #include "store/pg.h"
 
 static const struct route routes[] = {
@@ -110,6 +113,41 @@ authenticate(struct request *req)
 	return e;
 }
 
+/*
+ * Whose data a request changes that is no GET: the caller's own; an
+ * administrator's, those of whom (or what) the path names first.
+ */
+static struct cache_write
+change_of(const struct request *req)
+{
+	bool is_named = req->route->access == ACCESS_ADMIN && req->ids[0] &&
+			id_is_uuid(req->ids[0]);
+	struct cache_write w = {
+	    .change = req->method == HTTP_DELETE ? CACHE_DELETE : CACHE_WRITE,
+	    .users = {is_named ? req->ids[0] : req->who.user_id},
+	};
+
+	if (req->route->thread == ON_BULK)
+		w.longer_ms = req->services->config->bulk_seconds * 1000;
+	w.n_users = req->method != HTTP_GET && w.users[0];
+	return w;
+}
+
+/* After ERR_UNAVAILABLE a commit may still come: the mark ends by itself. */
+static enum err
+run_handler(struct request *req, struct reply *rep)
+{
+	struct cache *cache = req->services->cache;
+	struct cache_write w = change_of(req);
+	enum err e;
+
+	cache_write_begin(cache, req->arena, &w);
+	e = req->route->handler(req, rep);
+	if (e != ERR_UNAVAILABLE)
+		cache_write_end(cache, req->arena, &w);
+	return e;
+}
+
 static enum err
 handle(struct request *req, struct reply *rep)
 {
@@ -125,7 +163,7 @@ handle(struct request *req, struct reply *rep)
 	if (e != OK)
 		return e;
 	began = clock_mono_us();
-	e = req->route->handler(req, rep);
+	e = run_handler(req, rep);
 	req->phases.handle_us = clock_mono_us() - began;
 	return e;
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "api/api.h"
+#include "api/cached.h"
 #include "api/page.h"
 #include "base/arena.h"
 #include "base/buf.h"
@@ -17,6 +18,7 @@
 #include "http/cursor.h"
 #include "http/reply.h"
 #include "http/request.h"
+#include "store/cache.h"
 
 #define LIMIT_DEFAULT  50
 #define RECENT_DEFAULT 20
@@ -31,6 +33,7 @@ static const char *const fields_of_post[] = {
     "metadata",
     "max_tokens",
     "max_completion_tokens",
+    "cache",
     NULL,
 };
 
@@ -48,30 +51,64 @@ read_order(struct request *req, bool *out_is_descending)
 	return OK;
 }
 
+/* A page of a list with this name. */
+struct messages_page {
+	struct messages_ask ask;
+	const char *list;
+};
+
+static enum err
+build_page(
+    struct request *req, void *arg, struct buf *body, int64_t *out_life_ms)
+{
+	struct messages_page *page = arg;
+	const char *next[2] = {NULL}; /* ended with NULL */
+	page_open(body);
+	enum err e =
+	    messages_list(req, &page->ask, body, &next[0], out_life_ms);
+	return e == OK ? page_close(req, body, page->list, next) : e;
+}
+
+/*
+ * Answers a page; of those without a cursor the one that was asked for last is
+ * kept.
+ */
+static enum err
+answer_page(struct request *req, struct reply *rep, struct messages_page *page)
+{
+	struct cache_slot slot = {
+	    .kind = CACHE_HISTORY,
+	    .what = req->ids[0],
+	    .variant = arena_printf(req->arena, "%s%ld",
+		page->ask.is_descending ? "desc" : "asc", page->ask.limit),
+	};
+	struct buf body = {0};
+	int64_t life_ms;
+	if (!slot.variant)
+		return ERR_TOO_LARGE;
+	if (!page->ask.after && conversation_is_named(req->ids[0]))
+		return cached_reply(req, rep, &slot, build_page, page);
+	enum err e = build_page(req, page, &body, &life_ms);
+	return page_reply(req, rep, e, 200, &body);
+}
+
 enum err
 api_messages_list(struct request *req, struct reply *rep)
 {
-	struct messages_ask ask = {.conversation_id = req->ids[0]};
-	struct buf body = {0};
+	struct messages_page page = {.ask.conversation_id = req->ids[0]};
 	const char *after[CURSOR_KEYS_MAX] = {NULL};
-	const char *next[2] = {NULL}; /* ended with NULL */
-	const char *list = NULL;
-	enum err e = read_order(req, &ask.is_descending);
+	enum err e = read_order(req, &page.ask.is_descending);
 	if (e == OK)
 		e = request_query_number(req, "limit", LIMIT_DEFAULT, 1,
-		    MESSAGES_LIMIT_MAX, &ask.limit);
+		    MESSAGES_LIMIT_MAX, &page.ask.limit);
 	if (e == OK) {
-		list = arena_printf(req->arena, "messages of %s %s",
-		    req->ids[0], ask.is_descending ? "desc" : "asc");
-		e = list ? cursor_read(req, list, after) : ERR_TOO_LARGE;
+		page.list = arena_printf(req->arena, "messages of %s %s",
+		    req->ids[0], page.ask.is_descending ? "desc" : "asc");
+		e = page.list ? cursor_read(req, page.list, after)
+			      : ERR_TOO_LARGE;
 	}
-	ask.after = after[0];
-	page_open(&body);
-	if (e == OK)
-		e = messages_list(req, &ask, &body, &next[0]);
-	if (e == OK)
-		e = page_close(req, &body, list, next);
-	return page_reply(req, rep, e, 200, &body);
+	page.ask.after = after[0];
+	return e == OK ? answer_page(req, rep, &page) : e;
 }
 
 enum err
@@ -176,6 +213,16 @@ read_max_tokens(
 	return OK;
 }
 
+static enum err
+read_wish(struct request *req, struct json_object *body, struct turn_ask *ask)
+{
+	bool flag = false;
+	enum err e = request_field_flag(req, body, "cache", &flag);
+	if (e == OK && json_object_object_get_ex(body, "cache", NULL))
+		ask->cache = flag ? ANSWER_CACHED : ANSWER_FRESH;
+	return e;
+}
+
 enum err
 api_message_post(struct request *req, struct reply *rep)
 {
@@ -195,6 +242,8 @@ api_message_post(struct request *req, struct reply *rep)
 		e = read_max_tokens(req, body, &ask);
 	if (e == OK)
 		e = request_field_flag(req, body, "stream", &ask.wants_stream);
+	if (e == OK)
+		e = read_wish(req, body, &ask);
 	if (e == OK && !services->has_room(services->worker))
 		e = request_fail(req, ERR_BUSY, "CHAT_STREAMS_MAX is reached");
 	if (e == OK)

@@ -5,15 +5,18 @@
 #include <string.h>
 
 #include "api/api.h"
+#include "api/cached.h"
 #include "api/page.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/json_write.h"
 #include "base/text.h"
+#include "chat/conversation.h"
 #include "chat/search.h"
 #include "http/cursor.h"
 #include "http/reply.h"
 #include "http/request.h"
+#include "store/cache.h"
 
 #define LIMIT_DEFAULT 20
 #define INTENT_MAX    100 /* characters */
@@ -139,18 +142,34 @@ api_messages_search(struct request *req, struct reply *rep)
 	return page_reply(req, rep, e, 200, &body);
 }
 
+static enum err
+build_conversation(
+    struct request *req, void *arg, struct buf *body, int64_t *out_life_ms)
+{
+	(void)arg;
+	return conversation_stats(req, req->ids[0], body, out_life_ms);
+}
+
 enum err
 api_conversation_stats(struct request *req, struct reply *rep)
 {
-	struct buf body = {0};
-	enum err e = conversation_stats(req, req->ids[0], &body);
-	return page_reply(req, rep, e, 200, &body);
+	struct cache_slot slot = {
+	    .kind = CACHE_STATS, .what = req->ids[0], .variant = "-"};
+	if (!conversation_is_named(req->ids[0]))
+		return ERR_NOT_FOUND;
+	return cached_reply(req, rep, &slot, build_conversation, NULL);
+}
+
+static enum err
+build_me(struct request *req, void *arg, struct buf *body, int64_t *out_life_ms)
+{
+	(void)arg;
+	return me_stats(req, body, out_life_ms);
 }
 
 enum err
 api_me_stats(struct request *req, struct reply *rep)
 {
-	struct buf body = {0};
-	enum err e = me_stats(req, &body);
-	return page_reply(req, rep, e, 200, &body);
+	struct cache_slot slot = {.kind = CACHE_STATS, .variant = "-"};
+	return cached_reply(req, rep, &slot, build_me, NULL);
 }

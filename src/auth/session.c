@@ -18,6 +18,7 @@
 #include "base/config.h"
 #include "http/request.h"
 #include "limit/limit.h"
+#include "store/cache.h"
 
 static const char *
 device_text(struct request *req)
@@ -115,6 +116,12 @@ session_open(struct request *req, const struct session_ask *ask,
 	};
 	if (ask->member)
 		name_member(ask->member, &calls[n - 1]);
+	/* Signing in is seen in the user's own row. Who a member is, is known
+	 * afterwards only. */
+	struct cache *cache = req->services->cache;
+	struct cache_write write = {
+	    .users = {ask->user_id}, .n_users = ask->user_id != NULL};
+	cache_write_begin(cache, req->arena, &write);
 	enum err e = run(req, ask->user_id, calls, n);
 	if (!e) {
 		struct session_grant g = {.user_id = ask->user_id,
@@ -123,7 +130,11 @@ session_open(struct request *req, const struct session_ask *ask,
 		    .carrier = ask->carrier,
 		    .generation = REFRESH_FIRST};
 		e = opened(req, calls[n - 1].result, &g, out_tokens);
+		write.users[0] = g.user_id;
+		write.n_users = g.user_id != NULL;
 	}
+	if (e != ERR_UNAVAILABLE)
+		cache_write_end(cache, req->arena, &write);
 	pg_calls_clear(calls, n);
 	return e;
 }

@@ -79,6 +79,12 @@ conversation_key(const char *name, const char *out_key[static 2])
 	return OK;
 }
 
+bool
+conversation_is_named(const char *name)
+{
+	return id_is_uuid(name) || id_is_short(name);
+}
+
 /* Runs a call that gives one conversation or, without a row, none. */
 static enum err
 run_for_one(struct request *req, struct pg_call *call, struct buf *out)

@@ -80,6 +80,9 @@ struct conversations_ask {
 enum err
 conversation_key(const char *name, const char *out_key[static 2]) MUST_CHECK;
 
+/* Is that a UUID or a short id? */
+bool conversation_is_named(const char *name);
+
 /*
  * What a refusal by the database comes to: one that grew metadata beyond their
  * cap names the field. Any other stays as it is.

@@ -38,6 +38,9 @@ enum column {
 	FETCHED, /* of lists only */
 };
 
+/* Of CONVERSATION_EXISTS. */
+enum { LIFE = 1 };
+
 static_assert(FETCHED == MESSAGE_COLUMNS_N, "what message_read takes");
 
 /* The position before the first and after the last message. */
@@ -195,9 +198,19 @@ write_page(struct request *req, long limit, enum column key, const PGresult *r,
 	return OK;
 }
 
+static bool
+has_running(const PGresult *r)
+{
+	for (int i = 0; i < pg_rows(r); i++) {
+		if (!strcmp(pg_text(r, i, STATUS), "streaming"))
+			return true;
+	}
+	return false;
+}
+
 enum err
 messages_list(struct request *req, const struct messages_ask *ask,
-    struct buf *out, const char **out_next)
+    struct buf *out, const char **out_next, int64_t *out_life_ms)
 {
 	const char *key[2];
 	enum err e = conversation_key(ask->conversation_id, key);
@@ -229,6 +242,10 @@ messages_list(struct request *req, const struct messages_ask *ask,
 	else
 		e = write_page(
 		    req, ask->limit, POSITION, calls[1].result, out, out_next);
+	if (e == OK)
+		*out_life_ms = has_running(calls[1].result)
+				   ? 0
+				   : chat_life_ms(calls[0].result, LIFE);
 	pg_calls_clear(calls, 2);
 	return e;
 }

@@ -84,9 +84,10 @@ struct messages_ask {
 /*
  * Appends a page of a conversation's messages by position, as a JSON array.
  * *out_next is the last row's position where more rows follow, NULL where
- * not. ERR_NOT_FOUND.
+ * not; *out_life_ms: it changes after so long, though nobody writes; negative:
+ * it does not; 0: at any moment, a reply is being written. ERR_NOT_FOUND.
  */
 enum err messages_list(struct request *req, const struct messages_ask *ask,
-    struct buf *out, const char **out_next) MUST_CHECK;
+    struct buf *out, const char **out_next, int64_t *out_life_ms) MUST_CHECK;
 
 #endif

@@ -24,6 +24,15 @@ chat_query(enum chat_query q)
 	return &table[q];
 }
 
+int64_t
+chat_life_ms(const PGresult *r, int column)
+{
+	if (!pg_text(r, 0, column))
+		return -1;
+	int64_t ms = pg_number(r, 0, column);
+	return ms > 0 ? ms : 0;
+}
+
 enum err
 chat_run(struct request *req, struct pg_call *calls, size_t n)
 {

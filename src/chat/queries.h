@@ -29,6 +29,12 @@ extern const struct pg_domain chat_domain;
 const struct pg_query *chat_query(enum chat_query q);
 
 /*
+ * How long what a row says will be true, in ms: the value of its column
+ * LIFE_MS; -1 for NULL, for ever.
+ */
+int64_t chat_life_ms(const PGresult *r, int column);
+
+/*
  * Runs the calls as the request's user, one round trip. On failure the reason
  * is in req->why and no call holds a result.
  */

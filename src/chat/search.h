@@ -7,6 +7,8 @@
 
 #include <stdbool.h>
 
+#include <stdint.h>
+
 #include "base/errors.h"
 
 struct buf;
@@ -37,11 +39,15 @@ struct search_ask {
 enum err messages_search(struct request *req, const struct search_ask *ask,
     struct buf *out, const char *out_next[static 4]) MUST_CHECK;
 
-/* Appends one conversation's statistics; ERR_NOT_FOUND. */
-enum err conversation_stats(
-    struct request *req, const char *name, struct buf *out) MUST_CHECK;
+/*
+ * Appends one conversation's statistics; ERR_NOT_FOUND. *out_life_ms: they
+ * change after so long, whether or not anybody writes; negative: they do not.
+ */
+enum err conversation_stats(struct request *req, const char *name,
+    struct buf *out, int64_t *out_life_ms) MUST_CHECK;
 
 /* Appends the caller's. */
-enum err me_stats(struct request *req, struct buf *out) MUST_CHECK;
+enum err
+me_stats(struct request *req, struct buf *out, int64_t *out_life_ms) MUST_CHECK;
 
 #endif

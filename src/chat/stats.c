@@ -8,6 +8,9 @@
 #include "chat/search.h"
 #include "http/request.h"
 
+/* The last columns. */
+enum { ME_LIFE = 12, CONVERSATION_LIFE = 15 };
+
 /* Columns of both, from `first` on: USAGE_SUMS and the models. */
 static void
 write_usage(struct buf *out, const PGresult *r, int first)
@@ -57,7 +60,8 @@ write_me(struct buf *out, const PGresult *r)
 }
 
 enum err
-conversation_stats(struct request *req, const char *name, struct buf *out)
+conversation_stats(struct request *req, const char *name, struct buf *out,
+    int64_t *out_life_ms)
 {
 	const char *key[2];
 	enum err e = conversation_key(name, key);
@@ -74,12 +78,14 @@ conversation_stats(struct request *req, const char *name, struct buf *out)
 		e = ERR_NOT_FOUND;
 	else
 		write_conversation(out, call.result);
+	if (e == OK)
+		*out_life_ms = chat_life_ms(call.result, CONVERSATION_LIFE);
 	pg_calls_clear(&call, 1);
 	return e;
 }
 
 enum err
-me_stats(struct request *req, struct buf *out)
+me_stats(struct request *req, struct buf *out, int64_t *out_life_ms)
 {
 	struct pg_call call = {
 	    .query = chat_query(CHAT_ME_STATS),
@@ -89,6 +95,7 @@ me_stats(struct request *req, struct buf *out)
 	if (e != OK)
 		return e;
 	write_me(out, call.result);
+	*out_life_ms = chat_life_ms(call.result, ME_LIFE);
 	pg_calls_clear(&call, 1);
 	return OK;
 }

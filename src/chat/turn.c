@@ -40,7 +40,7 @@
 enum { LOCK, BEGIN, HISTORY, FACTS, CALLS_MAX };
 
 /* What TURN_LOCK, TURN_BEGIN, TURN_FACTS and TURN_REFUSAL give. */
-enum { LOCK_ID, LOCK_SYSTEM_PROMPT };
+enum { LOCK_ID, LOCK_SYSTEM_PROMPT, LOCK_ANSWERS_OF, LOCK_IS_TEMPORARY };
 enum { BEGIN_ID, BEGIN_MODEL }; /* the rest is budget.c's */
 enum { FACTS_USERNAME, FACTS_CONVERSATIONS, FACTS_MESSAGES, FACTS_FIRST_MS };
 enum { REFUSAL_PARENT_FITS, REFUSAL_RUNNING, REFUSAL_IS_LOST };
@@ -313,8 +313,12 @@ take(struct beginning *b)
 	    .max_tokens = t->budget.cap,
 	    .tokens_field = config->model_tokens_field,
 	};
-	return context_request(
-	    b->req->arena, &c, &t->prompt, &t->prompt_estimate);
+	enum err e =
+	    context_request(b->req->arena, &c, &t->prompt, &t->prompt_estimate);
+	if (e == OK && !pg_flag(lock, 0, LOCK_IS_TEMPORARY))
+		answer_find(b->req, t, b->ask->cache,
+		    pg_text(lock, 0, LOCK_ANSWERS_OF));
+	return e;
 }
 
 enum err
@@ -353,5 +357,6 @@ turn_free(struct turn *t)
 	buf_free(&t->prompt);
 	buf_free(&t->text);
 	buf_free(&t->stored);
+	free(t->answer);
 	free(t);
 }

@@ -21,6 +21,7 @@
 #include "base/buf.h"
 #include "base/errors.h"
 #include "base/id.h"
+#include "chat/answer.h"
 #include "chat/budget.h"
 #include "model/model.h"
 
@@ -48,6 +49,8 @@ struct turn {
 	char request_id[64];
 	bool wants_stream; /* SSE; otherwise one JSON body at the end */
 	bool is_local;     /* natter-local: `prompt` holds its whole answer */
+	bool is_cached;    /* the same of an answer that was kept */
+	struct answer_key *answer; /* where to keep this one; NULL: nowhere */
 
 	struct budget budget; /* what was reserved for it */
 
@@ -85,6 +88,7 @@ struct turn_ask {
 	const char *metadata; /* JSON object, or NULL */
 	int64_t max_tokens;   /* of the reply; 0: nothing was said */
 	bool wants_stream;
+	enum answer_wish cache;
 };
 
 /*

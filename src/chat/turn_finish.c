@@ -71,6 +71,8 @@ static struct model_usage
 count_usage(const struct turn *t)
 {
 	struct model_usage u = t->usage;
+	if (t->is_cached)
+		return (struct model_usage){0, 0, 0};
 	/* A model that failed without a word has charged nothing. */
 	bool is_charged = t->status != TURN_FAILED || t->text.n > 0;
 	if (u.prompt_tokens < 0)
@@ -103,8 +105,10 @@ turn_finish(struct turn *t, struct arena *a, struct pg_call *calls)
 	assert(t->status != TURN_STREAMING);
 	struct model_usage u = count_usage(t);
 	bool is_estimated =
-	    t->usage.prompt_tokens < 0 || t->usage.completion_tokens < 0;
-	const char *completion = number(a, u.completion_tokens);
+	    !t->is_cached &&
+	    (t->usage.prompt_tokens < 0 || t->usage.completion_tokens < 0);
+	int64_t tokens =
+	    t->is_cached ? context_tokens(t->text.n) : u.completion_tokens;
 	calls[0] = (struct pg_call){
 	    .query = chat_query(CHAT_TURN_FINISH),
 	    .params = {t->user_id, t->message_id, end_text(&t->text, a),
@@ -112,14 +116,15 @@ turn_finish(struct turn *t, struct arena *a, struct pg_call *calls)
 		*t->answered_by ? t->answered_by : t->model,
 		t->finish == MODEL_FINISH_NONE ? NULL
 					       : model_finish_name(t->finish),
-		t->error == OK ? NULL : err_code(t->error), completion,
-		number(a, u.prompt_tokens), completion,
+		t->error == OK ? NULL : err_code(t->error), number(a, tokens),
+		number(a, u.prompt_tokens), number(a, u.completion_tokens),
 		number(a, u.cached_tokens), is_estimated ? "t" : "f", new_id(a),
 		new_id(a), new_id(a), elapsed_ms(t, a, t->first_us),
 		elapsed_ms(t, a, clock_mono_us()), t->conversation_id,
 		*t->budget.store_id ? t->budget.store_id : NULL,
 		*t->budget.counted_on ? t->budget.counted_on : NULL,
-		t->is_local ? "f" : "t", t->model},
+		t->is_local || t->is_cached ? "f" : "t", t->model,
+		t->is_cached ? "t" : "f"},
 	};
 	return 1;
 }

@@ -18,6 +18,7 @@
 #include "http/limits.h"
 
 struct arena;
+struct cache;
 struct clock_agreed;
 struct config;
 struct json_object;
@@ -70,6 +71,7 @@ struct services {
 	const struct config *config;
 	struct pg *pg;
 	struct redis *redis;
+	struct cache *cache; /* NULL: nothing is cached */
 	struct keyring *keys;
 	struct site_keys *site_keys; /* of the site whose members come */
 	struct session_doubt

@@ -16,10 +16,12 @@
 #include "base/config.h"
 #include "base/log.h"
 #include "base/queue.h"
+#include "chat/queries.h"
 #include "chat/turn.h"
 #include "server/ledger.h"
 #include "server/master.h"
 #include "server/shared.h"
+#include "store/cache.h"
 #include "store/pg.h"
 #include "store/redis.h"
 
@@ -46,6 +48,10 @@
 /* What one batch's parameters may take; texts are borrowed, not copied. */
 #define ARENA_MAX ((size_t)64 << 20)
 
+/* What telling the caches of one batch takes. */
+#define CACHE_WRITES    (BATCH_MAX / CACHE_USERS_MAX)
+#define CACHE_ARENA_MAX ((size_t)1 << 20)
+
 /* Pauses while Postgres is away, in ms. */
 #define PAUSE_FIRST_MS 50
 #define PAUSE_MAX_MS   1000
@@ -54,7 +60,9 @@ struct ledger {
 	struct shared *shared;
 	struct pg *pg;
 	struct redis *redis;
+	struct cache *cache;
 	struct arena *arena;
+	struct arena *cache_arena; /* of what the caches are told */
 	struct queue *inbox;
 	struct queue *stored;
 	struct queue *rolls;
@@ -225,6 +233,44 @@ run_patiently(struct ledger *l, size_t from, size_t to)
 	return e;
 }
 
+/* Marks, or ends the marks of, the users of batch[from, to). */
+static void
+tell_caches(struct ledger *l, struct cache_write *writes, size_t from,
+    size_t to,
+    void (*tell)(struct cache *, struct arena *, struct cache_write *))
+{
+	for (size_t i = from; i < to; i++) {
+		struct cache_write *w = &writes[(i - from) / CACHE_USERS_MAX];
+
+		w->users[(i - from) % CACHE_USERS_MAX] = l->batch[i]->user_id;
+		w->n_users = (i - from) % CACHE_USERS_MAX + 1;
+	}
+	for (size_t i = 0; i < CACHE_WRITES && writes[i].n_users > 0; i++)
+		tell(l->cache, l->cache_arena, &writes[i]);
+}
+
+/*
+ * As run_patiently, and whoever reads afterwards sees it. While Postgres is
+ * away a mark may run out; what is read then is what there is.
+ */
+static enum err
+run_told(struct ledger *l, size_t from, size_t to)
+{
+	struct cache_write writes[CACHE_WRITES] = {0};
+	enum err e;
+
+	arena_reset(l->cache_arena, CACHE_ARENA_MAX);
+	tell_caches(l, writes, from, to, cache_write_begin);
+	e = run_patiently(l, from, to);
+	if (e != ERR_UNAVAILABLE)
+		tell_caches(l, writes, from, to, cache_write_end);
+	for (size_t i = from; i < to && e == OK; i++) {
+		arena_reset(l->cache_arena, CACHE_ARENA_MAX);
+		answer_keep(l->cache, l->cache_arena, l->batch[i]);
+	}
+	return e;
+}
+
 static void
 log_lost(const struct ledger *l, const struct turn *t)
 {
@@ -255,11 +301,11 @@ store_batch(struct ledger *l)
 	enum err e;
 
 	qsort(l->batch, l->n_batch, sizeof(l->batch[0]), compare_turns);
-	e = run_patiently(l, 0, l->n_batch);
+	e = run_told(l, 0, l->n_batch);
 
 	if (e != OK && e != ERR_UNAVAILABLE) {
 		for (size_t i = 0; i < l->n_batch; i++)
-			if (run_patiently(l, i, i + 1) != OK)
+			if (run_told(l, i, i + 1) != OK)
 				log_lost(l, l->batch[i]);
 	} else if (e != OK) {
 		for (size_t i = 0; i < l->n_batch; i++)
@@ -304,6 +350,23 @@ call_roll(const struct session_watch *w, struct ledger *l)
 	assert(is_given);
 }
 
+/* Tells the caches what happened past the workers' requests. */
+static void
+tell_state(struct ledger *l)
+{
+	struct pg_call call = {.query = chat_query(CHAT_CACHE_STATE)};
+	enum err e = pg_run(l->pg, NULL, &call, 1);
+
+	arena_reset(l->cache_arena, CACHE_ARENA_MAX);
+	if (e == OK)
+		e = cache_tell(
+		    l->cache, l->cache_arena, pg_text(call.result, 0, 0));
+	pg_calls_clear(&call, 1);
+	if (e != OK && e != ERR_UNAVAILABLE)
+		log_with(LOG_ERROR, "the caches were not told of changes",
+		    LOG_TEXT("why", err_code(e)));
+}
+
 /*
  * While Postgres is away there is nothing to ask it: nobody can end a session
  * then. What Redis thinks of it the other threads notice themselves.
@@ -325,6 +388,7 @@ watch(struct ledger *l)
 	if (e != OK && e != ERR_UNAVAILABLE)
 		log_with(LOG_ERROR, "redis was not told of ended sessions",
 		    LOG_TEXT("why", err_code(e)));
+	tell_state(l);
 	call_roll(&w, l);
 	l->next_watch_ms = clock_mono_ms() + WATCH_MS;
 }
@@ -371,10 +435,12 @@ ledger_new(struct shared *shared)
 	l->pause_ms = PAUSE_FIRST_MS;
 	l->pg = services_pg(shared, "natterd ledger");
 	l->redis = services_redis(shared);
+	l->cache = services_cache(shared, l->redis);
 	l->arena = arena_new(ARENA_MAX);
+	l->cache_arena = arena_new(CACHE_ARENA_MAX);
 	l->inbox = queue_new((size_t)shared->config->streams_max + 1);
 	if (l->pg != NULL && l->redis != NULL && l->arena != NULL &&
-	    l->inbox != NULL)
+	    l->inbox != NULL && l->cache != NULL && l->cache_arena != NULL)
 		return l;
 	ledger_free(l);
 	return NULL;
@@ -449,9 +515,11 @@ ledger_free(struct ledger *l)
 	if (l == NULL)
 		return;
 	pg_free(l->pg);
+	cache_free(l->cache);
 	redis_free(l->redis);
 	roll_free(atomic_load(&l->roll));
 	arena_free(l->arena);
+	arena_free(l->cache_arena);
 	queue_free(l->inbox);
 	free(l);
 }

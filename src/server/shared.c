@@ -17,6 +17,14 @@
 
 #define N_DOMAINS 2
 
+/*
+ * When a write whose worker died is certainly decided: a request makes few
+ * round trips to Postgres, each statement of which ends by its time-out; then
+ * there is the time between them.
+ */
+#define WRITE_TRIPS     4
+#define WRITE_MARGIN_MS 60000
+
 static struct pg_domain domains[N_DOMAINS];
 static pthread_once_t domains_once = PTHREAD_ONCE_INIT;
 
@@ -81,6 +89,16 @@ services_redis(struct shared *shared)
 	return redis;
 }
 
+struct cache *
+services_cache(struct shared *shared, struct redis *redis)
+{
+	const struct config *config = shared->config;
+
+	return cache_new(redis, &shared->caches,
+	    WRITE_TRIPS * config->pg_timeout_ms + WRITE_MARGIN_MS,
+	    config->cache);
+}
+
 enum err
 services_open(struct services *out, struct shared *shared, const char *name)
 {
@@ -98,7 +116,9 @@ services_open(struct services *out, struct shared *shared, const char *name)
 	    .redis = services_redis(shared),
 	    .site_keys = site_keys_new(shared->config->exchange_jwks),
 	};
-	if (out->pg != NULL && out->redis != NULL && out->site_keys != NULL)
+	out->cache = services_cache(shared, out->redis);
+	if (out->pg != NULL && out->redis != NULL && out->site_keys != NULL &&
+	    out->cache != NULL)
 		return OK;
 	services_close(out);
 	return ERR_INTERNAL;
@@ -108,9 +128,11 @@ void
 services_close(struct services *services)
 {
 	pg_free(services->pg);
+	cache_free(services->cache);
 	redis_free(services->redis);
 	site_keys_free(services->site_keys);
 	services->pg = NULL;
+	services->cache = NULL;
 	services->redis = NULL;
 	services->site_keys = NULL;
 }

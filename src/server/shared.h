@@ -14,6 +14,7 @@
 #include "base/errors.h"
 #include "base/id.h"
 #include "http/request.h"
+#include "store/cache.h"
 
 struct config;
 struct keyring;
@@ -37,7 +38,8 @@ struct shared {
 	struct ledger *ledger;
 	_Atomic int drain; /* enum drain */
 	struct session_doubt doubt;
-	struct clock_agreed clock; /* the ledger asks with each life sign */
+	struct cache_shared caches; /* the ledger tells them */
+	struct clock_agreed clock;  /* the ledger asks with each life sign */
 };
 
 /*
@@ -50,6 +52,9 @@ enum err services_open(
 /* The thread's connections alone, for the ledger; NULL: no memory. */
 struct pg *services_pg(const struct shared *shared, const char *name);
 struct redis *services_redis(struct shared *shared);
+
+/* The caches of a thread with this connection; NULL: no memory. */
+struct cache *services_cache(struct shared *shared, struct redis *redis);
 
 void services_close(struct services *services);
 

@@ -139,7 +139,8 @@ store(struct stream *s, enum turn_status status, enum err error)
 	if (s->is_full)
 		t->finish = MODEL_FINISH_LENGTH;
 	t->usage = s->parser.usage;
-	memcpy(t->answered_by, s->parser.model, sizeof(t->answered_by));
+	if (!t->is_cached)
+		memcpy(t->answered_by, s->parser.model, sizeof(t->answered_by));
 	buf_free(&t->prompt);
 	s->state = STREAM_STORING;
 	ledger_give(s->relay->ledger, t);
@@ -338,7 +339,7 @@ ask(struct stream *s)
 		arm_timer(s);
 }
 
-/* natter-local: its answer came with the turn. */
+/* natter-local's answer, or a kept one, came with the turn. */
 static void
 answer_locally(struct stream *s)
 {
@@ -477,7 +478,7 @@ stream_begin(struct relay *r, const struct handoff *h)
 		(size_t)r->config->client_buffer_bytes) == 0)
 		s->handles++;
 	stream_say_start(s);
-	if (s->turn->is_local)
+	if (s->turn->is_local || s->turn->is_cached)
 		answer_locally(s);
 	else
 		ask(s);

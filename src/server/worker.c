@@ -84,6 +84,7 @@ open_parts(struct worker *w, const struct worker_options *o)
 {
 	w->shared.config = o->config;
 	w->shared.keys = o->keys;
+	w->shared.caches.troubles = &w->shared.doubt.troubles;
 	w->shared.listen_fd = o->listen_fd;
 	w->shared.report_fd = o->report_fd;
 	id_make_random(w->shared.worker_id);

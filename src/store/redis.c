@@ -16,6 +16,9 @@
 #define FAILURES_MAX 3    /* in a row; then the breaker opens */
 #define OPEN_MS      1000 /* how long it stays open */
 
+/* What redis_tell waits for an answer while the breaker is open, in ms. */
+#define TELL_MS 10
+
 struct redis {
 	struct redis_address address;
 	struct redis_wire wire;
@@ -137,9 +140,10 @@ count_trouble(struct redis *r)
 }
 
 static enum err
-ask(struct redis *r, struct redis_words words, redisReply **out_reply)
+ask(struct redis *r, struct redis_words words, long timeout_ms,
+    redisReply **out_reply)
 {
-	uint64_t deadline_ms = clock_mono_ms() + (uint64_t)r->timeout_ms;
+	uint64_t deadline_ms = clock_mono_ms() + (uint64_t)timeout_ms;
 	redisReply *reply = NULL;
 	enum err e = OK;
 
@@ -165,7 +169,8 @@ static enum err
 ask_guarded(struct redis *r, struct redis_words words, redisReply **out_reply)
 {
 	bool is_away = redis_is_away(r);
-	enum err e = is_away ? ERR_UNAVAILABLE : ask(r, words, out_reply);
+	enum err e =
+	    is_away ? ERR_UNAVAILABLE : ask(r, words, r->timeout_ms, out_reply);
 
 	if (e == OK) {
 		r->failures = 0;
@@ -199,6 +204,25 @@ redis_command(struct redis *r, int argc, const char **argv, const size_t *lens,
 	    ask_guarded(r, (struct redis_words){argc, argv, lens}, &reply);
 
 	return e == OK ? refuse_error(r, &reply, out_reply) : e;
+}
+
+enum err
+redis_tell(struct redis *r, int argc, const char **argv)
+{
+	struct redis_words words = {argc, argv, NULL};
+	AUTO_REPLY redisReply *reply = NULL, *answer = NULL;
+	enum err e;
+
+	if (!redis_is_away(r))
+		return redis_command(r, argc, argv, NULL, &reply);
+	e = ask(r, words, TELL_MS, &reply);
+	if (e != OK) {
+		count_trouble(r);
+		return e;
+	}
+	r->failures = 0;
+	r->open_until_ms = 0;
+	return refuse_error(r, &reply, &answer);
 }
 
 /* Copies the script's hash; an empty one when it is not known yet. */

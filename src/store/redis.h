@@ -70,6 +70,14 @@ void redis_free(struct redis *r);
 enum err redis_command(struct redis *r, int argc, const char **argv,
     const size_t *lens, redisReply **out_reply) MUST_CHECK;
 
+/*
+ * As redis_command, of what Redis must hear if that is possible at all. Even
+ * with the breaker open it is sent, and 10 ms are waited for an answer: a Redis
+ * that hangs carries it out when it wakes, since it lies in its socket, and one
+ * that is back closes the breaker.
+ */
+enum err redis_tell(struct redis *r, int argc, const char **argv) MUST_CHECK;
+
 /* Runs a script by EVALSHA, by EVAL after NOSCRIPT: one round trip as a rule.
  */
 enum err redis_script_run(struct redis *r, struct redis_script *script,

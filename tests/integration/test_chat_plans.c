@@ -210,13 +210,13 @@ Test(chat_plans, every_statement_touches_a_few_pages)
 		"'" USER "', " NEW_REPLY ", 'a', 'complete', 'm', 'stop', "
 		"NULL, 1, 1, 1, 0, true, " NEW_QUESTION ", " NEW_REPLY
 		", " A_REPLY ", 1.5, 2.5, " A_CONVERSATION
-		", NULL, '2026-01-01', true, 'm'",
+		", NULL, '2026-01-01', true, 'm', false",
 		200}, /* the price's function is planned, too */
 	    {"chat_TURN_FINISH",
 		"'" USER "', " NEW_REPLY ", 'a', 'complete', 'm', 'stop', "
 		"NULL, 1, 1, 1, 0, true, " NEW_QUESTION ", " NEW_REPLY
 		", " A_REPLY ", 1.5, 2.5, " A_CONVERSATION
-		", NULL, '2026-01-01', true, 'm'",
+		", NULL, '2026-01-01', true, 'm', false",
 		40},
 	};
 	run("BEGIN");

@@ -1,0 +1,399 @@
+/*
+ * Caches: who may use them, the keys, the waits for another builder and the
+ * counts. What Redis does in one step is in cache_script.c. Must not know what
+ * the values mean.
+ */
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/arena.h"
+#include "base/clock.h"
+#include "store/cache.h"
+#include "store/cache_script.h"
+#include "store/redis.h"
+
+/* A builder's lock, in ms: as long as a statement may take by default. */
+#define LOCK_MS "5000"
+
+/* Waits for another builder, in ms: doubled, 254 in all. */
+#define WAIT_FIRST_MS 2
+#define WAIT_LAST_MS  128
+
+/* A value that will not be true for much longer is not worth keeping, in ms;
+ * and Redis's expiry begins a little after Postgres's clock was read. */
+#define LIFE_MIN_MS    2000
+#define LIFE_MARGIN_MS 1000
+
+/* Without a word from the ledger for so long nothing is believed, in ms. */
+#define TOLD_MS 5000
+
+#define RUN_ID_MAX 64
+
+struct cache {
+	struct redis *redis;
+	struct cache_shared *shared;
+	long write_ms;
+	bool is_on;
+	char run_id[RUN_ID_MAX]; /* of the Redis that was asked last */
+};
+
+static const struct {
+	const char *name;
+	int64_t ttl_ms;
+} kinds[] = {
+#define CACHE(kind, name, ttl_s) {name, (int64_t)(ttl_s)*1000},
+#include "store/cache.def"
+#undef CACHE
+};
+
+struct cache *
+cache_new(
+    struct redis *redis, struct cache_shared *shared, long write_ms, bool is_on)
+{
+	struct cache *c = calloc(1, sizeof(*c));
+
+	if (c == NULL)
+		return NULL;
+	c->redis = redis;
+	c->shared = shared;
+	c->write_ms = write_ms;
+	c->is_on = is_on;
+	return c;
+}
+
+void
+cache_free(struct cache *c)
+{
+	free(c);
+}
+
+const char *
+cache_name(enum cache_kind kind)
+{
+	return kinds[kind].name;
+}
+
+static uint64_t
+troubles(const struct cache_shared *s)
+{
+	return s->troubles == NULL ? 0 : atomic_load(s->troubles);
+}
+
+/* May what Redis holds be believed? */
+static bool
+is_sure(const struct cache *c)
+{
+	struct cache_shared *s = c->shared;
+	uint64_t told_ms = atomic_load(&s->told_ms);
+
+	return told_ms != 0 && clock_mono_ms() < told_ms + TOLD_MS &&
+	       troubles(s) == atomic_load(&s->settled) &&
+	       atomic_load(&s->lost) == atomic_load(&s->lost_told);
+}
+
+static void
+count(_Atomic uint64_t *counter)
+{
+	atomic_fetch_add_explicit(counter, 1, memory_order_relaxed);
+}
+
+static const char *
+new_id(struct arena *a)
+{
+	char id[ID_TEXT];
+
+	id_make(id);
+	return arena_strdup(a, id);
+}
+
+static int64_t
+jittered(int64_t ttl_ms)
+{
+	return ttl_ms - ttl_ms / 10 +
+	       randombytes_uniform((uint32_t)(ttl_ms / 5) + 1);
+}
+
+static const char *
+user_key(struct arena *a, const char *name, const char *user_id)
+{
+	return arena_printf(a, "%s:{%s}", name, user_id);
+}
+
+static bool
+name_slot(struct arena *a, struct cache_slot *slot)
+{
+	slot->key = arena_printf(a, "%s:{%s}%s%s", kinds[slot->kind].name,
+	    slot->user_id, slot->what == NULL ? "" : ":",
+	    slot->what == NULL ? "" : slot->what);
+	slot->token = new_id(a);
+	return slot->key != NULL && slot->token != NULL;
+}
+
+/* What a script said: a word, and text with some of them. */
+static enum cache_answer
+read_answer(struct arena *a, const redisReply *reply, struct cache_slot *slot)
+{
+	const redisReply *text;
+
+	if (reply->type != REDIS_REPLY_ARRAY || reply->elements < 1 ||
+	    reply->element[0]->type != REDIS_REPLY_INTEGER)
+		return ANSWER_BUSY;
+	if (reply->elements < 2)
+		return (enum cache_answer)reply->element[0]->integer;
+	text = reply->element[1];
+	slot->payload = arena_strndup(a, text->str, text->len);
+	slot->payload_len = text->len;
+	slot->stamp = slot->payload;
+	if (slot->payload == NULL)
+		return ANSWER_BUSY;
+	return (enum cache_answer)reply->element[0]->integer;
+}
+
+static enum cache_answer
+look_once(struct cache *c, struct arena *a, struct cache_slot *slot)
+{
+	const char *args[] = {"cache:epoch", user_key(a, "ver", slot->user_id),
+	    slot->key, arena_printf(a, "%s:lock", slot->key), slot->variant,
+	    slot->token, LOCK_MS, new_id(a)};
+	AUTO_REPLY redisReply *reply = NULL;
+
+	if (args[1] == NULL || args[3] == NULL || args[7] == NULL ||
+	    redis_script_run(
+		c->redis, &cache_script_look, 4, 8, args, &reply) != OK)
+		return ANSWER_BUSY;
+	return read_answer(a, reply, slot);
+}
+
+static void
+sleep_ms(long ms)
+{
+	const struct timespec t = {.tv_nsec = ms * 1000000};
+
+	nanosleep(&t, NULL);
+}
+
+/* As look_once, but waits a little for somebody else to build. */
+static enum cache_answer
+look_patiently(struct cache *c, struct arena *a, struct cache_slot *slot)
+{
+	enum cache_answer got = look_once(c, a, slot);
+
+	for (long ms = WAIT_FIRST_MS; got == ANSWER_WAIT && ms <= WAIT_LAST_MS;
+	     ms *= 2) {
+		sleep_ms(ms);
+		got = look_once(c, a, slot);
+	}
+	return got;
+}
+
+static enum cache_found
+judge(struct cache *c, enum cache_kind kind, enum cache_answer got)
+{
+	struct cache_counts *n = &c->shared->counts[kind];
+
+	/* The doubt may have come with the very question. */
+	if (got == ANSWER_BUSY || !is_sure(c)) {
+		count(&n->passes);
+		return CACHE_PASS;
+	}
+	if (got == ANSWER_HIT) {
+		count(&n->hits);
+		return CACHE_HIT;
+	}
+	count(&n->misses);
+	if (got == ANSWER_BUILD)
+		return CACHE_BUILD;
+	count(&n->waits);
+	return CACHE_PASS;
+}
+
+enum cache_found
+cache_look(struct cache *c, struct arena *a, struct cache_slot *slot)
+{
+	if (c == NULL || !c->is_on)
+		return CACHE_PASS;
+	if (!is_sure(c) || !name_slot(a, slot)) {
+		count(&c->shared->counts[slot->kind].passes);
+		return CACHE_PASS;
+	}
+	return judge(c, slot->kind, look_patiently(c, a, slot));
+}
+
+static int64_t
+lifetime_ms(enum cache_kind kind, int64_t life_ms)
+{
+	int64_t ttl_ms = jittered(kinds[kind].ttl_ms);
+
+	if (life_ms >= 0 && life_ms - LIFE_MARGIN_MS < ttl_ms)
+		return life_ms - LIFE_MARGIN_MS;
+	return ttl_ms;
+}
+
+static bool
+was_kept(const redisReply *reply)
+{
+	return reply->type == REDIS_REPLY_INTEGER && reply->integer == 1;
+}
+
+void
+cache_keep(struct cache *c, struct arena *a, const struct cache_slot *slot,
+    const char *payload, size_t n, int64_t life_ms)
+{
+	bool is_fit = n > 0 && n <= CACHE_VALUE_MAX &&
+		      (life_ms < 0 || life_ms >= LIFE_MIN_MS);
+	const char *args[] = {"cache:epoch", user_key(a, "ver", slot->user_id),
+	    slot->key, arena_printf(a, "%s:lock", slot->key),
+	    user_key(a, "held", slot->user_id), slot->stamp, slot->variant,
+	    slot->token,
+	    arena_printf(
+		a, "%lld", (long long)lifetime_ms(slot->kind, life_ms)),
+	    is_fit ? arena_strndup(a, payload, n) : ""};
+	AUTO_REPLY redisReply *reply = NULL;
+
+	for (size_t i = 0; i < sizeof(args) / sizeof(*args); i++)
+		if (args[i] == NULL)
+			return;
+	if (redis_script_run(
+		c->redis, &cache_script_keep, 5, 10, args, &reply) == OK &&
+	    was_kept(reply))
+		count(&c->shared->counts[slot->kind].keeps);
+}
+
+/*
+ * Runs a script about a write. By EVAL, not by its hash: a Redis that hangs
+ * still carries out what waits in its socket when it wakes, and there is
+ * nobody left then to send the text.
+ */
+static void
+tell_of_write(struct cache *c, const struct cache_write *w, const char *text,
+    const char *const args[static 4])
+{
+	const char *words[7 + CACHE_USERS_MAX] = {"EVAL", text, "0"};
+
+	memcpy(words + 3, args, 4 * sizeof(*args));
+	memcpy(words + 7, w->users, w->n_users * sizeof(*w->users));
+	if (args[1] == NULL || args[2] == NULL ||
+	    redis_tell(c->redis, 7 + (int)w->n_users, words) != OK)
+		atomic_fetch_add(&c->shared->lost, 1);
+}
+
+static void
+tell_change(struct cache *c, struct arena *a, const struct cache_write *w,
+    const char *text)
+{
+	const char *is_deletion = w->change == CACHE_DELETE ? "1" : "0";
+	const char *args[] = {w->token,
+	    arena_printf(a, "%ld", c->write_ms + w->longer_ms), new_id(a),
+	    is_deletion};
+
+	tell_of_write(c, w, text, args);
+}
+
+void
+cache_write_begin(struct cache *c, struct arena *a, struct cache_write *w)
+{
+	if (c == NULL || !c->is_on || w->n_users == 0)
+		return;
+	id_make(w->token);
+	tell_change(c, a, w, cache_script_begin);
+}
+
+void
+cache_write_end(struct cache *c, struct arena *a, struct cache_write *w)
+{
+	if (c == NULL || !c->is_on || w->n_users == 0)
+		return;
+	tell_change(c, a, w, cache_script_end);
+	w->n_users = 0;
+}
+
+enum cache_found
+cache_answer_look(struct cache *c, struct arena *a, const char *user_id,
+    const char *hash, struct cache_slot *out)
+{
+	AUTO_REPLY redisReply *reply = NULL;
+	enum cache_answer got = ANSWER_BUSY;
+	const char *args[] = {"cache:epoch", user_key(a, "ver", user_id),
+	    arena_printf(a, "%s:%s", kinds[CACHE_ANSWER].name, hash), user_id,
+	    new_id(a)};
+
+	if (c == NULL || !c->is_on)
+		return CACHE_PASS;
+	if (is_sure(c) && args[1] != NULL && args[2] != NULL &&
+	    args[4] != NULL &&
+	    redis_script_run(
+		c->redis, &cache_script_answer_look, 3, 5, args, &reply) == OK)
+		got = read_answer(a, reply, out);
+	return judge(c, CACHE_ANSWER, got);
+}
+
+void
+cache_answer_keep(struct cache *c, struct arena *a, const char *user_id,
+    const char *hash, const char *stamp, const char *payload, size_t n)
+{
+	const char *args[] = {"cache:epoch", user_key(a, "ver", user_id),
+	    arena_printf(a, "%s:%s", kinds[CACHE_ANSWER].name, hash),
+	    user_key(a, "kept", user_id), stamp,
+	    arena_printf(
+		a, "%lld", (long long)jittered(kinds[CACHE_ANSWER].ttl_ms)),
+	    n <= CACHE_VALUE_MAX ? arena_strndup(a, payload, n) : NULL};
+	AUTO_REPLY redisReply *reply = NULL;
+
+	for (size_t i = 0; i < sizeof(args) / sizeof(*args); i++)
+		if (args[i] == NULL)
+			return;
+	if (c->is_on &&
+	    redis_script_run(c->redis, &cache_script_answer_keep, 4, 7, args,
+		&reply) == OK &&
+	    was_kept(reply))
+		count(&c->shared->counts[CACHE_ANSWER].keeps);
+}
+
+/* Which Redis is this? One that was started anew may hold what was true once.
+ * A Redis that does not say counts as another one each time. */
+static void
+ask_run_id(struct cache *c)
+{
+	const char *words[] = {"INFO", "server"};
+	AUTO_REPLY redisReply *reply = NULL;
+	const char *at = NULL;
+
+	id_make(c->run_id);
+	if (redis_command(c->redis, 2, words, NULL, &reply) == OK &&
+	    reply->type == REDIS_REPLY_STRING)
+		at = strstr(reply->str, "run_id:");
+	if (at == NULL)
+		return;
+	at += strlen("run_id:");
+	memset(c->run_id, 0, sizeof(c->run_id));
+	memcpy(c->run_id, at, strnlen(at, 40));
+	c->run_id[strcspn(c->run_id, "\r\n")] = '\0';
+}
+
+enum err
+cache_tell(struct cache *c, struct arena *a, const char *state)
+{
+	struct cache_shared *s = c->shared;
+	uint64_t told_ms = clock_mono_ms();
+	uint64_t seen = troubles(s);
+	uint64_t lost = atomic_load(&s->lost);
+	AUTO_REPLY redisReply *reply = NULL;
+	enum err e;
+
+	if (c->run_id[0] == '\0' || seen != atomic_load(&s->settled))
+		ask_run_id(c);
+	const char *args[] = {"cache:epoch", "cache:seen",
+	    arena_printf(a, "%s %s", c->run_id, state), new_id(a),
+	    c->is_on && lost == atomic_load(&s->lost_told) ? "0" : "1"};
+	if (args[2] == NULL || args[3] == NULL)
+		return ERR_TOO_LARGE;
+	e = redis_script_run(c->redis, &cache_script_tell, 2, 5, args, &reply);
+	if (e != OK)
+		return e;
+	atomic_store(&s->lost_told, lost);
+	atomic_store(&s->settled, seen);
+	atomic_store(&s->told_ms, told_ms);
+	return OK;
+}

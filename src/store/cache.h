@@ -1,0 +1,179 @@
+/*
+ * Look-aside caches in Redis: what was read from Postgres is kept for whoever
+ * asks next, and is never shown once somebody has changed what it was read
+ * from. Nothing in here can fail a request: without Redis, or in doubt, the
+ * caller asks Postgres.
+ *
+ *     ver:{user}              hash: v, the version of the user's data; d, the
+ *                             same of what was deleted; and a mark of each
+ *                             write that goes on, with its end in ms
+ *     me:{user}  hist:{user}:<conversation>  stats:{user}[:<conversation>]
+ *                             "<epoch> <v> <variant>\n" and the value
+ *     <value's key>:lock      its builder
+ *     held:{user}             the values' keys, the oldest first: 64 at most
+ *     ai_cache:<hash>         "<epoch> <user> <d>\n" and a model's answer, of
+ *                             which user's conversation it came (chat/answer.h)
+ *     kept:{user}             the keys of those: 256 at most
+ *     cache:epoch             changed when anybody's data may have changed
+ *     cache:seen              the state of Postgres that led to it
+ *
+ * A write puts its mark there before it begins, which changes v, and takes it
+ * away after its commit, which changes v again. While there is a mark, nothing
+ * of the user is read from here or kept, and what a reader began to build
+ * before is not kept either, since v is another. Who dies between commit and
+ * end leaves a mark; it ends by itself, but not before the write is certainly
+ * committed or not. A mark lies in one key with the version: whatever Redis
+ * loses (FLUSHALL, eviction), it loses the version too, and with it all values.
+ * Versions and epochs are random, so that none ever comes back.
+ *
+ * What Redis cannot be told (it is away, or who changes does not know it) the
+ * ledger makes good: cache_tell.
+ *
+ * Scripts find keys by values, so that Redis must not be a Cluster.
+ *
+ * Thread: any, with its own connection; struct cache_shared is a worker's.
+ */
+#ifndef STORE_CACHE_H
+#define STORE_CACHE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/errors.h"
+#include "base/id.h"
+
+struct arena;
+struct redis;
+
+enum cache_kind {
+#define CACHE(kind, name, ttl_s) CACHE_##kind,
+#include "store/cache.def"
+#undef CACHE
+	CACHE__MAX
+};
+
+/* Longer values are not kept, in bytes. */
+#define CACHE_VALUE_MAX (256 * 1024)
+
+/* What became of looks. */
+struct cache_counts {
+	_Atomic uint64_t hits;
+	_Atomic uint64_t misses; /* the caller had to build */
+	_Atomic uint64_t waits; /* of them: somebody else built, for too long */
+	_Atomic uint64_t passes; /* not asked: Redis away, doubt, a write */
+	_Atomic uint64_t keeps;  /* values that were kept */
+};
+
+/*
+ * What a worker's threads share. Zeroed but for `troubles`, nothing is cached
+ * until cache_tell has been called once.
+ */
+struct cache_shared {
+	const _Atomic uint64_t *troubles; /* see redis_count_troubles */
+	_Atomic uint64_t settled;         /* so many have been made good */
+	_Atomic uint64_t lost;      /* writes that Redis may not know of */
+	_Atomic uint64_t lost_told; /* so many have been made good */
+	_Atomic uint64_t told_ms;   /* CLOCK_MONOTONIC of the last cache_tell */
+	struct cache_counts counts[CACHE__MAX];
+};
+
+struct cache;
+
+/*
+ * `write_ms`: a write is certainly over so long after its beginning. With
+ * `is_on` false every function does nothing, but cache_tell ends what is there.
+ * NULL: no memory.
+ */
+struct cache *cache_new(struct redis *redis, struct cache_shared *shared,
+    long write_ms, bool is_on);
+void cache_free(struct cache *c);
+
+/* The name of a kind, for who exports the counts. */
+const char *cache_name(enum cache_kind kind);
+
+enum cache_found {
+	CACHE_HIT,   /* *payload is the value */
+	CACHE_BUILD, /* build it, then call cache_keep */
+	CACHE_PASS,  /* build it, and that is all */
+};
+
+/* A value: the first four are the caller's, the others cache_look's. */
+struct cache_slot {
+	enum cache_kind kind;
+	const char *user_id;
+	const char *what;    /* which of the user's, or NULL */
+	const char *variant; /* which form of it; no spaces; one is kept */
+
+	const char *key;
+	const char *stamp;
+	const char *token; /* of the builder's lock */
+	const char *payload;
+	size_t payload_len;
+};
+
+/*
+ * Looks. One round trip; while somebody else builds the value, a few more, for
+ * a quarter of a second at most. `c` may be NULL: CACHE_PASS.
+ */
+enum cache_found
+cache_look(struct cache *c, struct arena *a, struct cache_slot *slot);
+
+/*
+ * After CACHE_BUILD: keeps the value, text of `n` bytes, unless something was
+ * written since cache_look; `n` 0: only lets others build. `life_ms`: it will
+ * not be true any longer than that; negative: it will. One round trip.
+ */
+void cache_keep(struct cache *c, struct arena *a, const struct cache_slot *slot,
+    const char *payload, size_t n, int64_t life_ms);
+
+enum cache_change {
+	CACHE_WRITE,
+	CACHE_DELETE, /* also takes away the answers that came from there */
+};
+
+/* The most users of one write. */
+#define CACHE_USERS_MAX 32
+
+/* A write to the data of these users. Zeroed: none has begun. */
+struct cache_write {
+	enum cache_change change;
+	const char *users[CACHE_USERS_MAX];
+	size_t n_users;
+	long longer_ms;      /* it may take so much longer than write_ms */
+	char token[ID_TEXT]; /* "" while none has begun */
+};
+
+/* Before the transaction is sent. One round trip. `c` may be NULL. */
+void cache_write_begin(struct cache *c, struct arena *a, struct cache_write *w);
+
+/*
+ * After the commit, before anybody is told of it. One round trip. Not to be
+ * called when nobody knows whether the transaction was or will be committed:
+ * the marks end by themselves.
+ */
+void cache_write_end(struct cache *c, struct arena *a, struct cache_write *w);
+
+/*
+ * Looks for an answer under `hash`. CACHE_BUILD: out_stamp (of the arena) is
+ * for cache_answer_keep. No lock: a model is not waited for.
+ */
+enum cache_found cache_answer_look(struct cache *c, struct arena *a,
+    const char *user_id, const char *hash, struct cache_slot *out);
+
+/* Keeps an answer that came from the user's conversation. One round trip. */
+void cache_answer_keep(struct cache *c, struct arena *a, const char *user_id,
+    const char *hash, const char *stamp, const char *payload, size_t n);
+
+/*
+ * Tells Redis the state of Postgres as far as others than natterd's requests
+ * change it (any text): a new one ends all values. So does a Redis that was
+ * started anew, and a write of this worker of which Redis was not told. To be
+ * called once a second; not called for 5 s, or after trouble with Redis, a
+ * worker's caches stand still. ERR_UNAVAILABLE: the doubt stays.
+ */
+enum err
+cache_tell(struct cache *c, struct arena *a, const char *state) MUST_CHECK;
+
+#endif
