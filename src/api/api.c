@@ -83,7 +83,8 @@ api_route(struct request *req, struct reply *rep, size_t content_length)
 static bool
 answers_while_draining(const struct route *route)
 {
-	return route->handler == api_livez || route->handler == api_readyz;
+	return route->handler == api_livez || route->handler == api_readyz ||
+	       route->handler == api_metrics;
 }
 
 static enum err

@@ -63,7 +63,8 @@ struct stream {
 
 	struct turn *turn;
 	bool wants_stream;
-	const char *method, *route;
+	const char *method;
+	const struct route *route;
 	char *origin; /* owned; NULL: not a page of an allowed origin */
 	char request_id[64];
 	struct phases phases; /* of the front */
