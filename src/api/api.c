@@ -18,7 +18,7 @@
 static const struct route routes[] = {
 #define ROUTE(                                                            \
     method, pattern, handler, access, limit, thread, body_max, arena_max) \
-	{method, pattern, handler, access, limit, thread, body_max, arena_max},
+	{pattern, handler, method, access, limit, thread, body_max, arena_max},
 #include "api/routes.def"
 #undef ROUTE
 };
