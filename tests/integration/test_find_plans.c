@@ -35,6 +35,7 @@ static PGconn *conn;
 static void
 fill(void)
 {
+	world_take_indexes();
 	world_sql("INSERT INTO auth.users (id, username) VALUES ('" USER
 		  "', 'many')");
 	world_sql("INSERT INTO chat.stores (id, slug, name, is_open) VALUES"
@@ -64,6 +65,7 @@ fill(void)
 		      "n") ", " MADE_ID("c", "n") ", 'm'"
 						  " FROM generate_series(1,"
 						  " 100000) n");
+	world_give_indexes();
 	world_sql("VACUUM ANALYZE chat.conversations, chat.messages,"
 		  " chat.usage_tracking");
 }
