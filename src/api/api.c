@@ -23,7 +23,7 @@
 static const struct route routes[] = {
 #define ROUTE(                                                            \
     method, pattern, handler, access, limit, thread, body_max, arena_max) \
-	{method, pattern, handler, access, limit, thread, body_max, arena_max},
+	{pattern, handler, method, access, limit, thread, body_max, arena_max},
 #include "api/routes.def"
 #undef ROUTE
 };
@@ -88,7 +88,8 @@ api_route(struct request *req, struct reply *rep, size_t content_length)
 static bool
 answers_while_draining(const struct route *route)
 {
-	return route->handler == api_livez || route->handler == api_readyz;
+	return route->handler == api_livez || route->handler == api_readyz ||
+	       route->handler == api_metrics;
 }
 
 static enum err

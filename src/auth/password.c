@@ -21,6 +21,7 @@
 #include "auth/password_import.h"
 #include "base/clock.h"
 #include "base/config.h"
+#include "base/metrics.h"
 
 #define PASSES        2
 #define SLOT_WAIT_MS  2000
@@ -48,9 +49,8 @@ try_slot(const char *dir, long i)
 	return why == EWOULDBLOCK || why == EINTR ? -1 : -2;
 }
 
-/* Takes a slot; ERR_INTERNAL when CHAT_RUN_DIR cannot be used. */
 static enum err
-take_slot(const struct config *config, int *out_fd)
+wait_for_slot(const struct config *config, int *out_fd)
 {
 	uint64_t end_ms = clock_mono_ms() + SLOT_WAIT_MS;
 	do {
@@ -67,6 +67,16 @@ take_slot(const struct config *config, int *out_fd)
 		(void)nanosleep(&nap, NULL);
 	} while (clock_mono_ms() < end_ms);
 	return ERR_BUSY;
+}
+
+/* Takes a slot; ERR_INTERNAL when CHAT_RUN_DIR cannot be used. */
+static enum err
+take_slot(const struct config *config, int *out_fd)
+{
+	metrics_move(GAUGE_HASHES_WAITING, 1);
+	enum err e = wait_for_slot(config, out_fd);
+	metrics_move(GAUGE_HASHES_WAITING, -1);
+	return e;
 }
 
 static size_t

@@ -12,6 +12,7 @@
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/id.h"
+#include "base/metrics.h"
 #include "chat/context.h"
 #include "chat/message.h"
 #include "chat/queries.h"
@@ -82,6 +83,15 @@ count_usage(const struct turn *t)
 	return u;
 }
 
+/* Once for each reply: when its end was stored. */
+static void
+count_tokens(const struct turn *t)
+{
+	struct model_usage u = count_usage(t);
+	metrics_add(METRIC_TOKENS_IN, u.prompt_tokens);
+	metrics_add(METRIC_TOKENS_OUT, u.completion_tokens);
+}
+
 static const char *
 new_id(struct arena *a)
 {
@@ -150,9 +160,10 @@ turn_stored(struct turn *t, const struct pg_call *calls, size_t n)
 		return ERR_NOT_FOUND;
 	struct message m;
 	message_read(r, 0, &m);
-	if (pg_flag(r, 0, FINISH_IS_NEW))
+	if (pg_flag(r, 0, FINISH_IS_NEW)) {
 		m.content = calls[0].params[2];
-	else if (!is_own_end(t, &m))
+		count_tokens(t);
+	} else if (!is_own_end(t, &m))
 		return ERR_NOT_FOUND;
 	buf_clear(&t->stored);
 	message_write(&t->stored, &m);

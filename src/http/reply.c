@@ -11,6 +11,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/json.h"
+#include "base/metrics.h"
 #include "http/limit_headers.h"
 #include "http/reply.h"
 #include "http/request.h"
@@ -108,12 +109,14 @@ retry_after(struct request *req)
 	return s ? s : defaults[randombytes_uniform(RETRY_MAX_S)];
 }
 
-/* The members that every problem has. */
+/* The members that every problem has. Every problem comes by here once. */
 static struct json_object *
 make_problem(enum err e, const char *detail, const char *request_id)
 {
 	struct json_object *o = json_object_new_object();
 	struct buf text = {0};
+
+	metrics_count(METRIC_ERROR_BAD_JSON + e - ERR_BAD_JSON);
 	buf_puts(&text, err_sentence(e));
 	if (detail && *detail) {
 		buf_putc(&text, ' ');

@@ -44,9 +44,9 @@ enum route_thread {
 };
 
 struct route {
-	enum http_method method;
 	const char *pattern;
 	route_handler_fn handler;
+	enum http_method method;
 	enum route_access access;
 	enum route_limit limit;
 	enum route_thread thread;

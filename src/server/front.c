@@ -133,7 +133,7 @@ to_relay(struct front *f, struct request *req, struct reply *rep)
 	    .turn = rep->turn,
 	    .request_id = f->fcgi.requestId,
 	    .method = "POST",
-	    .route = req->route->pattern,
+	    .route = req->route,
 	    .origin = copy_origin(req),
 	    .limits = rep->limits ? strdup(rep->limits) : NULL,
 	    .phases = req->phases,

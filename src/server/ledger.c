@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/config.h"
 #include "base/log.h"
+#include "base/metrics.h"
 #include "base/queue.h"
 #include "chat/queries.h"
 #include "chat/turn.h"
@@ -316,6 +317,7 @@ store_batch(struct ledger *l)
 
 		assert(is_given);
 	}
+	metrics_move(GAUGE_TO_STORE, -(int64_t)l->n_batch);
 	l->n_batch = 0;
 }
 
@@ -474,8 +476,10 @@ void
 ledger_give(struct ledger *l, struct turn *t)
 {
 	/* The relay never has more replies than the queue has places. */
-	bool is_given = queue_push(l->inbox, t);
+	bool is_given;
 
+	metrics_move(GAUGE_TO_STORE, 1);
+	is_given = queue_push(l->inbox, t);
 	assert(is_given);
 }
 

@@ -19,12 +19,13 @@
 #include "base/config.h"
 #include "base/keyring.h"
 #include "base/log.h"
+#include "base/metrics.h"
 #include "server/master.h"
 #include "server/notify.h"
 #include "server/worker.h"
 
 /* Workers of all generations at once: a reload doubles them for a while. */
-#define PROCS_MAX 1024
+#define PROCS_MAX METRICS_WORKERS_MAX
 
 /* A worker that dies younger than this counts as a failed start, in ms. */
 #define YOUNG_MS 10000
@@ -94,6 +95,7 @@ become_worker(struct master *m, int report_fd, pid_t master)
 	for (size_t i = 0; i < m->n_procs; i++)
 		if (m->procs[i].report_fd >= 0)
 			close(m->procs[i].report_fd);
+	metrics_join(getpid());
 	status = worker_run(&o);
 	config_free(m->config);
 	keyring_free(m->keys);
@@ -128,6 +130,7 @@ start_worker(struct master *m)
 		become_worker(m, ends[1], self);
 	}
 	close(ends[1]);
+	metrics_count(METRIC_WORKER_STARTS);
 	m->procs[m->n_procs++] = (struct proc){
 	    .pid = pid,
 	    .report_fd = ends[0],
@@ -258,6 +261,9 @@ bury(struct master *m, size_t i, int status)
 	bool was_young = clock_mono_ms() - p->born_ms < YOUNG_MS;
 
 	log_death(p, status);
+	metrics_leave(p->pid);
+	if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+		metrics_count(METRIC_WORKER_DEATHS);
 	if (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_CONFIGURATION)
 		begin_stop(m, EXIT_CONFIGURATION);
 	if (!was_expected && was_young)
@@ -458,7 +464,7 @@ master_run(const struct master_options *options)
 	}
 	log_init(
 	    "master", (enum log_level)log_level_named(m.config->log_level));
-	if (!open_master(&m)) {
+	if (!metrics_share() || !open_master(&m)) {
 		log_with(LOG_ERROR, "cannot start",
 		    LOG_TEXT("why", strerror(errno)));
 		return 1;

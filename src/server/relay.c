@@ -9,6 +9,7 @@
 
 #include "base/config.h"
 #include "base/log.h"
+#include "base/metrics.h"
 #include "base/queue.h"
 #include "chat/turn.h"
 #include "server/ledger.h"
@@ -118,6 +119,7 @@ relay_forget(struct stream *s)
 		s->next->prev = s->prev;
 	r->n_streams--;
 	atomic_fetch_sub(&r->count, 1);
+	metrics_move(GAUGE_REPLIES, -1);
 	close_if_drained(r);
 }
 
@@ -269,9 +271,13 @@ relay_give(struct relay *r, const struct handoff *handoff)
 		return false;
 	*h = *handoff;
 	atomic_fetch_add(&r->count, 1);
-	if (queue_push(r->inbox, h))
+	metrics_move(GAUGE_REPLIES, 1);
+	if (queue_push(r->inbox, h)) {
+		metrics_count(METRIC_REPLIES_BEGUN);
 		return true;
+	}
 	atomic_fetch_sub(&r->count, 1);
+	metrics_move(GAUGE_REPLIES, -1);
 	free(h);
 	return false;
 }

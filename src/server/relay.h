@@ -23,6 +23,7 @@
 struct config;
 struct ledger;
 struct relay;
+struct route;
 struct turn;
 
 /* A request whose reply goes on, as the front gives it away. */
@@ -30,8 +31,8 @@ struct handoff {
 	struct turn *turn; /* the relay's from now on */
 	int fd;         /* the connection to nginx; the relay's from now on */
 	int request_id; /* FastCGI's */
-	const char *method; /* constant, for the log line */
-	const char *route;  /* constant, the route's pattern */
+	const char *method;        /* constant, for the log line */
+	const struct route *route; /* constant, for line and counts */
 	char *origin; /* an allowed page's, or NULL; the relay's from now on */
 	char *limits; /* header lines, or NULL; the relay's from now on */
 	struct phases phases; /* of the front, for the log line */

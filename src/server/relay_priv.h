@@ -63,7 +63,8 @@ struct stream {
 
 	struct turn *turn;
 	bool wants_stream;
-	const char *method, *route;
+	const char *method;
+	const struct route *route;
 	char *origin; /* owned; NULL: not a page of an allowed origin */
 	char *limits; /* owned; header lines, NULL: none, or they are sent */
 	char request_id[64];

@@ -11,10 +11,13 @@
 #include "base/clock.h"
 #include "base/config.h"
 #include "base/log.h"
+#include "base/metrics.h"
 #include "base/text.h"
 #include "chat/turn.h"
+#include "http/route.h"
 #include "server/ledger.h"
 #include "server/relay_priv.h"
+#include "server/serve_log.h"
 
 /* Text goes out at once when the last piece is this long ago, in ms; what
  * comes sooner is sent together. */
@@ -70,7 +73,7 @@ log_end(struct stream *s)
 
 	log_with(t->error == OK ? LOG_INFO : LOG_WARNING, "request",
 	    LOG_TEXT("request_id", s->request_id),
-	    LOG_TEXT("method", s->method), LOG_TEXT("route", s->route),
+	    LOG_TEXT("method", s->method), LOG_TEXT("route", s->route->pattern),
 	    LOG_NUMBER("status", s->status),
 	    LOG_TEXT("message_id", t->message_id),
 	    LOG_TEXT("reply", turn_status_name(t->status)),
@@ -90,9 +93,22 @@ log_end(struct stream *s)
 }
 
 static void
+count_end(const struct stream *s)
+{
+	const struct turn *t = s->turn;
+	uint64_t began = s->phases.accepted_us;
+
+	serve_count(s->route, s->status, clock_mono_us() - began);
+	metrics_count(METRIC_REPLIES_COMPLETE + t->status - TURN_COMPLETE);
+	if (t->first_us != 0)
+		metrics_observe(HISTOGRAM_FIRST_TOKEN, t->first_us - began);
+}
+
+static void
 free_stream(struct stream *s)
 {
 	log_end(s);
+	count_end(s);
 	turn_free(s->turn);
 	model_parser_free(&s->parser);
 	buf_free(&s->error_body);

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/metrics.h"
 #include "store/pg_inside.h"
 #include "store/wait.h"
 
@@ -173,6 +174,8 @@ run(struct pg *pg, const struct batch *b)
 		e = take_answers(&t, b);
 	if (e != OK)
 		pg_calls_clear(b->calls, b->n);
+	if (e == ERR_UNAVAILABLE || e == ERR_INTERNAL)
+		metrics_count(METRIC_POSTGRES_FAILURES);
 	return e;
 }
 

@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <string.h>
 
+#include "base/metrics.h"
 #include "store/pg_inside.h"
 #include "store/wait.h"
 
@@ -149,6 +150,7 @@ pg_trip_sync(struct pg_trip *t)
 	if (!PQpipelineSync(t->pg->conn))
 		return fail_wire(t);
 	t->pg->round_trips++;
+	metrics_count(METRIC_POSTGRES_TRIPS);
 	return flush(t);
 }
 

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/metrics.h"
 #include "store/redis.h"
 #include "store/redis_wire.h"
 
@@ -25,6 +26,7 @@ struct redis {
 	long timeout_ms;
 	int failures;           /* in a row */
 	uint64_t open_until_ms; /* the breaker is open before this */
+	bool has_opened;        /* and Redis has not answered since */
 	uint64_t round_trips;
 	_Atomic uint64_t *troubles; /* borrowed; NULL: nobody counts */
 };
@@ -81,11 +83,22 @@ redis_new(const char *url, long timeout_ms)
 	return r;
 }
 
+/* For the metrics. */
+static void
+note_breaker(struct redis *r, bool has_opened)
+{
+	if (r->has_opened == has_opened)
+		return;
+	r->has_opened = has_opened;
+	metrics_move(GAUGE_BREAKERS_OPEN, has_opened ? 1 : -1);
+}
+
 void
 redis_free(struct redis *r)
 {
 	if (r == NULL)
 		return;
+	note_breaker(r, false);
 	redis_wire_close(&r->wire);
 	redis_address_clear(&r->address);
 	free(r);
@@ -153,6 +166,7 @@ ask(struct redis *r, struct redis_words words, long timeout_ms,
 	}
 	if (e == OK) {
 		r->round_trips++;
+		metrics_count(METRIC_REDIS_TRIPS);
 		e = redis_wire_ask(&r->wire, words, deadline_ms, &reply);
 	}
 	if (e == OK && is_fault(r, reply)) {
@@ -174,11 +188,15 @@ ask_guarded(struct redis *r, struct redis_words words, redisReply **out_reply)
 
 	if (e == OK) {
 		r->failures = 0;
+		note_breaker(r, false);
 		return OK;
 	}
 	count_trouble(r);
-	if (!is_away && ++r->failures >= FAILURES_MAX)
+	metrics_count(METRIC_REDIS_FAILURES);
+	if (!is_away && ++r->failures >= FAILURES_MAX) {
 		r->open_until_ms = clock_mono_ms() + OPEN_MS;
+		note_breaker(r, true);
+	}
 	return e;
 }
 

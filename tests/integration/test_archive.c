@@ -120,14 +120,7 @@ Test(archive, a_run_that_is_killed_loses_nothing_and_the_next_one_goes_on)
 		PQfinish(held);
 		expect_nothing_lost();
 	}
-	/* The server may need a moment to see that the last one is dead. */
-	for (int i = 0; i < 100; i++) {
-		if (strcmp(ages_value("SELECT count(*) FROM pg_stat_activity "
-				      "WHERE usename = 'natter_jobs'"),
-			"0") == 0)
-			break;
-		usleep(100000);
-	}
+	ages_wait_until_alone();
 	EXPECT(0, "", "retention", "run");
 	expect_nothing_lost();
 	/* Nothing lies about that no manifest names. */
@@ -317,7 +310,7 @@ Test(archive, a_damaged_archive_is_noticed_and_nothing_is_dropped)
 		    "%s \"$CHAT_ARCHIVE_DIR\"/messages*.gz", spoils[i]);
 		EXPECT_END(RUN("sh", "-c", command), 0, "");
 		EXPECT(1, "archive messages-", "archive", "verify");
-		usleep(1500000); /* until the server missed the killed one */
+		ages_wait_until_alone();
 		EXPECT(1, "messages: not done", "retention", "run");
 		cr_expect_str_eq(
 		    ages_value("SELECT count(*) FROM chat.messages WHERE id < "

@@ -54,6 +54,7 @@ fill_a_year(void)
 static void
 fill(void)
 {
+	world_take_indexes();
 	world_sql("INSERT INTO auth.users (id, username, role) VALUES ('" USER
 		  "', 'many', 'admin')");
 	world_sql("INSERT INTO chat.stores (id, slug, name, is_open) VALUES"
@@ -84,6 +85,7 @@ fill(void)
 						  " FROM generate_series(1,"
 						  " 100000) n");
 	fill_a_year();
+	world_give_indexes();
 	world_sql("VACUUM ANALYZE chat.conversations, chat.messages,"
 		  " chat.usage_tracking");
 }

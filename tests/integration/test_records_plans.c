@@ -112,8 +112,10 @@ prepare(const struct pg_query *q)
 static void
 open_connection(void)
 {
+	world_take_indexes();
 	fill(USER, "one", 100000, "NULL");
 	fill(OTHER, "two", 20000, "'" STORE "'");
+	world_give_indexes();
 	world_sql("VACUUM ANALYZE chat.documents, chat.document_chunks,"
 		  " chat.tasks, chat.task_operation_logs, chat.stores,"
 		  " chat.store_members");

@@ -147,12 +147,15 @@ test_a_post_that_was_sent_is_never_sent_again() {
 	expect_sent 2 GET
 }
 
-test_readiness_is_told_to_this_host_alone() {
+test_readiness_and_metrics_are_told_to_this_host_alone() {
+	local path
 	start_all
-	get /readyz
-	expect_in "$T/answer" REQUEST_URI=/readyz
-	get /readyz --interface 127.0.0.2 -w '%{http_code}' >"$T/status"
-	expect_equal status 403 "$(cat "$T/status")"
+	for path in /readyz /metrics; do
+		get "$path"
+		expect_in "$T/answer" "REQUEST_URI=$path"
+		get "$path" --interface 127.0.0.2 -w '%{http_code}' >"$T/status"
+		expect_equal status 403 "$(cat "$T/status")"
+	done
 	get /livez --interface 127.0.0.2
 	expect_in "$T/answer" REQUEST_URI=/livez
 }

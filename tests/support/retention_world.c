@@ -145,22 +145,35 @@ ages_hold(const char *sql)
 	return conn;
 }
 
-void
-ages_wait_for_waiter(void)
+/* Waits until `sql` is true, at most 30 s. */
+static void
+wait_until_true(const char *sql, const char *otherwise)
 {
 	struct timespec nap = {0, 20000000};
 
 	for (int i = 0; i < 1500; i++) {
-		const char *n =
-		    ages_value("SELECT count(*) FROM pg_stat_activity"
-			       " WHERE application_name = 'natterctl'"
-			       " AND usename = 'natter_jobs'"
-			       " AND wait_event_type = 'Lock'");
-
-		if (strcmp(n, "0") != 0)
+		if (strcmp(ages_value("%s", sql), "t") == 0)
 			return;
 		(void)nanosleep(&nap, NULL);
 	}
-	fprintf(stderr, "no natterctl waits for a lock\n");
+	fprintf(stderr, "%s\n", otherwise);
 	abort();
+}
+
+void
+ages_wait_for_waiter(void)
+{
+	wait_until_true("SELECT count(*) > 0 FROM pg_stat_activity"
+			" WHERE application_name = 'natterctl'"
+			" AND usename = 'natter_jobs'"
+			" AND wait_event_type = 'Lock'",
+	    "no natterctl waits for a lock");
+}
+
+void
+ages_wait_until_alone(void)
+{
+	wait_until_true("SELECT count(*) = 0 FROM pg_stat_activity"
+			" WHERE usename = 'natter_jobs'",
+	    "a natterctl that was killed is still there");
 }

@@ -41,4 +41,7 @@ PGconn *ages_hold(const char *sql);
 /* Waits until a natterctl waits for a lock in the database. */
 void ages_wait_for_waiter(void);
 
+/* Waits until the server has missed every natterctl that was killed. */
+void ages_wait_until_alone(void);
+
 #endif

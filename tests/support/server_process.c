@@ -20,6 +20,7 @@
 #include "server_inside.h"
 
 #define FOLDER_PREFIX "natter-test-"
+#define FOLDER_TRIES  10
 #define ARGS_MAX      48
 
 void
@@ -50,16 +51,21 @@ remove_tree(const char *path)
 	(void)nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
 }
 
-/* A descriptor that holds the lock of the folder, or -1. */
+/*
+ * A descriptor that holds the lock of the folder, or -1. A file that is gone
+ * was locked too late: whoever had the lock before has swept the folder.
+ */
 static int
 lock_folder(const char *folder)
 {
 	char path[PATH_MAX];
+	struct stat st;
 	int fd;
 
 	snprintf(path, sizeof(path), "%s/in-use", folder);
 	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) != 0) {
+	if (fd >= 0 && (flock(fd, LOCK_EX | LOCK_NB) != 0 ||
+			   fstat(fd, &st) != 0 || st.st_nlink == 0)) {
 		close(fd);
 		fd = -1;
 	}
@@ -87,16 +93,22 @@ server_sweep(void)
 	globfree(&found);
 }
 
+/* Another's sweep may take the folder for a dead one's before it is locked:
+ * then one more is made. */
 bool
 server_make_folder(struct server *s)
 {
-	snprintf(s->folder, sizeof(s->folder), "/tmp/" FOLDER_PREFIX "XXXXXX");
-	if (mkdtemp(s->folder) == NULL) {
-		server_complain("mkdtemp: %s", strerror(errno));
-		return false;
+	for (int i = 0; i < FOLDER_TRIES; i++) {
+		snprintf(s->folder, sizeof(s->folder),
+		    "/tmp/" FOLDER_PREFIX "XXXXXX");
+		if (mkdtemp(s->folder) == NULL)
+			break;
+		s->lock = lock_folder(s->folder);
+		if (s->lock >= 0)
+			return true;
 	}
-	s->lock = lock_folder(s->folder);
-	return s->lock >= 0;
+	server_complain("no folder in /tmp: %s", strerror(errno));
+	return false;
 }
 
 void

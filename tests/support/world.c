@@ -278,3 +278,25 @@ world_turn(struct world *w, const char *conversation, const char *parent,
 	assert(e == OK);
 	turn_free(t);
 }
+
+void
+world_take_indexes(void)
+{
+	/* A partitioned table's stands for those of its partitions. */
+	world_sql(
+	    "CREATE TABLE taken_indexes AS SELECT c.oid::regclass::text AS"
+	    " name, replace(pg_get_indexdef(c.oid), ' ON ONLY ', ' ON ') AS"
+	    " made_by FROM pg_class c JOIN pg_am a ON a.oid = c.relam WHERE"
+	    " a.amname = 'gin' AND c.relnamespace = 'chat'::regnamespace AND"
+	    " NOT c.relispartition");
+	world_sql("DO $$ DECLARE i record; BEGIN FOR i IN TABLE taken_indexes"
+		  " LOOP EXECUTE 'DROP INDEX ' || i.name; END LOOP; END $$");
+}
+
+void
+world_give_indexes(void)
+{
+	world_sql("DO $$ DECLARE i record; BEGIN FOR i IN TABLE taken_indexes"
+		  " LOOP EXECUTE i.made_by; END LOOP; END $$");
+	world_sql("DROP TABLE taken_indexes");
+}

@@ -77,4 +77,12 @@ enum err world_finish(struct world *w, struct turn *t, const char *text);
 void world_turn(struct world *w, const char *conversation, const char *parent,
     const char *content, char out_reply[static ID_TEXT]);
 
+/*
+ * Takes the GIN indexes of schema chat away, and makes them anew: for filling
+ * it with 100,000 rows and more, where an index grows a row at a time in many
+ * times the seconds that it takes to be made at the end.
+ */
+void world_take_indexes(void);
+void world_give_indexes(void);
+
 #endif

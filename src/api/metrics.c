@@ -1,0 +1,27 @@
+/*
+ * /metrics: the numbers of all workers of this host, whichever of them
+ * answers. Asks no store. Who may see them is nginx's to say.
+ */
+#include "api/api.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/metrics.h"
+#include "http/reply.h"
+#include "http/request.h"
+
+enum err
+api_metrics(struct request *req, struct reply *rep)
+{
+	struct buf text = {0};
+
+	metrics_write(&text);
+	if (!text.failed)
+		rep->body = arena_strndup(req->arena, text.p, text.n);
+	rep->body_len = text.n;
+	buf_free(&text);
+	if (rep->body == NULL)
+		return request_fail(req, ERR_INTERNAL, "no memory for metrics");
+	rep->status = 200;
+	rep->content_type = METRICS_CONTENT_TYPE;
+	return OK;
+}
