@@ -86,30 +86,36 @@ GRANT INSERT (store_id, counted_on, is_billed) ON chat.usage_tracking TO natter_
 GRANT SELECT, INSERT ON chat.usage_tracking TO natter_auth;
 
 --------------------------------------------------------------- rows of a budget
+-- In plpgsql, which keeps its plans: SQL functions are planned at every call,
+-- which was most of what a turn's beginning cost (measured).
 
 SET ROLE natter_auth;
 
 CREATE OR REPLACE FUNCTION chat.budget_rows(p_user uuid, p_store uuid, p_day date)
 RETURNS SETOF chat.token_budgets
-LANGUAGE sql VOLATILE
+LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
-	SELECT b.* FROM chat.token_budgets b
-	 WHERE b.user_id = p_user
-	   AND b.starts_on IN (p_day, date_trunc('month', p_day::timestamp)::date)
+DECLARE
+	month CONSTANT date := date_trunc('month', p_day::timestamp)::date;
+BEGIN
+	RETURN QUERY SELECT b.* FROM chat.token_budgets b
+	 WHERE b.user_id = p_user AND b.starts_on IN (p_day, month)
 	   AND (b.period = 'day' AND b.starts_on = p_day
-	    OR b.period = 'month' AND b.starts_on = date_trunc('month', p_day::timestamp)::date)
+	    OR b.period = 'month' AND b.starts_on = month)
 	   AND (b.store_id IS NULL OR b.store_id = p_store)
 	 ORDER BY b.store_id NULLS FIRST, b.period DESC
 	   FOR UPDATE;
+END
 $$;
 COMMENT ON FUNCTION chat.budget_rows(uuid, uuid, date) IS 'Locks, in the order that everybody keeps, the rows that a reply of that day counts to';
 
 CREATE OR REPLACE FUNCTION chat.budget_make(p_user uuid, p_store uuid, p_day date)
 RETURNS void
-LANGUAGE sql VOLATILE
+LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
+BEGIN
 	INSERT INTO chat.token_budgets (user_id, id, store_id, period, starts_on)
 	SELECT p_user, natter.uuid_v7(), s.id, p.period, p.starts_on
 	  FROM (SELECT NULL::uuid AS id UNION ALL
@@ -118,6 +124,7 @@ AS $$
 	    ('day', p_day)) p(period, starts_on)
 	 ORDER BY s.id NULLS FIRST, p.period DESC
 	    ON CONFLICT DO NOTHING;
+END
 $$;
 COMMENT ON FUNCTION chat.budget_make(uuid, uuid, date) IS 'Makes the rows that a reply of that day counts to, where they are missing';
 
@@ -125,17 +132,19 @@ CREATE OR REPLACE FUNCTION chat.budget_add(p_user uuid, p_store uuid, p_day date
     p_tokens bigint, p_cost numeric, p_tokens_reserved bigint, p_cost_reserved numeric,
     p_turns int)
 RETURNS void
-LANGUAGE sql VOLATILE
+LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
+BEGIN
 	UPDATE chat.token_budgets b
 	   SET tokens_used = b.tokens_used + p_tokens,
 	       cost_used = b.cost_used + p_cost,
 	       tokens_reserved = b.tokens_reserved + p_tokens_reserved,
 	       cost_reserved = b.cost_reserved + p_cost_reserved,
 	       turns = b.turns + p_turns
-	  FROM chat.budget_rows(p_user, p_store, p_day) r
-	 WHERE b.user_id = p_user AND b.id = r.id;
+	 WHERE b.user_id = p_user AND b.id = ANY (ARRAY(
+	    SELECT r.id FROM chat.budget_rows(p_user, p_store, p_day) r));
+END
 $$;
 COMMENT ON FUNCTION chat.budget_add(uuid, uuid, date, bigint, numeric, bigint, numeric, int) IS 'Adds to all sums of that day; to none where the user or the store has gone';
 
@@ -165,7 +174,11 @@ LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-	PERFORM chat.budget_make(NEW.user_id, NEW.store_id, NEW.counted_on);
+	-- They were made when the reply began; usage may also come without one.
+	IF (SELECT count(*) FROM chat.budget_rows(NEW.user_id, NEW.store_id, NEW.counted_on))
+	    < (CASE WHEN NEW.store_id IS NULL THEN 2 ELSE 4 END) THEN
+		PERFORM chat.budget_make(NEW.user_id, NEW.store_id, NEW.counted_on);
+	END IF;
 	PERFORM chat.budget_add(NEW.user_id, NEW.store_id, NEW.counted_on,
 	    NEW.prompt_tokens::bigint + NEW.completion_tokens, NEW.cost, 0, 0, 0);
 	RETURN NULL;
@@ -242,11 +255,17 @@ BEGIN
 	limits := array_fill(NULL::bigint, ARRAY[9]);
 	cost := 0;
 	tokens := 0;
-	SELECT ARRAY(SELECT coalesce(o.v, s.v)
-	        FROM unnest(l.own, p_limits) WITH ORDINALITY o(v, w, i)
-	        CROSS JOIN LATERAL (SELECT o.w AS v) s ORDER BY o.i), l.of_store
-	  INTO own, of_store
-	  FROM auth.limits_of(p_user, p_store) l;
+	own := p_limits;
+	-- For most users nothing overrides them, which is cheap to know.
+	IF EXISTS (SELECT FROM auth.limits l WHERE l.user_id = p_user)
+	    OR EXISTS (SELECT FROM auth.limits l WHERE l.role IS NOT NULL)
+	    OR EXISTS (SELECT FROM auth.limits l WHERE l.store_id = p_store) THEN
+		SELECT ARRAY(SELECT coalesce(o.v, o.w)
+		        FROM unnest(l.own, p_limits) WITH ORDINALITY o(v, w, i)
+		        ORDER BY o.i), l.of_store
+		  INTO own, of_store
+		  FROM auth.limits_of(p_user, p_store) l;
+	END IF;
 
 	-- The user's turns go through here one after the other: what follows sees
 	-- all that those before have reserved.

@@ -27,7 +27,7 @@ enum column {
 	REST,
 };
 
-#define DAY_S	((int64_t)24 * 60 * 60)
+#define DAY_S   ((int64_t)24 * 60 * 60)
 #define MONTH_S (30 * DAY_S)
 
 /* A reply that runs may end at any time: when to ask again, in s. */
@@ -56,8 +56,8 @@ budget_limits(struct arena *a, const struct config *config)
 
 	quotas_default(config, &quotas);
 	for (int i = 0; i < QUOTA__MAX; i++)
-		buf_printf(&out, "%c%" PRId64, i == 0 ? '{' : ',',
-		    quotas.own[i]);
+		buf_printf(
+		    &out, "%c%" PRId64, i == 0 ? '{' : ',', quotas.own[i]);
 	buf_putc(&out, '}');
 	text = out.failed ? NULL : arena_strndup(a, out.p, out.n);
 	buf_free(&out);
@@ -78,10 +78,11 @@ static void
 tell(struct request *req, const PGresult *r, int row)
 {
 	static const int64_t windows[] = {0, DAY_S, MONTH_S};
-	const int64_t resets[] = {0, pg_number(r, row, DAY_ENDS),
-	    pg_number(r, row, MONTH_ENDS)};
+	const int64_t resets[] = {
+	    0, pg_number(r, row, DAY_ENDS), pg_number(r, row, MONTH_ENDS)};
 	int64_t q = pg_number(r, row, QUOTA);
-	struct limit_line *line = line_of(&req->limits, quota_name((enum quota)q));
+	struct limit_line *line =
+	    line_of(&req->limits, quota_name((enum quota)q));
 
 	if (line == NULL)
 		return;
@@ -110,8 +111,7 @@ refuse(struct request *req, int64_t number)
 		return request_refuse(req, "model",
 		    "No price is known for this model, and a limit in money "
 		    "holds: natterctl prices sets one.");
-	req->detail = arena_printf(
-	    req->arena, "%s is used up.", quota_name(q));
+	req->detail = arena_printf(req->arena, "%s is used up.", quota_name(q));
 	return q == QUOTA_STREAMS || q == QUOTA_TURNS_PER_DAY
 		   ? ERR_RATE_LIMITED
 		   : ERR_QUOTA_EXCEEDED;

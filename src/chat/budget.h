@@ -20,10 +20,10 @@ struct request;
 
 /* What was reserved for one reply. */
 struct budget {
-	int64_t cap;	       /* most tokens of the reply; 0: no limit */
-	int64_t history_bytes; /* of the messages before it that may be sent */
+	int64_t cap;            /* most tokens of the reply; 0: no limit */
+	int64_t history_bytes;  /* of the messages before it that may be sent */
 	char store_id[ID_TEXT]; /* "": none */
-	char counted_on[16];	/* the day, as Postgres writes it */
+	char counted_on[16];    /* the day, as Postgres writes it */
 };
 
 /* The settings' limits as TURN_BEGIN takes them; NULL without memory. */

@@ -28,7 +28,8 @@ first_that_fits(const struct context *c, int n)
 	int first = n;
 
 	while (first > 0) {
-		left -= (int64_t)strlen(pg_text(c->history, first - 1, CONTENT));
+		left -=
+		    (int64_t)strlen(pg_text(c->history, first - 1, CONTENT));
 		if (left < 0)
 			break;
 		first--;

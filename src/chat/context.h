@@ -30,8 +30,8 @@ struct context {
 	const char *system_prompt; /* NULL or "": none is sent */
 	const PGresult *history;   /* role and content, oldest first; or NULL */
 	const char *question;
-	int64_t history_bytes; /* older messages than fit are left out */
-	int64_t max_tokens;    /* 0 = the model's own limit */
+	int64_t history_bytes;    /* older messages than fit are left out */
+	int64_t max_tokens;       /* 0 = the model's own limit */
 	const char *tokens_field; /* how the server calls them */
 };
 

@@ -57,7 +57,7 @@ struct beginning {
 	const char *limit;
 	const char *bytes;
 	const char *quotas;
-	const char *max_tokens; /* NULL: nothing was said */
+	const char *max_tokens;   /* NULL: nothing was said */
 	const char *prompt_bytes; /* of the settings' system prompt */
 	struct pg_call calls[CALLS_MAX];
 	size_t n_calls;
@@ -254,8 +254,8 @@ store(struct beginning *b)
 		if (e != OK && e != ERR_CONFLICT)
 			return e;
 		if (e == OK && pg_rows(b->calls[BEGIN].result) > 0) {
-			e = budget_read(b->req, b->calls[BEGIN].result,
-			    &b->turn->budget);
+			e = budget_read(
+			    b->req, b->calls[BEGIN].result, &b->turn->budget);
 			if (e != OK)
 				pg_calls_clear(b->calls, b->n_calls);
 			return e;

@@ -27,7 +27,7 @@ struct model_request {
 	const char *model;
 	const struct model_message *messages;
 	size_t n_messages;
-	int64_t max_tokens; /* 0 = not sent */
+	int64_t max_tokens;       /* 0 = not sent */
 	const char *tokens_field; /* its name; NULL: "max_tokens" */
 	const char *user; /* opaque end-user id (OpenAI's `user`), or NULL */
 };

@@ -59,27 +59,27 @@ number_of(const char *sql, const char *user)
 	return strtol(text, NULL, 10);
 }
 
-#define AMISS                                                            \
-	"SELECT count(*) FROM chat.budgets_amiss(date_trunc('month',"    \
-	" now() AT TIME ZONE 'UTC' - interval '1 day')::date) a"         \
+#define AMISS                                                         \
+	"SELECT count(*) FROM chat.budgets_amiss(date_trunc('month'," \
+	" now() AT TIME ZONE 'UTC' - interval '1 day')::date) a"      \
 	" WHERE a.user_id = $1::uuid"
-#define RUNNING                                                          \
+#define RUNNING \
 	"SELECT count(*) FROM chat.running_replies WHERE user_id = $1::uuid"
-#define RESERVED                                                         \
-	"SELECT sum(tokens_reserved) FROM chat.token_budgets"            \
+#define RESERVED                                              \
+	"SELECT sum(tokens_reserved) FROM chat.token_budgets" \
 	" WHERE user_id = $1::uuid"
 /* Replies that are not counted once, usage without its reply. */
-#define UNCOUNTED                                                        \
-	"SELECT count(*) FROM (SELECT m.id FROM chat.messages m"         \
-	" WHERE m.user_id = $1::uuid AND m.role = 'assistant') m"        \
-	" FULL JOIN (SELECT u.id FROM chat.usage_tracking u"             \
-	" WHERE u.user_id = $1::uuid) u ON u.id = m.id"                  \
+#define UNCOUNTED                                                 \
+	"SELECT count(*) FROM (SELECT m.id FROM chat.messages m"  \
+	" WHERE m.user_id = $1::uuid AND m.role = 'assistant') m" \
+	" FULL JOIN (SELECT u.id FROM chat.usage_tracking u"      \
+	" WHERE u.user_id = $1::uuid) u ON u.id = m.id"           \
 	" WHERE m.id IS NULL OR u.id IS NULL"
-#define USED                                                             \
-	"SELECT sum(tokens_used) FROM chat.token_budgets"                \
+#define USED                                              \
+	"SELECT sum(tokens_used) FROM chat.token_budgets" \
 	" WHERE user_id = $1::uuid AND period = 'day'"
-#define USAGE                                                            \
-	"SELECT sum(prompt_tokens + completion_tokens)"                  \
+#define USAGE                                           \
+	"SELECT sum(prompt_tokens + completion_tokens)" \
 	" FROM chat.usage_tracking WHERE user_id = $1::uuid AND is_billed"
 
 static bool
@@ -170,9 +170,9 @@ count(struct member m[static CROWD], long status, const char *code)
 			fault = refusal_fault(&m[i].answer, status, code, NULL);
 		cr_expect_null(fault, "%s", fault);
 		if (status == 429)
-			cr_expect_gt(strtol(answer_header(&m[i].answer,
-						"Retry-After"),
-					 NULL, 10),
+			cr_expect_gt(
+			    strtol(answer_header(&m[i].answer, "Retry-After"),
+				NULL, 10),
 			    0);
 		n++;
 	}
@@ -190,7 +190,7 @@ clear(struct member m[static CROWD])
  * The system prompt has 28 bytes and the question 32: 15 tokens. The model
  * keeps silent until everybody has asked.
  */
-#define SLOW	 "[[first=15000 events=2]]"
+#define SLOW     "[[first=15000 events=2]]"
 #define TOKEN(n) "{\"content\":\"" SLOW "........\",\"stream\":true" n "}"
 
 Test(budgets_stack, of_fifty_turns_over_two_hosts_ten_fit)
@@ -492,8 +492,7 @@ Test(budgets_stack, workers_that_are_killed_leave_a_ledger_that_balances)
 		talkers[i].seed = i + 1;
 	}
 	for (int i = 0; i < PEOPLE; i++)
-		pthread_create(
-		    &talkers[i].thread, NULL, talk, &talkers[i]);
+		pthread_create(&talkers[i].thread, NULL, talk, &talkers[i]);
 	for (int i = 0; i < KILLS; i++) {
 		pid_t workers[16];
 		size_t n;

@@ -87,8 +87,8 @@ static const struct {
 	"SELECT count(*) FROM auth.rate_buckets"},
     {"budgets",
 	"INSERT INTO chat.token_budgets (user_id, id, period, starts_on)"
-	" SELECT u, t.at(now()), 'day', (now() - interval '730 days')::date"
-	" - (i > '0')::int FROM k, g",
+	" SELECT u, t.at(now()), 'day', date_trunc('month', (now() - interval "
+	"'730 days') AT TIME ZONE 'UTC')::date - (i > '0')::int FROM k, g",
 	"SELECT count(*) FROM chat.token_budgets"},
 };
 #define N_BORDERS (sizeof(borders) / sizeof(borders[0]))

@@ -196,6 +196,31 @@ Test(chat, the_prompt_is_system_then_history_then_question)
 	PQclear(r);
 }
 
+Test(chat, what_does_not_fit_of_the_history_is_left_out)
+{
+	static const char *const rows[][2] = {
+	    {"user", "1234"}, {"assistant", "12345"}, {"user", "123"}};
+	static const struct {
+		int64_t bytes;
+		int64_t tokens;
+	} cases[] = {{0, 1}, {2, 1}, {3, 1}, {7, 1}, {8, 3}, {11, 3}, {12, 4}};
+	PGresult *r = history(3, rows);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct context c = {
+		    .model = "m",
+		    .history = r,
+		    .question = "Q",
+		    .history_bytes = cases[i].bytes,
+		};
+		struct buf out = {0};
+		int64_t tokens;
+		cr_assert_eq(context_request(a, &c, &out, &tokens), OK);
+		cr_expect_eq(tokens, cases[i].tokens, "%zu", i);
+		buf_free(&out);
+	}
+	PQclear(r);
+}
+
 Test(chat, an_empty_system_prompt_is_not_sent)
 {
 	static const char *const prompts[] = {NULL, ""};

@@ -36,6 +36,18 @@ Test(openai, asks_for_a_stream_with_usage)
 	free(body);
 }
 
+Test(openai, sends_max_tokens_under_the_name_that_the_server_knows)
+{
+	const struct model_request req = {.model = "m",
+	    .max_tokens = 7,
+	    .tokens_field = "max_completion_tokens"};
+	char *body = body_of(&req);
+
+	cr_expect_not_null(strstr(body, ",\"max_completion_tokens\":7"));
+	cr_expect_null(strstr(body, "max_tokens\""));
+	free(body);
+}
+
 Test(openai, sends_max_tokens_and_user_when_there_are_any)
 {
 	const struct model_request req = {
