@@ -103,8 +103,9 @@ Test(turn, finish_stores_the_reply_and_its_usage_and_frees_the_branch)
 	    "\"finish_reason\":\"stop\",\"error_code\":null,"
 	    "\"token_count\":7,\"metadata\":{}"));
 	cr_expect(holds(&t->stored,
-	    "\"usage\":{\"prompt_tokens\":11,\"completion_tokens\":7,"
-	    "\"total_tokens\":18,\"estimated\":false}"));
+	    "\"usage\":{\"prompt_tokens\":11,\"cached_tokens\":4,"
+	    "\"completion_tokens\":7,\"total_tokens\":18,\"cost\":null,"
+	    "\"estimated\":false}"));
 	cr_expect_eq(world_number("SELECT count(*) FROM chat.usage_tracking"
 				  " WHERE message_id = '%s' AND user_id = '%s'"
 				  " AND conversation_id = '%s'"
@@ -145,8 +146,9 @@ Test(turn, usage_is_estimated_from_bytes_where_the_model_gives_none)
 	cr_expect_eq(t->prompt_estimate, 5);
 	cr_assert_eq(world_finish(&w, t, "123456789"), OK);
 	cr_expect(holds(&t->stored,
-	    "\"usage\":{\"prompt_tokens\":5,\"completion_tokens\":3,"
-	    "\"total_tokens\":8,\"estimated\":true}"));
+	    "\"usage\":{\"prompt_tokens\":5,\"cached_tokens\":0,"
+	    "\"completion_tokens\":3,\"total_tokens\":8,\"cost\":null,"
+	    "\"estimated\":true}"));
 	turn_free(t);
 }
 

@@ -272,13 +272,16 @@ Test(chat, a_reply_shows_its_usage)
 	m.has_usage = true;
 	m.prompt_tokens = 5;
 	m.completion_tokens = 7;
+	m.cached_tokens = 2;
+	m.cost = "0.00000046";
 	m.is_estimated = true;
 	struct buf out = {0};
 	message_write(&out, &m);
 	buf_putc(&out, '\0');
-	cr_expect_not_null(strstr(out.p,
-	    "\"usage\":{\"prompt_tokens\":5,\"completion_tokens\":7,"
-	    "\"total_tokens\":12,\"estimated\":true}"));
+	cr_expect_not_null(
+	    strstr(out.p, "\"usage\":{\"prompt_tokens\":5,\"cached_tokens\":2,"
+			  "\"completion_tokens\":7,\"total_tokens\":12,"
+			  "\"cost\":0.00000046,\"estimated\":true}"));
 	cr_expect_not_null(strstr(out.p, "\"token_count\":0,"));
 	buf_free(&out);
 }
