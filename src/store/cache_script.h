@@ -10,7 +10,7 @@
 /* What look scripts answer, as a number; text comes with two of them. */
 enum cache_answer {
 	ANSWER_BUSY,  /* a write goes on, or Redis takes no writes */
-	ANSWER_HIT,   /* and the value */
+	ANSWER_HIT,   /* and the value, its stamp before it */
 	ANSWER_BUILD, /* and the stamp */
 	ANSWER_WAIT,  /* somebody else builds */
 };
