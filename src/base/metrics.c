@@ -72,10 +72,10 @@ static const struct row {
 	const char *labels;             /* a series */
 	const char *name, *type, *help; /* a family */
 } rows[] = {
-#define FAMILY(n, t, h)    {.name = n, .type = t, .help = h},
-#define COUNTER(NAME, l)   {ROW_COUNTER, METRIC_##NAME, .labels = l},
-#define GAUGE(NAME, l)     {ROW_GAUGE, GAUGE_##NAME, .labels = l},
-#define HISTOGRAM(NAME, l) {ROW_HISTOGRAM, HISTOGRAM_##NAME, .labels = l},
+#define FAMILY(n, t, h)    {.name = (n), .type = (t), .help = (h)},
+#define COUNTER(NAME, l)   {ROW_COUNTER, METRIC_##NAME, .labels = (l)},
+#define GAUGE(NAME, l)     {ROW_GAUGE, GAUGE_##NAME, .labels = (l)},
+#define HISTOGRAM(NAME, l) {ROW_HISTOGRAM, HISTOGRAM_##NAME, .labels = (l)},
 #include "base/metrics.def"
 #undef FAMILY
 #undef COUNTER
