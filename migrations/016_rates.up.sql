@@ -62,14 +62,18 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 	SELECT CASE WHEN num_nonnulls(VARIADIC l.own || l.of_store) = 0 THEN '-'
 	       ELSE concat_ws(' ', array_to_string(l.own, ' ', '-1'),
-	           coalesce(l.store_id::text, '-'), array_to_string(l.of_store, ' ', '-1')) END,
+	           coalesce(l.store_id::text, '-'), array_to_string(l.of_store, ' ', '-1')) END
+	       || ' t' || coalesce((SELECT b.tokens_used + b.tokens_reserved
+	             FROM chat.token_budgets b
+	            WHERE b.user_id = p_user AND b.store_id IS NULL AND b.period = 'day'
+	              AND b.starts_on = (now() AT TIME ZONE 'UTC')::date), 0),
 	       CASE WHEN p_conversation IS NOT NULL THEN auth.turns_today(p_user,
 	           CASE WHEN l.of_store[2] IS NOT NULL THEN l.store_id END) END
 	  FROM auth.limits_in(p_user, p_conversation) l;
 $$;
-COMMENT ON FUNCTION auth.rate_numbers(uuid, text) IS 'What Redis is told of a user''s limits: the user''s, the store, the store''s; -1 where nothing overrides the settings, - where nothing does at all. With a conversation also the turns begun today';
+COMMENT ON FUNCTION auth.rate_numbers(uuid, text) IS 'What Redis is told of a user''s limits: the user''s, the store, the store''s; -1 where nothing overrides the settings, - where nothing does at all; and after a t the tokens of today. With a conversation also the turns begun today';
 
--- The policies of one request, all or nothing, as limit_charge.lua charges them
+-- The policies of one request, all or nothing, as charge.lua charges them
 -- in Redis: a bucket of p_bursts (0: of the limit) is filled again within
 -- p_windows microseconds per limit; a window of 0 is a day (UTC), which counts.
 CREATE OR REPLACE FUNCTION auth.rate_charge(p_may boolean, p_user uuid, p_conversation text,

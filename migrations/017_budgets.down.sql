@@ -70,6 +70,23 @@ END
 $$;
 COMMENT ON FUNCTION chat.sweep_dead_replies(interval) IS 'Ends as interrupted the running replies of workers that gave no sign of life for p_dead, and forgets such workers; returns how many replies it ended';
 
+CREATE OR REPLACE FUNCTION auth.turns_today(p_user uuid, p_store uuid)
+RETURNS bigint
+LANGUAGE sql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT count(*)
+	  FROM chat.messages m
+	  JOIN chat.conversations c ON c.user_id = m.user_id AND c.id = m.conversation_id
+	 WHERE m.user_id = p_user AND m.role = 'assistant'
+	   AND m.id >= natter.uuid_floor(date_trunc('day', now(), 'UTC'))
+	   AND CASE WHEN p_store IS NULL THEN NOT EXISTS (
+	            SELECT FROM auth.limits l
+	             WHERE l.store_id = c.store_id AND l.name = 'turns_per_day')
+	       ELSE c.store_id = p_store END;
+$$;
+COMMENT ON FUNCTION auth.turns_today(uuid, uuid) IS 'How many turns a user began today (UTC): in a store with a day''s limit of its own, or, without a store, in none of those';
+
 DROP FUNCTION IF EXISTS chat.budgets_amiss(date);
 DROP FUNCTION IF EXISTS chat.end_lost_reply(uuid, uuid);
 DROP FUNCTION IF EXISTS chat.budget_reserve(uuid, uuid, text, boolean, bigint[], bigint,

@@ -206,6 +206,19 @@ CREATE CONSTRAINT TRIGGER count AFTER INSERT ON chat.usage_tracking
     EXECUTE FUNCTION chat.usage_counts();
 COMMENT ON TRIGGER count ON chat.usage_tracking IS 'Counts against the budgets';
 
+-- Counted where it is decided, so that a turn that was deleted stays one.
+CREATE OR REPLACE FUNCTION auth.turns_today(p_user uuid, p_store uuid)
+RETURNS bigint
+LANGUAGE sql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT coalesce((SELECT b.turns FROM chat.token_budgets b
+	  WHERE b.user_id = p_user AND b.period = 'day'
+	    AND b.store_id IS NOT DISTINCT FROM p_store
+	    AND b.starts_on = (now() AT TIME ZONE 'UTC')::date), 0);
+$$;
+COMMENT ON FUNCTION auth.turns_today(uuid, uuid) IS 'How many turns a user began today (UTC), in a store or in all';
+
 -------------------------------------------------------------------- reservation
 
 SET ROLE natter_auth;

@@ -9,6 +9,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/config.h"
+#include "base/metrics.h"
 #include "chat/budget.h"
 #include "http/request.h"
 #include "limit/quotas.h"
@@ -95,8 +96,11 @@ tell(struct request *req, const PGresult *r, int row)
 	    .reset_s = resets[kinds[q].period],
 	    .is_violated = pg_number(r, row, REFUSED) == q + 1,
 	};
-	if (!line->is_violated)
+	if (!line->is_violated) {
+		if (q == QUOTA_STREAMS)
+			metrics_count(METRIC_LIMIT_STREAMS_ALLOWED);
 		return;
+	}
 	line->retry_s =
 	    kinds[q].period == AT_ONCE ? STREAM_RETRY_S : line->reset_s;
 	req->retry_after_s = (int)line->retry_s;
@@ -105,12 +109,21 @@ tell(struct request *req, const PGresult *r, int row)
 static enum err
 refuse(struct request *req, int64_t number)
 {
+	static const enum metric refusals[QUOTA__MAX] = {
+	    [QUOTA_TURNS_PER_DAY] = METRIC_LIMIT_TURNS_PER_DAY_REFUSED,
+	    [QUOTA_STREAMS] = METRIC_LIMIT_STREAMS_REFUSED,
+	    [QUOTA_TOKENS_PER_DAY] = METRIC_BUDGET_TOKENS_PER_DAY,
+	    [QUOTA_TOKENS_PER_MONTH] = METRIC_BUDGET_TOKENS_PER_MONTH,
+	    [QUOTA_COST_PER_DAY] = METRIC_BUDGET_COST_PER_DAY,
+	    [QUOTA_COST_PER_MONTH] = METRIC_BUDGET_COST_PER_MONTH,
+	};
 	enum quota q = (enum quota)(number - 1);
 
 	if (number == 0)
 		return request_refuse(req, "model",
 		    "No price is known for this model, and a limit in money "
 		    "holds: natterctl prices sets one.");
+	metrics_count(refusals[q]);
 	req->detail = arena_printf(req->arena, "%s is used up.", quota_name(q));
 	return q == QUOTA_STREAMS || q == QUOTA_TURNS_PER_DAY
 		   ? ERR_RATE_LIMITED

@@ -14,10 +14,12 @@
 --
 -- Gives {what, value of KEYS[1], [2], [3]} and, where it got so far, five for
 -- each policy: limit, remaining, reset and retry in us, and the bucket where it
--- is another than its key. A bucket holds the time until which it is used up.
+-- is another than its key; last, where numbers are known, what overrides the day's
+-- limit of tokens (-1: nothing), how many were used when the numbers were told,
+-- and the seconds until the day ends. A bucket holds the time until which it is used up.
 local NOT_KNOWN, NO_NUMBERS, CHARGED, REFUSED = 0, 1, 2, 3
 local FIRST_KEY, FIRST_ARG, N_ARGS = 5, 8, 4
-local N_QUOTAS = 9 -- as in quotas.def; between the two lists is the store
+local N_QUOTAS, TOKENS_PER_DAY = 9, 6 -- as in quotas.def; between the two lists is the store
 local n = #KEYS - FIRST_KEY + 1
 
 local seen = {false, false, false, false}
@@ -51,9 +53,8 @@ end
 if n == 0 then return answer end
 
 local words = {}
-if numbers and numbers ~= '-' then
-	for word in string.gmatch(numbers, '%S+') do words[#words + 1] = word end
-end
+for word in string.gmatch(numbers or '-', '%S+') do words[#words + 1] = word end
+local overrides = words[1] ~= '-'
 
 local time = redis.call('TIME')
 local seconds = tonumber(time[1])
@@ -86,7 +87,7 @@ for i = 0, n - 1 do
 		burst = tonumber(ARGV[arg + 3]), key = KEYS[FIRST_KEY + i],
 	}
 	if p.window == 0 then p.key = p.key .. today() end
-	if quota > 0 and #words > 0 then
+	if quota > 0 and overrides then
 		local of_store = words[N_QUOTAS + 1 + quota]
 		if quota <= 2 and of_store ~= '-1' then
 			p.limit = tonumber(of_store)
@@ -143,5 +144,11 @@ for i, p in ipairs(policies) do
 	answer[at + 2] = p.reset
 	answer[at + 3] = p.retry
 	answer[at + 4] = p.key ~= KEYS[FIRST_KEY + i - 1] and p.key
+end
+local used = string.match(numbers or '', 't(%d+)$')
+if used then
+	answer[#answer + 1] = tonumber(overrides and words[TOKENS_PER_DAY] or '-1')
+	answer[#answer + 1] = tonumber(used)
+	answer[#answer + 1] = 86400 - seconds % 86400
 end
 return answer

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/config.h"
 #include "base/id.h"
+#include "base/metrics.h"
 #include "http/request.h"
 #include "http/route.h"
 #include "limit/limit.h"
@@ -156,6 +157,26 @@ add_line(struct request *req, const struct limit_item *item)
 	};
 }
 
+/* What it says of the day's tokens, which a turn's reservation knows better. */
+static void
+add_tokens(struct request *req, const struct limit_tokens *t)
+{
+	struct limit_lines *lines = &req->limits;
+	int64_t limit = t->limit >= 0
+			    ? t->limit
+			    : req->services->config->max_tokens_per_day;
+	if (!t->is_known || limit == 0 || lines->n == LIMIT_LINES_MAX)
+		return;
+	lines->lines[lines->n++] = (struct limit_line){
+	    .name = quota_name(QUOTA_TOKENS_PER_DAY),
+	    .unit = LIMIT_TOKENS,
+	    .limit = limit,
+	    .remaining = t->used < limit ? limit - t->used : 0,
+	    .window_s = DAY_S,
+	    .reset_s = t->reset_s,
+	};
+}
+
 /* Refuses, with what the log is to say. */
 static enum err
 refuse(struct request *req, const struct limit_bill *bill)
@@ -198,6 +219,35 @@ note_charge(
 	c->items[c->n++].step = step;
 }
 
+/* Counts what was decided: of a refused bill, by which policies. */
+static void
+count(const struct limit_bill *bill, enum limit_store store, bool passes)
+{
+	static const enum metric allowed[] = {
+#define POLICY(row, ...) [POLICY_##row] = METRIC_LIMIT_##row##_ALLOWED,
+#include "limit/policies.def"
+#undef POLICY
+	};
+	static const enum metric refused[] = {
+#define POLICY(row, ...) [POLICY_##row] = METRIC_LIMIT_##row##_REFUSED,
+#include "limit/policies.def"
+#undef POLICY
+	};
+	static const enum metric by[] = {
+	    [IN_REDIS] = METRIC_LIMITS_BY_REDIS,
+	    [IN_POSTGRES] = METRIC_LIMITS_BY_POSTGRES,
+	    [IN_SHARE] = METRIC_LIMITS_BY_SHARE,
+	};
+	metrics_count(by[store]);
+	for (size_t i = 0; i < bill->n; i++) {
+		const struct limit_item *item = &bill->items[i];
+		if (item->limit > 0 && passes)
+			metrics_count(allowed[item->policy]);
+		else if (item->retry_us > 0)
+			metrics_count(refused[item->policy]);
+	}
+}
+
 /* Tells the request what came of its bill. */
 static enum err
 conclude(
@@ -210,6 +260,8 @@ conclude(
 		add_line(req, &bill->items[i]);
 		passes = passes && bill->items[i].retry_us == 0;
 	}
+	add_tokens(req, &bill->tokens);
+	count(bill, store, passes);
 	if (!passes)
 		return refuse(req, bill);
 	for (size_t i = 0; i < bill->n; i++) {
@@ -356,6 +408,22 @@ is_owed(enum policy p, enum err e)
 	return p != POLICY_REFRESH_FAILURES || status == 401;
 }
 
+/* The reply is to say what is left after that. */
+static void
+tell_back(struct request *req, const struct limit_charged *back)
+{
+	struct limit_lines *lines = &req->limits;
+	for (size_t i = 0; i < back->n; i++) {
+		const char *name = policy_rows[back->items[i].policy].name;
+		for (size_t k = 0; k < lines->n; k++) {
+			struct limit_line *line = &lines->lines[k];
+			if (strcmp(line->name, name) == 0 &&
+			    !line->is_violated && line->remaining < line->limit)
+				line->remaining++;
+		}
+	}
+}
+
 void
 limit_give_back(struct request *req, enum err e)
 {
@@ -373,6 +441,7 @@ limit_give_back(struct request *req, enum err e)
 	c->n = kept;
 	if (back.n == 0)
 		return;
+	tell_back(req, &back);
 	if (back.store == IN_REDIS)
 		limit_redis_give_back(req, &back);
 	else

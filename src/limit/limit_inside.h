@@ -45,11 +45,20 @@ struct limit_item {
 	int64_t retry_us; /* 0: it may pass */
 };
 
+/* The day's tokens: not charged here, but told. */
+struct limit_tokens {
+	bool is_known;
+	int64_t limit; /* that overrides the setting; -1: nothing does */
+	int64_t used;  /* those reserved are among them; up to 15 s ago */
+	int64_t reset_s;
+};
+
 /* All of them. */
 struct limit_bill {
 	const char *user_id;      /* NULL: nobody */
 	const char *conversation; /* of a turn; "-": none of ours; or NULL */
 	const char *numbers_key;  /* of Redis; "": nobody */
+	struct limit_tokens tokens;
 	size_t n;
 	struct limit_item items[POLICY__MAX];
 };

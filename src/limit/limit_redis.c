@@ -25,11 +25,13 @@
 #define POLICY_ARGS  4
 #define ANSWER       4
 #define ANSWER_ITEMS 5
+#define ANSWER_TOKENS 3
 
 _Static_assert(
     N_KEYS + N_ARGS + (1 + POLICY_ARGS) * POLICY__MAX <= REDIS_SCRIPT_ARGS_MAX,
     "a bill fits into one call");
-_Static_assert(QUOTA__MAX == 9, "N_QUOTAS of charge.lua");
+_Static_assert(QUOTA__MAX == 9 && QUOTA_TOKENS_PER_DAY == 5,
+    "N_QUOTAS and TOKENS_PER_DAY of charge.lua");
 _Static_assert(QUOTA_TURNS_PER_MINUTE == 0 && QUOTA_TURNS_PER_DAY == 1,
     "the first two may be a store's: charge.lua, auth.rate_charge");
 
@@ -111,6 +113,18 @@ read_item(struct arena *a, redisReply *const *r, struct limit_item *item)
 		item->key = key;
 }
 
+/* What is known of the day's tokens. */
+static void
+read_tokens(redisReply *const *r, struct limit_bill *bill)
+{
+	bill->tokens = (struct limit_tokens){
+	    .is_known = true,
+	    .limit = r[0]->integer,
+	    .used = r[1]->integer,
+	    .reset_s = r[2]->integer,
+	};
+}
+
 enum err
 limit_redis_charge(struct request *req, struct limit_bill *bill,
     struct limit_door *door, const struct limit_told *told,
@@ -131,7 +145,10 @@ limit_redis_charge(struct request *req, struct limit_bill *bill,
 	if (door && !told)
 		read_door(req->arena, reply->element + 1, door);
 	if (word == CHARGED || word == REFUSED) {
-		if (reply->elements != ANSWER + ANSWER_ITEMS * bill->n)
+		size_t n_items = ANSWER + ANSWER_ITEMS * bill->n;
+		if (reply->elements == n_items + ANSWER_TOKENS)
+			read_tokens(reply->element + n_items, bill);
+		else if (reply->elements != n_items)
 			return ERR_UNAVAILABLE;
 		for (size_t i = 0; i < bill->n; i++)
 			read_item(req->arena,

@@ -10,6 +10,7 @@
 
 #include "base/arena.h"
 #include "base/clock.h"
+#include "base/metrics.h"
 #include "store/cache.h"
 #include "store/cache_script.h"
 #include "store/redis.h"
@@ -196,6 +197,18 @@ look_patiently(struct cache *c, struct arena *a, struct cache_slot *slot)
 	return got;
 }
 
+static const enum metric hit_metrics[] = {
+#define CACHE(kind, name, ttl_s) [CACHE_##kind] = METRIC_CACHE_##kind##_HIT,
+#include "store/cache.def"
+#undef CACHE
+};
+
+static const enum metric miss_metrics[] = {
+#define CACHE(kind, name, ttl_s) [CACHE_##kind] = METRIC_CACHE_##kind##_MISS,
+#include "store/cache.def"
+#undef CACHE
+};
+
 static enum cache_found
 judge(struct cache *c, enum cache_kind kind, enum cache_answer got)
 {
@@ -208,9 +221,11 @@ judge(struct cache *c, enum cache_kind kind, enum cache_answer got)
 	}
 	if (got == ANSWER_HIT) {
 		count(&n->hits);
+		metrics_count(hit_metrics[kind]);
 		return CACHE_HIT;
 	}
 	count(&n->misses);
+	metrics_count(miss_metrics[kind]);
 	if (got == ANSWER_BUILD)
 		return CACHE_BUILD;
 	count(&n->waits);

@@ -395,6 +395,13 @@ Test(told, me_limits_has_the_budgets)
 	    number_of(theirs, "tokens_per_month", "window"), 28 * 86400);
 	cr_expect_eq(number_of(theirs, "turns_per_minute", "remaining"), 2);
 
+	/* With those budgets there would be none. */
+	done(&boss, "PATCH", path_of(API "/admin/stores", store, "/limits"),
+	    "{\"tokens_per_month\":null}", 200);
+	done(&boss, "PATCH",
+	    path_of(API "/admin/users", caller.person.user_id, "/limits"),
+	    "{\"cost_per_day\":null}", 200);
+
 	/* A turn there is charged to the store's bucket, not to the user's. */
 	snprintf(body, sizeof(body), "{\"store_id\":\"%s\"}", store);
 	AUTO_JSON struct json_object *talk =

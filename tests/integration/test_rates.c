@@ -145,7 +145,7 @@ Test(rates, a_limit_lets_exactly_its_number_pass_and_says_what_is_left)
 	cr_expect_eq(api->window_s, 60);
 	cr_expect_eq(api->reset_s, 12);
 	cr_expect_eq(line("address")->remaining, 99);
-	cr_expect_null(line("user_address"), "0 is no limit");
+	cr_expect_null(line("address_per_minute"), "0 is no limit");
 	expect_exact(4, 8);
 	cr_assert_eq(me(), 429);
 	api = line("api_per_minute");

@@ -70,7 +70,7 @@ Test(metrics, counters_count_and_add)
 	cr_expect_eq(value(BEGUN), 42);
 	metrics_count(METRIC_LIMIT_USER_ADDRESS_REFUSED);
 	cr_expect_eq(value("natter_limit_decisions_total{policy="
-			   "\"user_address\",decision=\"refused\"}"),
+			   "\"address_per_minute\",decision=\"refused\"}"),
 	    1);
 	cr_expect_eq(metrics_sum(scrape(), "natter_limit_decisions_total{"), 1);
 }
