@@ -206,6 +206,10 @@ CREATE CONSTRAINT TRIGGER count AFTER INSERT ON chat.usage_tracking
     EXECUTE FUNCTION chat.usage_counts();
 COMMENT ON TRIGGER count ON chat.usage_tracking IS 'Counts against the budgets';
 
+-------------------------------------------------------------------- reservation
+
+SET ROLE natter_auth;
+
 -- Counted where it is decided, so that a turn that was deleted stays one.
 CREATE OR REPLACE FUNCTION auth.turns_today(p_user uuid, p_store uuid)
 RETURNS bigint
@@ -218,10 +222,6 @@ AS $$
 	    AND b.starts_on = (now() AT TIME ZONE 'UTC')::date), 0);
 $$;
 COMMENT ON FUNCTION auth.turns_today(uuid, uuid) IS 'How many turns a user began today (UTC), in a store or in all';
-
--------------------------------------------------------------------- reservation
-
-SET ROLE natter_auth;
 
 -- p_limits are the settings' numbers in the order of auth.limit_names(); 0 is
 -- none. p_fixed: bytes of the system prompt and the question. p_history: of the
