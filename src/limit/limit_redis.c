@@ -20,11 +20,11 @@
 #define NUMBERS_MAX_MS 15000
 
 /* As charge.lua has them. */
-#define N_KEYS       4
-#define N_ARGS       7
-#define POLICY_ARGS  4
-#define ANSWER       4
-#define ANSWER_ITEMS 5
+#define N_KEYS        4
+#define N_ARGS        7
+#define POLICY_ARGS   4
+#define ANSWER        4
+#define ANSWER_ITEMS  5
 #define ANSWER_TOKENS 3
 
 _Static_assert(

@@ -162,6 +162,10 @@ Test(told, short_replies_tell_what_is_left)
 	cr_expect_geq(told(&a, "RateLimit", "api_per_minute", "r"), 490);
 	cr_expect_str_eq(
 	    answer_header(&a, "x-ratelimit-limit-requests"), "500");
+	cr_expect_eq(
+	    told(&a, "RateLimit-Policy", "tokens_per_day", "q"), 100000);
+	cr_expect_str_eq(
+	    answer_header(&a, "x-ratelimit-remaining-tokens"), "100000");
 	answer_clear(&a);
 	/* Refused ones too: they were charged. */
 	call(&caller.person, "GET", API "/admin/stats", NULL, &a);
