@@ -16,7 +16,7 @@
 static const struct route routes[] = {
 #define ROUTE(                                                            \
     method, pattern, handler, access, limit, thread, body_max, arena_max) \
-	{method, pattern, NULL, access, limit, thread, body_max, arena_max},
+	{pattern, NULL, method, access, limit, thread, body_max, arena_max},
 #include "api/routes.def"
 #undef ROUTE
 };
