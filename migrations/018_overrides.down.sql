@@ -1,4 +1,4 @@
--- Takes back 018_told.up.sql; no row is lost.
+-- Takes back 018_overrides.up.sql; no row is lost.
 
 SET ROLE natter_auth;
 -- As in 010.
