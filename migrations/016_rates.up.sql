@@ -117,11 +117,12 @@ BEGIN
             v_keys[i] := v_keys[i] || to_char(v_day AT TIME ZONE 'UTC', 'YYYY-MM-DD');
         END IF;
         CONTINUE WHEN p_quotas[i] = 0;
+        v_limits[i] := coalesce(v_own[p_quotas[i]], v_limits[i]);
         IF p_quotas[i] <= 2 AND v_of_store[p_quotas[i]] IS NOT NULL THEN
-            v_limits[i] := v_of_store[p_quotas[i]];
+            -- The closer one; 0 is none.
+            v_limits[i] := coalesce(least(nullif(v_limits[i], 0),
+                nullif(v_of_store[p_quotas[i]], 0)), 0);
             v_keys[i] := v_keys[i] || ':' || v_store;
-        ELSE
-            v_limits[i] := coalesce(v_own[p_quotas[i]], v_limits[i]);
         END IF;
     END LOOP;
 
@@ -208,6 +209,7 @@ AS $$
 	  FROM (SELECT o.key, k.step
 	          FROM unnest(p_keys, p_steps) k(key, step)
 	          JOIN auth.rate_buckets o ON o.key = k.key
+	         WHERE k.step > 0
 	         ORDER BY o.key FOR UPDATE OF o) g
 	 WHERE b.key = g.key;
 $$;
@@ -217,8 +219,7 @@ REVOKE ALL ON FUNCTION auth.turns_today(uuid, uuid), auth.limits_in(uuid, text),
     auth.rate_numbers(uuid, text),
     auth.rate_charge(boolean, uuid, text, text[], int[], bigint[], bigint[], bigint[]),
     auth.rate_give_back(text[], bigint[]) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION auth.turns_today(uuid, uuid), auth.limits_in(uuid, text),
-    auth.rate_numbers(uuid, text),
+GRANT EXECUTE ON FUNCTION auth.rate_numbers(uuid, text),
     auth.rate_charge(boolean, uuid, text, text[], int[], bigint[], bigint[], bigint[]),
     auth.rate_give_back(text[], bigint[]) TO natter_app;
 

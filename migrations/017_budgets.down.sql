@@ -103,6 +103,13 @@ ALTER TABLE chat.usage_tracking
     DROP COLUMN IF EXISTS is_billed,
     DROP COLUMN IF EXISTS counted_on,
     DROP COLUMN IF EXISTS store_id;
+DELETE FROM chat.running_replies r WHERE NOT EXISTS (SELECT FROM chat.conversations c
+    WHERE c.user_id = r.user_id AND c.id = r.conversation_id);
+ALTER TABLE chat.running_replies DROP CONSTRAINT IF EXISTS running_replies_user_id_fkey;
+ALTER TABLE chat.running_replies DROP CONSTRAINT IF EXISTS running_replies_conversation_fkey;
+ALTER TABLE chat.running_replies ADD CONSTRAINT running_replies_conversation_fkey
+    FOREIGN KEY (user_id, conversation_id)
+    REFERENCES chat.conversations (user_id, id) ON DELETE CASCADE;
 ALTER TABLE chat.running_replies
     DROP COLUMN IF EXISTS cost_reserved,
     DROP COLUMN IF EXISTS tokens_reserved,

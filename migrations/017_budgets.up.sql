@@ -82,6 +82,14 @@ BEGIN
 	END LOOP;
 END
 $$;
+-- A reply goes on when its conversation is deleted, and holds back until its end:
+-- otherwise who deletes what is being written writes for nothing.
+ALTER TABLE chat.running_replies
+    DROP CONSTRAINT IF EXISTS running_replies_conversation_fkey,
+    DROP CONSTRAINT IF EXISTS running_replies_user_id_fkey;
+ALTER TABLE chat.running_replies ADD CONSTRAINT running_replies_user_id_fkey
+    FOREIGN KEY (user_id) REFERENCES auth.users (id) ON DELETE CASCADE;
+
 GRANT INSERT (store_id, counted_on, is_billed) ON chat.usage_tracking TO natter_app;
 GRANT SELECT, INSERT ON chat.usage_tracking TO natter_auth;
 
@@ -261,6 +269,10 @@ DECLARE
 	output numeric := 0;
 	history numeric;
 BEGIN
+	IF p_user IS DISTINCT FROM nullif(current_setting('app.user_id', true), '')::uuid THEN
+		RAISE EXCEPTION 'a budget is its user''s alone'
+		    USING ERRCODE = 'insufficient_privilege';
+	END IF;
 	day := utc::date;
 	day_ends := ceil(extract(epoch FROM (day + 1)::timestamp - utc));
 	month_ends := ceil(extract(epoch FROM
@@ -416,15 +428,18 @@ BEGIN
 	-- A reply younger than p_dead is left alone even when its worker is not
 	-- known: that worker may be about to say that it lives. A row that
 	-- somebody holds is skipped (its reply is just being finished), so that a
-	-- sweep waits for nobody and two sweeps share the work. The users' order is
+	-- sweep waits for nobody and two sweeps share the work. One that is older
+	-- than any may get (CHAT_REPLY_MAX_SECONDS is an hour at most) was begun by a
+	-- commit whose answer was lost: its worker knows nothing of it. The users' order is
 	-- that in which the budgets will be locked.
 	FOR dead IN
 		SELECT r.user_id, r.message_id
 		FROM chat.running_replies r
 		JOIN chat.messages m ON m.user_id = r.user_id AND m.id = r.message_id
 		WHERE r.started_at < now() - p_dead
-		AND NOT EXISTS (SELECT FROM chat.workers w
-		    WHERE w.id = r.worker_id AND w.seen_at >= now() - p_dead)
+		AND (r.started_at < now() - interval '75 minutes'
+		    OR NOT EXISTS (SELECT FROM chat.workers w
+		    WHERE w.id = r.worker_id AND w.seen_at >= now() - p_dead))
 		ORDER BY r.user_id, r.message_id
 		LIMIT 1000
 		FOR UPDATE OF r, m SKIP LOCKED
@@ -438,8 +453,9 @@ BEGIN
 		SELECT r.user_id, r.message_id
 		FROM chat.running_replies r
 		WHERE r.started_at < now() - p_dead
-		AND NOT EXISTS (SELECT FROM chat.workers w
-		    WHERE w.id = r.worker_id AND w.seen_at >= now() - p_dead)
+		AND (r.started_at < now() - interval '75 minutes'
+		    OR NOT EXISTS (SELECT FROM chat.workers w
+		    WHERE w.id = r.worker_id AND w.seen_at >= now() - p_dead))
 		AND NOT EXISTS (SELECT FROM chat.messages m
 		    WHERE m.user_id = r.user_id AND m.id = r.message_id)
 		ORDER BY r.user_id, r.message_id
@@ -460,7 +476,7 @@ BEGIN
 	RETURN swept;
 END
 $$;
-COMMENT ON FUNCTION chat.sweep_dead_replies(interval) IS 'Ends as interrupted the running replies of workers that gave no sign of life for p_dead, settles them, and forgets such workers; returns how many replies it ended';
+COMMENT ON FUNCTION chat.sweep_dead_replies(interval) IS 'Ends as interrupted the running replies of workers that gave no sign of life for p_dead, and those that nobody can be writing any more, settles them, and forgets such workers; returns how many replies it ended';
 
 ------------------------------------------------------------------- the invariant
 

@@ -158,14 +158,17 @@ ask_postgres(struct request *req, struct limit_door *door,
 	long left_s = 0;
 	bool is_known = memory == API_KEY_LIVE;
 	size_t n = is_known ? 0 : 1;
+	/* Anybody can make up a key: each costs the address that shows it. */
+	enum err e = is_known ? OK : limit_stranger(req);
+	if (e)
+		return e;
 	calls[0] = (struct pg_call){
 	    .query = &auth_queries[AUTH_KEY_CHECK],
 	    .params = {door->user_id, door->proof[0], client_address(req)},
 	};
 	size_t n_charge = limit_calls(req, door, is_known, &calls[n]);
-	enum err e = n + n_charge > 0
-			 ? pg_run(req->services->pg, NULL, calls, n + n_charge)
-			 : OK;
+	if (n + n_charge > 0)
+		e = pg_run(req->services->pg, NULL, calls, n + n_charge);
 	if (e)
 		(void)request_fail(req, e, pg_why(req->services->pg));
 	if (e == ERR_UNAVAILABLE && is_known)

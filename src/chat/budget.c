@@ -75,6 +75,16 @@ line_of(struct limit_lines *lines, const char *name)
 	return lines->n < LIMIT_LINES_MAX ? &lines->lines[lines->n++] : NULL;
 }
 
+/* Of a refused turn: is this why, or would it be next? */
+static bool
+is_violated(const PGresult *r, int row, int64_t q)
+{
+	if (!pg_text(r, row, REFUSED) || pg_number(r, row, REFUSED) == 0)
+		return false;
+	return pg_number(r, row, REFUSED) == q + 1 ||
+	       pg_number(r, row, REST) <= 0;
+}
+
 static void
 tell(struct request *req, const PGresult *r, int row)
 {
@@ -94,7 +104,7 @@ tell(struct request *req, const PGresult *r, int row)
 	    .remaining = pg_number(r, row, REST),
 	    .window_s = windows[kinds[q].period],
 	    .reset_s = resets[kinds[q].period],
-	    .is_violated = pg_number(r, row, REFUSED) == q + 1,
+	    .is_violated = is_violated(r, row, q),
 	};
 	if (!line->is_violated) {
 		if (q == QUOTA_STREAMS)
@@ -103,7 +113,8 @@ tell(struct request *req, const PGresult *r, int row)
 	}
 	line->retry_s =
 	    kinds[q].period == AT_ONCE ? STREAM_RETRY_S : line->reset_s;
-	req->retry_after_s = (int)line->retry_s;
+	if (line->retry_s > req->retry_after_s)
+		req->retry_after_s = (int)line->retry_s;
 }
 
 static enum err

@@ -3,6 +3,7 @@
  */
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/buf.h"
 #include "base/csv.h"
@@ -112,6 +113,21 @@ show(struct account *a, const struct wanted *w)
 	return code;
 }
 
+/* Such as 2026-01-31, and there is that day; NULL is none. */
+static bool
+is_day(const char *text)
+{
+	struct tm t = {0}, same;
+	const char *end;
+
+	if (text == NULL)
+		return true;
+	end = strlen(text) == 10 ? strptime(text, "%Y-%m-%d", &t) : NULL;
+	same = t;
+	return end != NULL && *end == '\0' && timegm(&same) != -1 &&
+	       same.tm_mday == t.tm_mday;
+}
+
 enum ctl_exit
 ctl_usage(const struct command *self, int argc, char **argv)
 {
@@ -132,6 +148,12 @@ ctl_usage(const struct command *self, int argc, char **argv)
 		return ctl_refuse(CTL_USAGE,
 		    "--by takes one or two of " USAGE_BY_ALL ", such as "
 		    "user,day");
+	if (!is_day(w.from) || !is_day(w.to))
+		return ctl_refuse(CTL_USAGE,
+		    "%s takes a day, such as 2026-01-31",
+		    is_day(w.from) ? "--to" : "--from");
+	if (w.from != NULL && w.to != NULL && strcmp(w.from, w.to) > 0)
+		return ctl_refuse(CTL_USAGE, "--from is after --to");
 	code = ctl_connect_owner(&a.conn);
 	if (code == CTL_OK)
 		code = show(&a, &w);

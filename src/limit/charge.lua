@@ -88,12 +88,13 @@ for i = 0, n - 1 do
 	}
 	if p.window == 0 then p.key = p.key .. today() end
 	if quota > 0 and overrides then
-		local of_store = words[N_QUOTAS + 1 + quota]
-		if quota <= 2 and of_store ~= '-1' then
-			p.limit = tonumber(of_store)
+		local of_store = tonumber(words[N_QUOTAS + 1 + quota])
+		if words[quota] ~= '-1' then p.limit = tonumber(words[quota]) end
+		if quota <= 2 and of_store >= 0 then
+			if p.limit == 0 or (of_store > 0 and of_store < p.limit) then
+				p.limit = of_store -- the closer one; 0 is none
+			end
 			p.key = p.key .. ':' .. words[N_QUOTAS + 1]
-		elseif words[quota] ~= '-1' then
-			p.limit = tonumber(words[quota])
 		end
 	end
 	policies[i + 1] = p

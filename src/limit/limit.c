@@ -17,6 +17,7 @@
 #include "limit/limit_inside.h"
 #include "limit/quotas.h"
 #include "store/pg.h"
+#include "store/redis.h"
 
 #define DAY_S 86400
 
@@ -387,6 +388,21 @@ limit_open(struct request *req)
 }
 
 enum err
+limit_stranger(struct request *req)
+{
+	static const struct limit_told nothing = {.numbers = "", .today = ""};
+	const struct payer nobody = {0};
+	struct limit_bill bill = {.numbers_key = ""};
+	enum err e;
+	add(req, POLICY_ADDRESS, &nobody, &bill);
+	e = bill.n > 0 ? charge(req, &bill, NULL, &nothing) : OK;
+	if (e == OK)
+		req->limits.n =
+		    0; /* told with the others, when it is known who */
+	return e;
+}
+
+enum err
 limit_refresh(struct request *req, const char *session_id)
 {
 	static const struct limit_told nothing = {.numbers = "", .today = ""};
@@ -401,7 +417,12 @@ static bool
 is_owed(enum policy p, enum err e)
 {
 	int status = e ? err_status(e) : 200;
-	if (status == 409 || status == 503)
+	if (status == 503)
+		return false;
+	/* An address has asked, whatever came of it. */
+	if (p == POLICY_ADDRESS || p == POLICY_USER_ADDRESS)
+		return true;
+	if (status == 409)
 		return false;
 	if (p == POLICY_TURNS_PER_MINUTE || p == POLICY_TURNS_PER_DAY)
 		return status < 400;
@@ -422,6 +443,17 @@ tell_back(struct request *req, const struct limit_charged *back)
 				line->remaining++;
 		}
 	}
+}
+
+void
+limit_forget(struct request *req, const char *conversation)
+{
+	const char *argv[] = {"DEL", arena_printf(req->arena, "limits:{%s}:%s",
+					 req->who.user_id, conversation)};
+	AUTO_REPLY redisReply *reply = NULL;
+	if (argv[1] &&
+	    redis_command(req->services->redis, 2, argv, NULL, &reply) != OK)
+		return; /* it runs out within 15 s */
 }
 
 void

@@ -106,14 +106,26 @@ limit_enter_alone(struct request *req, struct limit_door *door) MUST_CHECK;
 /* Charges a request that anybody may send. Errors as above. One round trip. */
 enum err limit_open(struct request *req) MUST_CHECK;
 
+/*
+ * Charges the address of somebody about whom Postgres is to be asked on the
+ * word of a credential that anybody can make up. Errors as above. One round
+ * trip.
+ */
+enum err limit_stranger(struct request *req) MUST_CHECK;
+
+/* The conversation (UUID or short id) is in another store now. One round trip.
+ */
+void limit_forget(struct request *req, const char *conversation);
+
 /* Charges a refresh to its session, once that is known to be one of ours. */
 enum err limit_refresh(struct request *req, const char *session_id) MUST_CHECK;
 
 /*
  * Gives back what a request that ended with `e` is not to be charged for:
- * everything after 409 and 503, a turn after any error, the charge of a failed
- * refresh after any end that is none. At most one round trip; what cannot be
- * given back stays charged. A second call gives nothing twice.
+ * everything after 503; after 409 all but the addresses' charges; a turn after
+ * any error; the charge of a failed refresh after any end that is none. At most
+ * one round trip; what cannot be given back stays charged. A second call gives
+ * nothing twice.
  */
 void limit_give_back(struct request *req, enum err e);
 

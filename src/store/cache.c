@@ -293,9 +293,9 @@ static void
 tell_of_write(struct cache *c, const struct cache_write *w, const char *text,
     const char *const args[static 4])
 {
-	const char *words[7 + CACHE_USERS_MAX] = {"EVAL", text, "0"};
+	const char *words[7 + CACHE_USERS_MAX] = {
+	    "EVAL", text, "0", args[0], args[1], args[2], args[3]};
 
-	memcpy(words + 3, args, 4 * sizeof(*args));
 	memcpy(words + 7, w->users, w->n_users * sizeof(*w->users));
 	if (args[1] == NULL || args[2] == NULL ||
 	    redis_tell(c->redis, 7 + (int)w->n_users, words) != OK)

@@ -312,7 +312,7 @@ Test(budgets_stack, the_model_is_asked_for_what_was_reserved)
 
 /* Deletes the conversation after the first words. */
 struct eraser {
-	const struct person *person;
+	struct person *person;
 	bool has_erased;
 };
 
@@ -335,6 +335,9 @@ erase(void *arg, int n)
 	http_ask(&ask, &a);
 	cr_expect_eq(a.status, 204);
 	answer_clear(&a);
+	/* The model goes on, so its place and its tokens are taken. */
+	cr_expect_eq(number_of(RUNNING, e->person->user_id), 1);
+	cr_expect_gt(number_of(RESERVED, e->person->user_id), 0);
 }
 
 static bool
