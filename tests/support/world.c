@@ -18,9 +18,13 @@
 #include "chat/turn.h"
 #include "http/reply.h"
 #include "store/pg.h"
+#include "store/redis.h"
 #include "support/ring.h"
 #include "support/servers.h"
 #include "support/world.h"
+
+/* Nobody is there: what needs Redis goes on without it. */
+#define REDIS_URL "unix:///nonexistent/redis"
 
 #define ARENA_MAX (64UL * 1024 * 1024)
 #define SQL_MAX   4096
@@ -170,6 +174,7 @@ world_open(struct world *w, const char *user)
 	    .has_room = has_room,
 	};
 	w->services.keys = ring_of(RING_TEXT);
+	w->services.redis = redis_new(REDIS_URL, 100);
 	w->req.arena = arena_new(ARENA_MAX);
 	w->url = url;
 }
@@ -179,6 +184,7 @@ world_close(struct world *w)
 {
 	json_object_put(w->answer);
 	keyring_free(w->services.keys);
+	redis_free(w->services.redis);
 	arena_free(w->req.arena);
 	pg_free(w->services.pg);
 	free(w->url);

@@ -2,6 +2,7 @@
  * A natter database and requests on it, for integration tests of domains and
  * handlers: the schema from migrations/ in a private Postgres, users made by
  * the superuser, everything else done as natter_app, as the daemon does.
+ * Redis is away.
  *
  * Thread: one per world; several worlds may share one user.
  */
