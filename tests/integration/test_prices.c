@@ -241,8 +241,10 @@ Test(prices, usage_is_told_at_the_shell)
 	EXPECT(0, ",ada,4,0,", "usage", "--by", "user", "--csv", "--from",
 	    "2000-01-01");
 	EXPECT(2, "--by takes", "usage", "--by", "week");
-	EXPECT(
-	    1, "invalid input syntax for type date", "usage", "--from", "soon");
+	EXPECT(2, "--from takes a day", "usage", "--from", "soon");
+	EXPECT(2, "--to takes a day", "usage", "--to", "2026-02-30");
+	EXPECT(2, "--from is after --to", "usage", "--from", "2026-02-01",
+	    "--to", "2026-01-31");
 	EXPECT_VALUE("SELECT count(*) FROM audit.log WHERE action = "
 		     "'usage.read' AND actor_kind = 'natterctl'",
 	    "4");
