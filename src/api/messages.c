@@ -8,6 +8,7 @@
 #include "api/api.h"
 #include "api/cached.h"
 #include "api/page.h"
+#include "api/send.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/config.h"
@@ -227,7 +228,6 @@ enum err
 api_message_post(struct request *req, struct reply *rep)
 {
 	AUTO_JSON struct json_object *body = NULL;
-	const struct services *services = req->services;
 	struct turn_ask ask = {
 	    .conversation_id = req->ids[0],
 	    .wants_stream =
@@ -244,9 +244,5 @@ api_message_post(struct request *req, struct reply *rep)
 		e = request_field_flag(req, body, "stream", &ask.wants_stream);
 	if (e == OK)
 		e = read_wish(req, body, &ask);
-	if (e == OK && !services->has_room(services->worker))
-		e = request_fail(req, ERR_BUSY, "CHAT_STREAMS_MAX is reached");
-	if (e == OK)
-		e = turn_begin(req, &ask, &rep->turn);
-	return e;
+	return e == OK ? send_turn(req, rep, &ask) : e;
 }
