@@ -9,6 +9,7 @@
 #include "api/branches.h"
 #include "api/cached.h"
 #include "api/page.h"
+#include "api/send.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/config.h"
@@ -263,15 +264,10 @@ read_turn(struct request *req, struct turn_ask *ask)
 static enum err
 begin(struct request *req, struct reply *rep, struct turn_ask *ask)
 {
-	const struct services *services = req->services;
 	enum err e = read_turn(req, ask);
-	if (e == OK && !services->has_room(services->worker))
-		e = request_fail(req, ERR_BUSY, "CHAT_STREAMS_MAX is reached");
 	if (e == OK && ask->kind != TURN_SEND)
 		e = branch_target(req, req->ids[0], ask);
-	if (e == OK)
-		e = turn_begin(req, ask, &rep->turn);
-	return e;
+	return e == OK ? send_turn(req, rep, ask) : e;
 }
 
 enum err

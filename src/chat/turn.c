@@ -19,8 +19,10 @@
 #include "chat/context.h"
 #include "chat/conversation.h"
 #include "chat/queries.h"
+#include "chat/send_key.h"
 #include "chat/turn.h"
 #include "http/request.h"
+#include "store/pg.h"
 
 /*
  * A refusal whose reason has gone by the time that it is looked for (the
@@ -37,7 +39,7 @@
  */
 #define LOST_AFTER_S 900
 
-enum { LOCK, BEGIN, HISTORY, FACTS, CALLS_MAX };
+enum { LOCK, BEGIN, HISTORY, OTHERS, CALLS_MAX = OTHERS + 2 };
 
 /* What TURN_LOCK, TURN_BEGIN, TURN_FACTS and TURN_REFUSAL give. */
 enum { LOCK_ID, LOCK_SYSTEM_PROMPT, LOCK_ANSWERS_OF, LOCK_IS_TEMPORARY };
@@ -68,6 +70,7 @@ struct beginning {
 	const char *prompt_bytes; /* of the settings' system prompt */
 	struct pg_call calls[CALLS_MAX];
 	size_t n_calls;
+	size_t facts; /* which of them is TURN_FACTS, if any */
 };
 
 static bool
@@ -192,20 +195,24 @@ fill_calls(struct beginning *b)
 		b->ask->metadata, b->tokens, b->forced_model,
 		services->config->model, b->title, services->worker_id,
 		b->quotas, b->max_tokens, b->prompt_bytes, b->limit, b->bytes,
-		LOCAL_MODEL, kinds[b->ask->kind]},
+		LOCAL_MODEL, kinds[b->ask->kind],
+		b->ask->key ? b->ask->key->key : NULL},
 	};
 	b->calls[HISTORY] = (struct pg_call){
 	    .query = chat_query(CHAT_TURN_HISTORY),
 	    .params = {user, t->user_message_id, b->limit, b->bytes},
 	};
-	b->n_calls = FACTS;
+	b->n_calls = OTHERS;
+	if (b->ask->key)
+		send_key_claim(
+		    b->ask->key, user, t->message_id, &b->calls[b->n_calls++]);
 	/* The conversation's own model may be natter-local too. */
 	if (!b->forced_model || !strcmp(b->forced_model, LOCAL_MODEL)) {
-		b->calls[FACTS] = (struct pg_call){
+		b->facts = b->n_calls++;
+		b->calls[b->facts] = (struct pg_call){
 		    .query = chat_query(CHAT_TURN_FACTS),
 		    .params = {user, t->message_id, LOCAL_MODEL},
 		};
-		b->n_calls = CALLS_MAX;
 	}
 }
 
@@ -241,11 +248,26 @@ read_refusal(struct request *req, const PGresult *r)
 	return ERR_REPLY_IN_PROGRESS;
 }
 
-/* Finds out why nothing was stored. OK: trying again is worth it. */
+/* Did the same request lead to a reply before? */
+static bool
+is_replay(const struct beginning *b)
+{
+	return b->ask->key && *b->ask->key->message_id;
+}
+
+/*
+ * Finds out why nothing was stored. OK: it is a replay, or trying again is
+ * worth it.
+ */
 static enum err
 explain(struct beginning *b)
 {
 	struct request *req = b->req;
+	if (b->ask->key) {
+		enum err found = send_key_find(req, b->ask->key);
+		if (found != OK || is_replay(b))
+			return found;
+	}
 	long lost = req->services->config->reply_max_seconds + LOST_AFTER_S;
 	struct pg_call call = {
 	    .query = chat_query(CHAT_TURN_REFUSAL),
@@ -262,9 +284,23 @@ explain(struct beginning *b)
 }
 
 /*
- * Stores both messages. ERR_CONFLICT never leaves here: the lock makes a
- * clash on the branch's running reply impossible, and if one came all the
- * same it would be explained like any refusal.
+ * Whether the turn was stored nobody knows: its reply must not stay `streaming`
+ * without anybody to write it.
+ */
+static void
+disown_if_in_doubt(struct beginning *b)
+{
+	const struct services *services = b->req->services;
+	if (pg_is_in_doubt(services->pg) && services->disown)
+		services->disown(
+		    services->worker, b->turn->user_id, b->turn->message_id);
+}
+
+/*
+ * Stores both messages, unless it is a replay. ERR_CONFLICT never leaves here:
+ * the lock makes a clash on the branch's running reply impossible, and if one
+ * came all the same, or one of two who claim a key in different conversations
+ * lost, that would be explained like any refusal.
  */
 static enum err
 store(struct beginning *b)
@@ -272,8 +308,10 @@ store(struct beginning *b)
 	for (int i = 0; i < BEGIN_TRIES; i++) {
 		fill_calls(b);
 		enum err e = chat_run(b->req, b->calls, b->n_calls);
-		if (e != OK && e != ERR_CONFLICT)
+		if (e != OK && e != ERR_CONFLICT) {
+			disown_if_in_doubt(b);
 			return e;
+		}
 		if (e == OK && pg_rows(b->calls[BEGIN].result) > 0) {
 			e = budget_read(
 			    b->req, b->calls[BEGIN].result, &b->turn->budget);
@@ -283,7 +321,7 @@ store(struct beginning *b)
 		}
 		pg_calls_clear(b->calls, b->n_calls);
 		e = explain(b);
-		if (e != OK)
+		if (e != OK || is_replay(b))
 			return e;
 	}
 	return ERR_REPLY_IN_PROGRESS;
@@ -293,7 +331,7 @@ static enum err
 answer_locally(struct beginning *b)
 {
 	struct turn *t = b->turn;
-	const PGresult *r = b->calls[FACTS].result;
+	const PGresult *r = b->calls[b->facts].result;
 	struct local_facts facts = {
 	    .username = b->req->who.username,
 	    .question = b->ask->content,
@@ -356,18 +394,19 @@ turn_begin(
 	if (!b.turn)
 		return ERR_BUSY;
 	e = store(&b);
-	if (e == OK) {
+	if (e == OK && !is_replay(&b)) {
 		e = take(&b);
 		pg_calls_clear(b.calls, b.n_calls);
 		if (e != OK)
 			turn_abandon(req, b.turn, e);
 	}
-	if (e != OK) {
+	if (e != OK || is_replay(&b)) {
 		turn_free(b.turn);
-		return e;
+		b.turn = NULL;
 	}
-	*out_turn = b.turn;
-	return OK;
+	if (e == OK)
+		*out_turn = b.turn;
+	return e;
 }
 
 void

@@ -29,6 +29,7 @@ struct arena;
 struct json_object;
 struct pg_call;
 struct request;
+struct send_key;
 
 /* How a reply ended; stored as messages.status. */
 enum turn_status {
@@ -99,6 +100,7 @@ struct turn_ask {
 	int64_t max_tokens;   /* of the reply; 0: nothing was said */
 	bool wants_stream;
 	enum answer_wish cache;
+	struct send_key *key; /* NULL: none */
 };
 
 /*
@@ -108,8 +110,11 @@ struct turn_ask {
  * conversation of this user; ERR_INVALID_FIELD: content, model, or a parent_id
  * that is no answer in this conversation; ERR_REPLY_IN_PROGRESS: the branch has
  * a running reply (req->running_message names it, NULL when it kept changing);
- * ERR_QUOTA_EXCEEDED, ERR_RATE_LIMITED: see budget_read. Nothing was stored
- * then. Thread: front.
+ * ERR_QUOTA_EXCEEDED, ERR_RATE_LIMITED: see budget_read; ERR_KEY_REUSED: see
+ * send_key_find. Nothing was stored then. After any other error the question
+ * may be stored; where it is known to be, req->running_message names the reply,
+ * which has failed. OK with *out_turn NULL: nothing was begun, since ask->key
+ * led to a reply before, which it names. Thread: front.
  */
 enum err turn_begin(struct request *req, const struct turn_ask *ask,
     struct turn **out_turn) MUST_CHECK;
@@ -136,8 +141,8 @@ turn_stored(struct turn *t, const struct pg_call *calls, size_t n) MUST_CHECK;
 
 /*
  * Ends, as failed with `e`, a turn that was begun and that nobody will answer;
- * the turn stays the caller's. One round trip; where that fails too, the
- * reply stays `streaming` until a sweep. Thread: front.
+ * the turn stays the caller's. req->running_message names it then. One round
+ * trip; where that fails too, the worker goes on trying. Thread: front.
  */
 void turn_abandon(struct request *req, struct turn *t, enum err e);
 
@@ -148,6 +153,13 @@ void turn_start_json(const struct turn *t, struct buf *out);
 const char *turn_status_name(enum turn_status s);
 
 void turn_free(struct turn *t);
+
+/*
+ * Fills the call that ends, as failed, a reply of which no relay ever heard;
+ * its row says whether there was one. Idempotent. Thread: ledger.
+ */
+void turn_unheard(
+    const char *user_id, const char *message_id, struct pg_call *out_call);
 
 /* This worker's life sign and the sweep of dead workers' replies. */
 #define TURN_WORKER_CALLS 2

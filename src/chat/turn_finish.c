@@ -178,10 +178,24 @@ turn_abandon(struct request *req, struct turn *t, enum err e)
 	t->status = TURN_FAILED;
 	t->error = e;
 	size_t n = turn_finish(t, req->arena, calls);
+	const struct services *services = req->services;
 	if (chat_run(req, calls, n) == OK)
 		pg_calls_clear(calls, n);
+	else if (services->disown)
+		services->disown(services->worker, t->user_id, t->message_id);
 	if (why)
 		req->why = why;
+	req->running_message = arena_strdup(req->arena, t->message_id);
+}
+
+void
+turn_unheard(
+    const char *user_id, const char *message_id, struct pg_call *out_call)
+{
+	*out_call = (struct pg_call){
+	    .query = chat_query(CHAT_TURN_UNHEARD),
+	    .params = {user_id, message_id, err_code(ERR_UNAVAILABLE)},
+	};
 }
 
 void

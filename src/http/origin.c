@@ -15,7 +15,8 @@
 	"X-Natter-Device, Idempotency-Key, Last-Event-ID"
 /* What they read, besides what every page may. */
 #define MAY_READ                                                         \
-	"Location, RateLimit, RateLimit-Policy, Retry-After, "           \
+	"Idempotent-Replayed, Location, RateLimit, RateLimit-Policy, "   \
+	"Retry-After, "                                                  \
 	"WWW-Authenticate, X-Request-Id, "                               \
 	"X-RateLimit-Limit-Requests, X-RateLimit-Limit-Tokens, "         \
 	"X-RateLimit-Remaining-Requests, X-RateLimit-Remaining-Tokens, " \

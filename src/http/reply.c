@@ -212,9 +212,9 @@ reply_error(struct request *req, struct reply *rep, enum err e)
 	AUTO_JSON struct json_object *o =
 	    make_problem(e, req->detail, req->request_id);
 	assert(e != OK && !rep->turn);
-	if (e == ERR_INVALID_FIELD && req->bad_field)
+	if (err_status(e) == 422 && req->bad_field)
 		json_put_text(o, "field", req->bad_field);
-	if (e == ERR_REPLY_IN_PROGRESS && req->running_message)
+	if (req->running_message)
 		json_put_text(o, "message_id", req->running_message);
 	if (err_status(e) == 429)
 		limit_tell_problem(o, &req->limits);

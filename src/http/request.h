@@ -84,6 +84,9 @@ struct services {
 	bool (*is_draining)(void *worker); /* it will end soon */
 	bool (*refuses_new)(void *worker); /* and nobody else takes requests */
 	bool (*has_room)(void *worker);    /* may one more reply begin? */
+	/* Nobody will write this reply, if it is stored; NULL: never mind. */
+	void (*disown)(
+	    void *worker, const char *user_id, const char *message_id);
 };
 
 struct request {
@@ -122,10 +125,11 @@ struct request {
 				    * auth/browser.h */
 	const char *device_cookie; /* the browser's id then; may be NULL */
 
-	const char *bad_field; /* what ERR_INVALID_FIELD is about */
+	const char *bad_field; /* what a 422 is about */
 	const char *detail; /* a sentence added to the problem; may be NULL */
-	const char *running_message; /* of ERR_REPLY_IN_PROGRESS */
-	bool is_alarm; /* an operator should look: the log line is a warning */
+	const char *running_message; /* a problem is about this reply */
+	bool is_replay; /* answered with what its Idempotency-Key led to */
+	bool is_alarm;  /* an operator should look: the log line is a warning */
 	const char *why;   /* for the log only */
 	int retry_after_s; /* of 429 and 503; 0 = the default */
 };

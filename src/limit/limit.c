@@ -21,6 +21,9 @@
 
 #define DAY_S 86400
 
+/* A replay did nothing: what it owes is what one that came too early does. */
+#define REPLAYED 409
+
 /* Whose bucket it is. */
 enum whose { OF_USER, OF_USER_ADDRESS, OF_ADDRESS, OF_SESSION };
 
@@ -412,11 +415,10 @@ limit_refresh(struct request *req, const char *session_id)
 	return bill.n > 0 ? charge(req, &bill, NULL, &nothing) : OK;
 }
 
-/* Does a request that ended with `e` still owe this? */
+/* Does a request that ended with this status still owe this? */
 static bool
-is_owed(enum policy p, enum err e)
+is_owed(enum policy p, int status)
 {
-	int status = e ? err_status(e) : 200;
 	if (status == 503)
 		return false;
 	/* An address has asked, whatever came of it. */
@@ -463,9 +465,10 @@ limit_give_back(struct request *req, enum err e)
 	if (!c || c->store == IN_SHARE)
 		return;
 	struct limit_charged back = {.store = c->store};
+	int status = e ? err_status(e) : req->is_replay ? REPLAYED : 200;
 	size_t kept = 0;
 	for (size_t i = 0; i < c->n; i++) {
-		if (is_owed(c->items[i].policy, e))
+		if (is_owed(c->items[i].policy, status))
 			c->items[kept++] = c->items[i];
 		else
 			back.items[back.n++] = c->items[i];

@@ -122,10 +122,10 @@ enum err limit_refresh(struct request *req, const char *session_id) MUST_CHECK;
 
 /*
  * Gives back what a request that ended with `e` is not to be charged for:
- * everything after 503; after 409 all but the addresses' charges; a turn after
- * any error; the charge of a failed refresh after any end that is none. At most
- * one round trip; what cannot be given back stays charged. A second call gives
- * nothing twice.
+ * everything after 503; after 409, and where req->is_replay, all but the
+ * addresses' charges; a turn after any error; the charge of a failed refresh
+ * after any end that is none. At most one round trip; what cannot be given back
+ * stays charged. A second call gives nothing twice.
  */
 void limit_give_back(struct request *req, enum err e);
 

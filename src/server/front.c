@@ -22,6 +22,7 @@
 #include "http/origin.h"
 #include "http/reply.h"
 #include "http/request.h"
+#include "limit/limit.h"
 #include "server/chores.h"
 #include "server/front.h"
 #include "server/front_params.h"
@@ -93,19 +94,31 @@ answer(struct front *f, struct request *req, struct reply *rep)
 	serve_log(req, rep);
 }
 
+/* A duplicate of the connection, which somebody else is to have. */
+static int
+copy_connection(const struct front *f)
+{
+	return fcntl(f->fcgi.ipcFd, F_DUPFD_CLOEXEC, 3);
+}
+
 /*
- * Takes the connection away from libfcgi: a duplicate survives, everything of
+ * Takes the connection away from libfcgi: the duplicate survives, everything of
  * libfcgi's is freed (measured: FCGX_Detach alone does not detach).
  */
+static void
+let_go(struct front *f)
+{
+	FCGX_Detach(&f->fcgi);
+	FCGX_Free(&f->fcgi, 1);
+}
+
 static int
 detach(struct front *f)
 {
-	int fd = fcntl(f->fcgi.ipcFd, F_DUPFD_CLOEXEC, 3);
+	int fd = copy_connection(f);
 
-	if (fd < 0)
-		return -1;
-	FCGX_Detach(&f->fcgi);
-	FCGX_Free(&f->fcgi, 1);
+	if (fd >= 0)
+		let_go(f);
 	return fd;
 }
 
@@ -126,6 +139,20 @@ copy_origin(const struct request *req)
 	return strdup(req->origin);
 }
 
+/*
+ * The relay did not take the reply: only without memory, for has_room was
+ * asked, and this thread alone gives. It is ended and settled at once.
+ */
+static void
+abandon(struct front *f, struct request *req, struct reply *rep)
+{
+	log_text(LOG_ERROR, "a reply could not be handed to the relay");
+	turn_abandon(req, rep->turn, ERR_BUSY);
+	turn_free(rep->turn);
+	limit_give_back(req, ERR_BUSY);
+	refuse(f, req, rep, ERR_BUSY);
+}
+
 static void
 to_relay(struct front *f, struct request *req, struct reply *rep)
 {
@@ -140,18 +167,16 @@ to_relay(struct front *f, struct request *req, struct reply *rep)
 	};
 
 	/* Without a descriptor (-1) the reply runs all the same, unheard. */
-	h.fd = detach(f);
-	if (relay_give(f->shared->relay, &h))
+	h.fd = copy_connection(f);
+	if (relay_give(f->shared->relay, &h)) {
+		let_go(f);
 		return;
-	/* Only without memory: has_room was asked, and this thread alone
-	 * gives. The stored row is ended by the next sweep after this worker.
-	 */
-	log_text(LOG_ERROR, "a reply could not be handed to the relay");
+	}
 	if (h.fd >= 0)
 		close(h.fd);
 	free(h.origin);
 	free(h.limits);
-	turn_free(rep->turn);
+	abandon(f, req, rep);
 }
 
 static void

@@ -19,6 +19,7 @@
 #include "base/queue.h"
 #include "chat/queries.h"
 #include "chat/turn.h"
+#include "server/disowned.h"
 #include "server/ledger.h"
 #include "server/master.h"
 #include "server/shared.h"
@@ -390,6 +391,10 @@ watch(struct ledger *l)
 	if (e != OK && e != ERR_UNAVAILABLE)
 		log_with(LOG_ERROR, "redis was not told of ended sessions",
 		    LOG_TEXT("why", err_code(e)));
+	e = disowned_settle(l->shared->disowned, l->pg);
+	if (e != OK && e != ERR_UNAVAILABLE)
+		log_with(LOG_ERROR, "replies without an owner were not ended",
+		    LOG_TEXT("why", pg_why(l->pg)));
 	tell_state(l);
 	call_roll(&w, l);
 	l->next_watch_ms = clock_mono_ms() + WATCH_MS;

@@ -9,6 +9,7 @@
 #include "base/config.h"
 #include "base/keyring.h"
 #include "chat/queries.h"
+#include "server/disowned.h"
 #include "server/ledger.h"
 #include "server/relay.h"
 #include "server/shared.h"
@@ -18,7 +19,8 @@
 #define N_DOMAINS 2
 
 /*
- * When a write whose worker died is certainly decided: a request makes few
+ * When a write whose worker died, or whose answer was lost, is certainly
+ * decided: a request makes few
  * round trips to Postgres, each statement of which ends by its time-out; then
  * there is the time between them.
  */
@@ -50,6 +52,20 @@ has_room(void *worker)
 	struct shared *shared = worker;
 
 	return relay_count(shared->relay) < (size_t)shared->config->streams_max;
+}
+
+static void
+disown(void *worker, const char *user_id, const char *message_id)
+{
+	struct shared *shared = worker;
+
+	disowned_add(shared->disowned, user_id, message_id);
+}
+
+long
+services_decided_ms(const struct config *config)
+{
+	return WRITE_TRIPS * config->pg_timeout_ms + WRITE_MARGIN_MS;
 }
 
 static void
@@ -94,9 +110,8 @@ services_cache(struct shared *shared, struct redis *redis)
 {
 	const struct config *config = shared->config;
 
-	return cache_new(redis, &shared->caches,
-	    WRITE_TRIPS * config->pg_timeout_ms + WRITE_MARGIN_MS,
-	    config->cache);
+	return cache_new(
+	    redis, &shared->caches, services_decided_ms(config), config->cache);
 }
 
 enum err
@@ -110,6 +125,7 @@ services_open(struct services *out, struct shared *shared, const char *name)
 	    .is_draining = is_draining,
 	    .refuses_new = refuses_new,
 	    .has_room = has_room,
+	    .disown = disown,
 	    .doubt = &shared->doubt,
 	    .clock = &shared->clock,
 	    .pg = services_pg(shared, name),

@@ -17,6 +17,7 @@
 #include "store/cache.h"
 
 struct config;
+struct disowned;
 struct keyring;
 struct ledger;
 struct relay;
@@ -36,7 +37,8 @@ struct shared {
 	int report_fd; /* the worker's words to the master */
 	struct relay *relay;
 	struct ledger *ledger;
-	_Atomic int drain; /* enum drain */
+	struct disowned *disowned; /* the ledger settles them */
+	_Atomic int drain;         /* enum drain */
 	struct session_doubt doubt;
 	struct cache_shared caches; /* the ledger tells them */
 	struct clock_agreed clock;  /* the ledger asks with each life sign */
@@ -48,6 +50,9 @@ struct shared {
  */
 enum err services_open(
     struct services *out, struct shared *shared, const char *name) MUST_CHECK;
+
+/* When a write whose answer was lost is certainly decided, in ms. */
+long services_decided_ms(const struct config *config);
 
 /* The thread's connections alone, for the ledger; NULL: no memory. */
 struct pg *services_pg(const struct shared *shared, const char *name);

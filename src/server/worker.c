@@ -19,6 +19,7 @@
 #include "base/config.h"
 #include "base/log.h"
 #include "server/chores.h"
+#include "server/disowned.h"
 #include "server/front.h"
 #include "server/ledger.h"
 #include "server/relay.h"
@@ -91,8 +92,9 @@ open_parts(struct worker *w, const struct worker_options *o)
 	w->signal_fd = open_signals();
 	if (w->signal_fd < 0)
 		return false;
+	w->shared.disowned = disowned_new(services_decided_ms(o->config));
 	w->shared.ledger = ledger_new(&w->shared);
-	if (w->shared.ledger == NULL)
+	if (w->shared.disowned == NULL || w->shared.ledger == NULL)
 		return false;
 	w->shared.relay = relay_new(o->config, w->shared.ledger);
 	w->chores = chores_new(&w->shared, "natterd chores");
@@ -211,6 +213,7 @@ close_parts(struct worker *w)
 	chores_free(w->chores);
 	chores_free(w->bulk);
 	ledger_free(w->shared.ledger);
+	disowned_free(w->shared.disowned);
 	close(w->signal_fd);
 	curl_global_cleanup();
 }

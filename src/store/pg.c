@@ -163,6 +163,7 @@ run(struct pg *pg, const struct batch *b)
 	enum err e;
 
 	assert(b->n <= PG_CALLS_MAX);
+	pg->is_in_doubt = false;
 	for (size_t i = 0; i < b->n; i++)
 		b->calls[i].result = NULL;
 	if (b->n == 0)
@@ -174,6 +175,7 @@ run(struct pg *pg, const struct batch *b)
 		e = take_answers(&t, b);
 	if (e != OK)
 		pg_calls_clear(b->calls, b->n);
+	pg->is_in_doubt = e == ERR_UNAVAILABLE && t.is_whole && t.refused == OK;
 	if (e == ERR_UNAVAILABLE || e == ERR_INTERNAL)
 		metrics_count(METRIC_POSTGRES_FAILURES);
 	return e;
@@ -226,6 +228,12 @@ const char *
 pg_constraint(const struct pg *pg)
 {
 	return pg->constraint;
+}
+
+bool
+pg_is_in_doubt(const struct pg *pg)
+{
+	return pg->is_in_doubt;
 }
 
 bool

@@ -114,6 +114,10 @@ const char *pg_why(const struct pg *pg);
 const char *pg_sqlstate(const struct pg *pg);
 const char *pg_constraint(const struct pg *pg);
 
+/* Did the last pipeline end without anybody knowing whether it was committed?
+ * It may still be. */
+bool pg_is_in_doubt(const struct pg *pg);
+
 /* Was the last connection given up because of its role
  * (demand_unprivileged)? Then no other try can help. */
 bool pg_role_is_refused(const struct pg *pg);

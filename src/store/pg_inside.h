@@ -22,6 +22,7 @@ struct pg {
 	struct pg_options options;
 	PGconn *conn;         /* NULL while there is none */
 	bool is_role_refused; /* demand_unprivileged found something */
+	bool is_in_doubt;     /* was the last pipeline committed? */
 	bool is_stale;        /* open a new one before the next pipeline */
 	uint64_t retry_ms;    /* before this, connecting is not tried */
 	enum err away;        /* what the last failed attempt gave */
@@ -90,6 +91,7 @@ struct pg_trip {
 	uint64_t deadline_ms;
 	size_t queued;    /* bytes given to libpq since it was last empty */
 	enum err refused; /* the first refusal */
+	bool is_whole;    /* all of it may be with the server */
 };
 
 /* Asks for a statement to be parsed, by name or only to check it. */

@@ -149,6 +149,7 @@ pg_trip_sync(struct pg_trip *t)
 {
 	if (!PQpipelineSync(t->pg->conn))
 		return fail_wire(t);
+	t->is_whole = true;
 	t->pg->round_trips++;
 	metrics_count(METRIC_POSTGRES_TRIPS);
 	return flush(t);

@@ -198,7 +198,7 @@ Test(api, headers_are_bounded)
 	} rows[] = {
 	    {"Cookie", 8192},
 	    {"Origin", 512},
-	    {"Idempotency-Key", 256},
+	    {"Idempotency-Key", 512},
 	    {"X-Natter-Device", 256},
 	    {"Content-Type", 256},
 	};

@@ -1,0 +1,60 @@
+/*
+ * Beginning a turn once, however often it is asked for. A replay that finds
+ * its reply ended is answered with the stored message, and 201 whatever became
+ * of it: a client that repeats every 503 and 504 comes to an end.
+ */
+#include "api/page.h"
+#include "api/send.h"
+#include "base/buf.h"
+#include "chat/message.h"
+#include "chat/send_key.h"
+#include "chat/turn.h"
+#include "http/reply.h"
+#include "http/request.h"
+
+static enum err
+answer_again(struct request *req, struct reply *rep, const struct turn_ask *ask)
+{
+	struct buf body = {0};
+	enum err e;
+
+	req->is_replay = true;
+	if (ask->key->is_running) {
+		req->running_message = ask->key->message_id;
+		return ERR_REPLY_IN_PROGRESS;
+	}
+	e = message_get(req, ask->key->message_id, &body);
+	e = page_reply(req, rep, e, 201, &body);
+	if (e == OK)
+		reply_header(rep, SEND_REPLAYED, "true");
+	return e;
+}
+
+/* This worker begins no more replies, but what was answered can be again. */
+static enum err
+refuse_busy(struct request *req, struct reply *rep, const struct turn_ask *ask)
+{
+	enum err e = ask->key ? send_key_find(req, ask->key) : OK;
+
+	if (e == OK && ask->key && *ask->key->message_id)
+		return answer_again(req, rep, ask);
+	return e == OK
+		   ? request_fail(req, ERR_BUSY, "CHAT_STREAMS_MAX is reached")
+		   : e;
+}
+
+enum err
+send_turn(struct request *req, struct reply *rep, struct turn_ask *ask)
+{
+	const struct services *services = req->services;
+	enum err e = send_key_read(req, ask, &ask->key);
+
+	if (e != OK)
+		return e;
+	if (!services->has_room(services->worker))
+		return refuse_busy(req, rep, ask);
+	e = turn_begin(req, ask, &rep->turn);
+	if (e == OK && !rep->turn)
+		return answer_again(req, rep, ask);
+	return e;
+}
