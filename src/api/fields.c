@@ -11,6 +11,7 @@
 #include "base/id.h"
 #include "base/json.h"
 #include "base/text.h"
+#include "chat/message.h"
 #include "http/cursor.h"
 #include "http/reply.h"
 #include "http/request.h"
@@ -340,6 +341,21 @@ day_before(struct request *req, int days)
 		return NULL;
 	return arena_printf(req->arena, "%04d-%02d-%02d", tm.tm_year + 1900,
 	    tm.tm_mon + 1, tm.tm_mday);
+}
+
+enum err
+fields_message_metadata(
+    struct request *req, struct json_object *body, const char **out_json)
+{
+	struct json_object *metadata = NULL;
+	enum err e = request_field_object(
+	    req, body, "metadata", MESSAGE_METADATA_MAX, out_json);
+	json_object_object_get_ex(body, "metadata", &metadata);
+	if (e == OK && *out_json &&
+	    json_object_object_get_ex(metadata, "cached", NULL))
+		return request_refuse(
+		    req, "metadata", "`cached` is not for clients to set.");
+	return e;
 }
 
 enum err
