@@ -29,6 +29,7 @@ static const struct {
     {"model", "model", -32},
     {"replies", NULL, 10},
     {"estimated_replies", NULL, 17},
+    {"unpriced_replies", NULL, 16},
     {"prompt_tokens", NULL, 14},
     {"cached_tokens", NULL, 14},
     {"completion_tokens", NULL, 17},
@@ -94,9 +95,10 @@ show(struct account *a, const struct wanted *w)
 
 		code = account_call(a,
 		    "SELECT day, user_id, username, store_id, store, model,"
-		    " replies, estimated, prompt_tokens, cached_tokens,"
+		    " replies, estimated, unpriced, prompt_tokens,"
+		    " cached_tokens,"
 		    " completion_tokens, total_tokens, cost, currency, keys"
-		    " FROM chat.admin_usage(string_to_array($1, ','),"
+		    " FROM chat.admin_usage_sums(string_to_array($1, ','),"
 		    " coalesce($2::date, (now() AT TIME ZONE 'UTC')::date - "
 		    "30),"
 		    " coalesce($3::date, (now() AT TIME ZONE 'UTC')::date),"

@@ -329,7 +329,7 @@ charge_in_postgres(struct request *req, struct limit_bill *bill)
 	struct pg_call call;
 	enum err e = limit_pg_call(req, bill, NULL, &call);
 	if (!e)
-		e = pg_run(req->services->pg, NULL, &call, 1);
+		e = pg_run(req->services->pg, bill->user_id, &call, 1);
 	if (e)
 		return request_fail(req, e, pg_why(req->services->pg));
 	e = limit_pg_read(req, call.result, bill);
