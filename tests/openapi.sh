@@ -70,4 +70,22 @@ if [ -s "$scratch/examples" ]; then
 	cat "$scratch/examples"
 	wrong=1
 fi
+# "get /path name" for each parameter of a query; those of health checks may be
+# anything.
+sed -n 's/^PARAMETERS(HTTP_\([A-Z]*\), *"\([^"]*\)", *"\([^"*]*\)")/\1 \2 \3/p' \
+    "$srcdir/src/api/parameters.def" | sed 's/{[^}]*}/{}/g' |
+    awk '{ for (i = 3; i <= NF; i++) print tolower($1), $2, $i }' |
+    sort >"$scratch/parameters"
+awk '/^[a-z]/ { inside = $1 == "paths:" }
+	!inside { next }
+	/^  \// { path = $1; sub(/:$/, "", path) }
+	/^    (get|post|put|patch|delete):/ {
+		method = $1
+		sub(/:$/, "", method)
+	}
+	/^        - name: / { name = $3 }
+	/^          in: query/ { print method, path, name }
+	/parameters\/Cursor"/ { print method, path, "cursor" }' "$yaml" |
+    sed 's/{[^}]*}/{}/g' | sort >"$scratch/queries"
+differ "$scratch/parameters" "$scratch/queries" parameters.def openapi.yaml
 exit $wrong

@@ -28,6 +28,16 @@ static const struct route routes[] = {
 #undef ROUTE
 };
 
+static const struct {
+	enum http_method method;
+	const char *pattern;
+	const char *names;
+} parameters[] = {
+#define PARAMETERS(method, pattern, names) {method, pattern, names},
+#include "api/parameters.def"
+#undef PARAMETERS
+};
+
 const struct route_table api_routes = {
     routes, sizeof(routes) / sizeof(routes[0])};
 
@@ -149,6 +159,22 @@ run_handler(struct request *req, struct reply *rep)
 	return e;
 }
 
+/* Refuses what the route's query cannot say. */
+static enum err
+check_query(struct request *req)
+{
+	const char *known = "";
+
+	if (!*req->query)
+		return OK;
+	for (size_t i = 0; i < sizeof(parameters) / sizeof(*parameters); i++)
+		if (parameters[i].method == req->route->method &&
+		    strcmp(parameters[i].pattern, req->route->pattern) == 0)
+			known = parameters[i].names;
+	return strcmp(known, "*") == 0 ? OK
+				       : request_known_parameters(req, known);
+}
+
 static enum err
 handle(struct request *req, struct reply *rep)
 {
@@ -161,6 +187,8 @@ handle(struct request *req, struct reply *rep)
 	    !answers_while_draining(req->route))
 		return ERR_DRAINING;
 	e = authenticate(req);
+	if (e == OK)
+		e = check_query(req);
 	if (e != OK)
 		return e;
 	began = clock_mono_us();

@@ -17,7 +17,6 @@
 #include "chat/conversation.h"
 #include "http/reply.h"
 #include "http/request.h"
-#include "limit/limit.h"
 
 #define DAY_MS         86400000
 #define OLDER_THAN_MAX 36500 /* days */
@@ -280,17 +279,6 @@ api_conversation_get(struct request *req, struct reply *rep)
 	return page_reply(req, rep, e, 200, &body);
 }
 
-/* In another store other limits may hold. */
-static void
-forget_limits(struct request *req, const struct buf *conversation)
-{
-	AUTO_JSON struct json_object *o = NULL;
-	if (json_parse_object(conversation->p, conversation->n, &o) != OK)
-		return;
-	limit_forget(req, json_member_text(o, "id"));
-	limit_forget(req, json_member_text(o, "short_id"));
-}
-
 enum err
 api_conversation_patch(struct request *req, struct reply *rep)
 {
@@ -299,8 +287,6 @@ api_conversation_patch(struct request *req, struct reply *rep)
 	enum err e = read_change(req, fields_of_change, &c);
 	if (e == OK)
 		e = conversation_update(req, req->ids[0], &c, &body);
-	if (e == OK && c.has_store)
-		forget_limits(req, &body);
 	return page_reply(req, rep, e, 200, &body);
 }
 

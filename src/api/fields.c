@@ -11,6 +11,7 @@
 #include "base/id.h"
 #include "base/json.h"
 #include "base/text.h"
+#include "chat/message.h"
 #include "http/cursor.h"
 #include "http/reply.h"
 #include "http/request.h"
@@ -40,36 +41,6 @@ is_word(const char *words, const char *text)
 	return false;
 }
 
-/* Reads `n` digits; -1 where there is anything else. */
-static int
-digits(const char *s, int n)
-{
-	int number = 0;
-	for (int i = 0; i < n; i++) {
-		if (s[i] < '0' || s[i] > '9')
-			return -1;
-		number = number * 10 + (s[i] - '0');
-	}
-	return number;
-}
-
-/* Is it a day that the calendar has, from the year 1 on? */
-static bool
-is_date(const char *s)
-{
-	static const int lengths[] = {
-	    31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-	if (strnlen(s, 10) < 10 || s[4] != '-' || s[7] != '-')
-		return false;
-	int year = digits(s, 4);
-	int month = digits(s + 5, 2);
-	int day = digits(s + 8, 2);
-	if (year < 1 || month < 1 || month > 12 || day < 1)
-		return false;
-	bool is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-	return day <= lengths[month - 1] + (month == 2 && is_leap);
-}
-
 /* "Z", "+02:00"; what else ends a time is none. */
 static bool
 is_zone(const char *s)
@@ -78,20 +49,22 @@ is_zone(const char *s)
 		return true;
 	if ((*s != '+' && *s != '-') || strnlen(s, 7) != 6 || s[3] != ':')
 		return false;
-	int hours = digits(s + 1, 2);
-	int minutes = digits(s + 4, 2);
+	int hours = text_digits(s + 1, 2);
+	int minutes = text_digits(s + 4, 2);
 	return hours >= 0 && hours <= 15 && minutes >= 0 && minutes < 60;
 }
 
 static bool
 is_time(const char *s)
 {
-	if (!is_date(s) || strnlen(s, 20) < 20 ||
+	char date[11] = "";
+	strncat(date, s, 10);
+	if (!text_is_day(date) || strnlen(s, 20) < 20 ||
 	    (s[10] != 'T' && s[10] != 't') || s[13] != ':' || s[16] != ':')
 		return false;
-	int hour = digits(s + 11, 2);
-	int minute = digits(s + 14, 2);
-	int second = digits(s + 17, 2);
+	int hour = text_digits(s + 11, 2);
+	int minute = text_digits(s + 14, 2);
+	int second = text_digits(s + 17, 2);
 	if (hour < 0 || hour > 23 || minute < 0 || minute > 59 || second < 0 ||
 	    second > 59)
 		return false;
@@ -151,7 +124,7 @@ check_text(struct request *req, const struct field *f, const char *text)
 		return refuse(
 		    req, f, "It must be a time such as 2026-01-31T23:59:59Z.");
 	case FIELD_DATE:
-		if (is_date(text) && text[10] == '\0')
+		if (text_is_day(text))
 			return OK;
 		return refuse(req, f, "It must be a day such as 2026-01-31.");
 	case FIELD_UUID:
@@ -368,6 +341,21 @@ day_before(struct request *req, int days)
 		return NULL;
 	return arena_printf(req->arena, "%04d-%02d-%02d", tm.tm_year + 1900,
 	    tm.tm_mon + 1, tm.tm_mday);
+}
+
+enum err
+fields_message_metadata(
+    struct request *req, struct json_object *body, const char **out_json)
+{
+	struct json_object *metadata = NULL;
+	enum err e = request_field_object(
+	    req, body, "metadata", MESSAGE_METADATA_MAX, out_json);
+	json_object_object_get_ex(body, "metadata", &metadata);
+	if (e == OK && *out_json &&
+	    json_object_object_get_ex(metadata, "cached", NULL))
+		return request_refuse(
+		    req, "metadata", "`cached` is not for clients to set.");
+	return e;
 }
 
 enum err

@@ -83,6 +83,13 @@ enum err fields_list(struct request *req, const char *list,
     struct list_ask *out_ask) MUST_CHECK;
 
 /*
+ * The member `metadata` of a message's body, as request_field_object. Refuses
+ * the keys that are Natter's own to set: `cached`.
+ */
+enum err fields_message_metadata(struct request *req, struct json_object *body,
+    const char **out_json) MUST_CHECK;
+
+/*
  * Days from and to, of FIELD_DATE: the last 30 where the query did not say, as
  * a cursor does not hold, so that it is good past midnight. Refuses `to` before
  * `from`.

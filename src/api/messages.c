@@ -8,6 +8,7 @@
 #include "api/api.h"
 #include "api/branches.h"
 #include "api/cached.h"
+#include "api/fields.h"
 #include "api/page.h"
 #include "api/send.h"
 #include "base/arena.h"
@@ -143,8 +144,7 @@ api_message_patch(struct request *req, struct reply *rep)
 	if (e == OK)
 		e = request_known_fields(req, body, known);
 	if (e == OK)
-		e = request_field_object(
-		    req, body, "metadata", MESSAGE_METADATA_MAX, &patch);
+		e = fields_message_metadata(req, body, &patch);
 	if (e == OK)
 		e = message_patch(req, req->ids[0], patch, &out);
 	return page_reply(req, rep, e, 200, &out);
@@ -200,8 +200,7 @@ read_texts(struct request *req, struct json_object *body, struct turn_ask *ask)
 	if (e == OK)
 		e = request_field(req, body, &parent, &ask->parent_id);
 	if (e == OK)
-		e = request_field_object(req, body, "metadata",
-		    MESSAGE_METADATA_MAX, &ask->metadata);
+		e = fields_message_metadata(req, body, &ask->metadata);
 	return e;
 }
 

@@ -168,7 +168,8 @@ ask_postgres(struct request *req, struct limit_door *door,
 	};
 	size_t n_charge = limit_calls(req, door, is_known, &calls[n]);
 	if (n + n_charge > 0)
-		e = pg_run(req->services->pg, NULL, calls, n + n_charge);
+		e = pg_run(
+		    req->services->pg, door->user_id, calls, n + n_charge);
 	if (e)
 		(void)request_fail(req, e, pg_why(req->services->pg));
 	if (e == ERR_UNAVAILABLE && is_known)

@@ -14,7 +14,6 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "auth/password.h"
@@ -63,8 +62,7 @@ wait_for_slot(const struct config *config, int *out_fd)
 				return OK;
 			}
 		}
-		struct timespec nap = {.tv_nsec = SLOT_RETRY_MS * 1000000L};
-		(void)nanosleep(&nap, NULL);
+		clock_sleep_ms(SLOT_RETRY_MS);
 	} while (clock_mono_ms() < end_ms);
 	return ERR_BUSY;
 }

@@ -366,8 +366,9 @@ ask_postgres(struct request *req, const struct access_claims *claims,
 		client_address(req)},
 	};
 	size_t n_charge = limit_calls(req, door, is_known, &calls[n]);
-	enum err e =
-	    n + n_charge > 0 ? run(req, NULL, calls, n + n_charge) : OK;
+	enum err e = n + n_charge > 0
+			 ? run(req, claims->user_id, calls, n + n_charge)
+			 : OK;
 	if (e == ERR_UNAVAILABLE && is_known) {
 		e = identify(req, claims, live);
 		return e ? e : limit_enter_alone(req, door);

@@ -40,6 +40,14 @@ clock_mono_ms(void)
 	return now_us(CLOCK_MONOTONIC) / 1000u;
 }
 
+void
+clock_sleep_ms(long ms)
+{
+	const struct timespec t = {
+	    .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
+	(void)nanosleep(&t, NULL);
+}
+
 uint64_t
 clock_wall_ms(void)
 {

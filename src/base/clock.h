@@ -19,6 +19,9 @@ uint64_t clock_mono_us(void);
 /* Milliseconds of CLOCK_MONOTONIC. */
 uint64_t clock_mono_ms(void);
 
+/* Waits so long, or until a signal's handler was run. */
+void clock_sleep_ms(long ms);
+
 /* Milliseconds since 1970 of CLOCK_REALTIME. */
 uint64_t clock_wall_ms(void);
 

@@ -231,6 +231,42 @@ text_from_base64url(const char *s, size_t len, unsigned char *out, size_t n)
 }
 
 int
+text_digits(const char *s, int n)
+{
+	int number = 0;
+	for (int i = 0; i < n; i++) {
+		if (s[i] < '0' || s[i] > '9')
+			return -1;
+		number = number * 10 + (s[i] - '0');
+	}
+	return number;
+}
+
+int
+text_month_days(const char *s)
+{
+	static const int lengths[] = {
+	    31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+	if (strnlen(s, 7) < 7 || s[4] != '-')
+		return 0;
+	int year = text_digits(s, 4);
+	int month = text_digits(s + 5, 2);
+	if (year < 1 || month < 1 || month > 12)
+		return 0;
+	bool is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+	return lengths[month - 1] + (month == 2 && is_leap);
+}
+
+bool
+text_is_day(const char *s)
+{
+	if (strnlen(s, 11) != 10 || s[7] != '-')
+		return false;
+	int day = text_digits(s + 8, 2);
+	return day >= 1 && day <= text_month_days(s);
+}
+
+int
 text_compare_secret(const char *a, const char *b)
 {
 	size_t n = strlen(a);

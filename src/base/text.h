@@ -56,6 +56,16 @@ char *text_base64url(struct arena *a, const unsigned char *p, size_t n);
 bool
 text_from_base64url(const char *s, size_t len, unsigned char *out, size_t n);
 
+/* Reads `n` digits; -1 where there is anything else. */
+int text_digits(const char *s, int n);
+
+/* How long the month of a day such as "2026-01-31" is, in days; 0: none from
+ * the year 1 on begins `s`. */
+int text_month_days(const char *s);
+
+/* Is it a day that the calendar has, such as "2026-01-31"? */
+bool text_is_day(const char *s);
+
 /* 0 when equal; the time does not depend on where they differ. */
 int text_compare_secret(const char *a, const char *b);
 

@@ -4,7 +4,6 @@
  */
 #include <inttypes.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "base/arena.h"
 #include "base/buf.h"
@@ -65,16 +64,6 @@ budget_limits(struct arena *a, const struct config *config)
 	return text;
 }
 
-/* The line of that name: what was charged before is told once. */
-static struct limit_line *
-line_of(struct limit_lines *lines, const char *name)
-{
-	for (size_t i = 0; i < lines->n; i++)
-		if (strcmp(lines->lines[i].name, name) == 0)
-			return &lines->lines[i];
-	return lines->n < LIMIT_LINES_MAX ? &lines->lines[lines->n++] : NULL;
-}
-
 /* Of a refused turn: is this why, or would it be next? */
 static bool
 is_violated(const PGresult *r, int row, int64_t q)
@@ -93,8 +82,11 @@ tell(struct request *req, const PGresult *r, int row)
 	    0, pg_number(r, row, DAY_ENDS), pg_number(r, row, MONTH_ENDS)};
 	int64_t q = pg_number(r, row, QUOTA);
 	struct limit_line *line =
-	    line_of(&req->limits, quota_name((enum quota)q));
+	    limit_lines_find(&req->limits, quota_name((enum quota)q));
 
+	/* What was charged before is told once. */
+	if (line == NULL)
+		line = limit_lines_add(&req->limits);
 	if (line == NULL)
 		return;
 	*line = (struct limit_line){

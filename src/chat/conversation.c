@@ -14,6 +14,7 @@
 #include "chat/conversation.h"
 #include "chat/queries.h"
 #include "http/request.h"
+#include "limit/limit.h"
 
 /* The order of CONVERSATION_COLUMNS in queries.def. */
 enum column {
@@ -251,6 +252,16 @@ explain_change(struct request *req, const struct pg_call *exists)
 	return ERR_NOT_FOUND;
 }
 
+/* Appends what was changed. In another store other limits may hold. */
+static void
+show_change(struct request *req, const struct conversation_change *c,
+    const PGresult *r, struct buf *out)
+{
+	conversation_write(out, r, 0);
+	if (c->has_store)
+		limit_forget(req, pg_text(r, 0, ID), pg_text(r, 0, SHORT_ID));
+}
+
 enum err
 conversation_update(struct request *req, const char *name,
     const struct conversation_change *c, struct buf *out)
@@ -286,7 +297,7 @@ conversation_update(struct request *req, const char *name,
 	if (pg_rows(calls[0].result) == 0)
 		e = explain_change(req, &calls[1]);
 	else
-		conversation_write(out, calls[0].result, 0);
+		show_change(req, c, calls[0].result, out);
 	pg_calls_clear(calls, n);
 	return e;
 }

@@ -19,15 +19,15 @@
 #define TEXT_OF_(n) #n
 #define TEXT_OF(n)  TEXT_OF_(n)
 
-#define SUMS                                                           \
-	{"replies", ROW_RAW}, {"estimated_replies", ROW_RAW},          \
-	    {"prompt_tokens", ROW_RAW}, {"cached_tokens", ROW_RAW},    \
-	    {"completion_tokens", ROW_RAW}, {"total_tokens", ROW_RAW}, \
-	    {"cost", ROW_RAW},                                         \
-	{                                                              \
-		"currency", ROW_TEXT                                   \
+#define SUMS                                                            \
+	{"replies", ROW_RAW}, {"estimated_replies", ROW_RAW},           \
+	    {"unpriced_replies", ROW_RAW}, {"prompt_tokens", ROW_RAW},  \
+	    {"cached_tokens", ROW_RAW}, {"completion_tokens", ROW_RAW}, \
+	    {"total_tokens", ROW_RAW}, {"cost", ROW_RAW},               \
+	{                                                               \
+		"currency", ROW_TEXT                                    \
 	}
-#define N_SUMS 8
+#define N_SUMS 9
 
 static const struct row_column by_day[] = {{"day", ROW_TEXT}, SUMS};
 static const struct row_column by_model[] = {{"model", ROW_TEXT}, SUMS};

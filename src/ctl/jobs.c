@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "ctl/jobs.h"
@@ -14,14 +13,6 @@
 #define INSIST_MS  60000
 #define NAP_MIN_MS 50
 #define NAP_MAX_MS 2000
-
-void
-jobs_nap(long ms)
-{
-	struct timespec t = {ms / 1000, ms % 1000 * 1000000};
-
-	(void)nanosleep(&t, NULL);
-}
 
 enum ctl_exit
 jobs_do(PGconn *conn, const char *sql, int n, const char *const *values)
@@ -72,7 +63,7 @@ jobs_insist(PGconn *conn, const char *sql, int n, const char *const *values)
 			return ctl_refuse(
 			    CTL_FAILED, "%s", ctl_pg_message(conn, r));
 		/* Who waits behind us goes first. */
-		jobs_nap(nap);
+		clock_sleep_ms(nap);
 	}
 }
 

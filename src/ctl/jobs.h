@@ -42,7 +42,4 @@ bool jobs_is_passing(const PGresult *r);
 enum ctl_exit jobs_insist(
     PGconn *conn, const char *sql, int n, const char *const *values) MUST_CHECK;
 
-/* Sleeps. */
-void jobs_nap(long ms);
-
 #endif

@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "ctl/migration_run.h"
@@ -18,14 +17,6 @@
 #define LOCK_RETRY_MS 200
 #define TRIES         5
 #define TRY_AGAIN_MS  1000
-
-static void
-nap(long ms)
-{
-	struct timespec t = {ms / 1000, ms % 1000 * 1000000};
-
-	(void)nanosleep(&t, NULL);
-}
 
 /* Runs SQL and drops what it returns; prints what went wrong. */
 static enum ctl_exit
@@ -65,7 +56,7 @@ take_lock(const struct migration_run *r)
 				 "%d s for it",
 			    LOCK_WAIT_MS / 1000);
 		has_said = true;
-		nap(LOCK_RETRY_MS);
+		clock_sleep_ms(LOCK_RETRY_MS);
 	}
 }
 
@@ -271,7 +262,7 @@ run_transaction(
 		ctl_note("a lock was not to be had in 2 s: trying again (%d of "
 			 "%d)",
 		    tried + 1, TRIES);
-		nap(TRY_AGAIN_MS);
+		clock_sleep_ms(TRY_AGAIN_MS);
 	}
 }
 

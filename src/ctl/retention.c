@@ -66,7 +66,7 @@ run_rows(struct retention *r, const struct retention_kind *k, const char *sql,
 		if (!jobs_is_passing(result) || tries == 10)
 			return ctl_refuse(
 			    CTL_FAILED, "%s", ctl_pg_message(r->conn, result));
-		jobs_nap(PAUSE_MAX_MS);
+		clock_sleep_ms(PAUSE_MAX_MS);
 	}
 }
 
@@ -76,9 +76,9 @@ pause_after(uint64_t begun_ms)
 {
 	uint64_t ms = clock_mono_ms() - begun_ms;
 
-	jobs_nap(ms < PAUSE_MIN_MS   ? PAUSE_MIN_MS
-		 : ms > PAUSE_MAX_MS ? PAUSE_MAX_MS
-				     : (long)ms);
+	clock_sleep_ms(ms < PAUSE_MIN_MS   ? PAUSE_MIN_MS
+		       : ms > PAUSE_MAX_MS ? PAUSE_MAX_MS
+					   : (long)ms);
 }
 
 static enum ctl_exit

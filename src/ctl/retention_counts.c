@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/id.h"
 #include "ctl/jobs.h"
 #include "ctl/retention.h"
@@ -74,7 +75,7 @@ retention_count(PGconn *conn, const char *users, const char *ids)
 		if (!jobs_is_passing(failure) || tries == TRIES)
 			return ctl_refuse(
 			    CTL_FAILED, "%s", ctl_pg_message(conn, failure));
-		jobs_nap(500);
+		clock_sleep_ms(500);
 	}
 }
 
@@ -115,7 +116,7 @@ retention_recount(struct retention *r, const char *part)
 		    r->conn, PQgetvalue(next, 0, 0), PQgetvalue(next, 0, 1));
 		last_of(PQgetvalue(next, 0, 0), user);
 		last_of(PQgetvalue(next, 0, 1), talk);
-		jobs_nap(PAUSE_MS);
+		clock_sleep_ms(PAUSE_MS);
 	}
 	return code;
 }

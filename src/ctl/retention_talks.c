@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/id.h"
 #include "ctl/archive.h"
 #include "ctl/jobs.h"
@@ -226,9 +227,9 @@ retention_talks(struct retention *r, const struct retention_kind *k, long days)
 		if (code == CTL_OK) {
 			all += b.n;
 			tries = 0;
-			jobs_nap(b.n > 0 ? 100 : 0);
+			clock_sleep_ms(b.n > 0 ? 100 : 0);
 		} else if (b.is_again && ++tries < TRIES) {
-			jobs_nap(500);
+			clock_sleep_ms(500);
 		} else {
 			if (b.is_again)
 				ctl_note("conversations: others keep changing "

@@ -3,15 +3,17 @@
  */
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/buf.h"
 #include "base/csv.h"
+#include "base/text.h"
 #include "chat/usage.h"
 #include "ctl/account.h"
 #include "store/pg.h"
 
 #define PAGE 1000
+
+#define NO_DAY "%s takes a day, such as 2026-01-31"
 
 /* The columns of the query, in its order; shown where `by` is asked for. */
 static const struct {
@@ -27,6 +29,7 @@ static const struct {
     {"model", "model", -32},
     {"replies", NULL, 10},
     {"estimated_replies", NULL, 17},
+    {"unpriced_replies", NULL, 16},
     {"prompt_tokens", NULL, 14},
     {"cached_tokens", NULL, 14},
     {"completion_tokens", NULL, 17},
@@ -92,9 +95,10 @@ show(struct account *a, const struct wanted *w)
 
 		code = account_call(a,
 		    "SELECT day, user_id, username, store_id, store, model,"
-		    " replies, estimated, prompt_tokens, cached_tokens,"
+		    " replies, estimated, unpriced, prompt_tokens,"
+		    " cached_tokens,"
 		    " completion_tokens, total_tokens, cost, currency, keys"
-		    " FROM chat.admin_usage(string_to_array($1, ','),"
+		    " FROM chat.admin_usage_sums(string_to_array($1, ','),"
 		    " coalesce($2::date, (now() AT TIME ZONE 'UTC')::date - "
 		    "30),"
 		    " coalesce($3::date, (now() AT TIME ZONE 'UTC')::date),"
@@ -111,21 +115,6 @@ show(struct account *a, const struct wanted *w)
 	}
 	buf_free(&after);
 	return code;
-}
-
-/* Such as 2026-01-31, and there is that day; NULL is none. */
-static bool
-is_day(const char *text)
-{
-	struct tm t = {0}, same;
-	const char *end;
-
-	if (text == NULL)
-		return true;
-	end = strlen(text) == 10 ? strptime(text, "%Y-%m-%d", &t) : NULL;
-	same = t;
-	return end != NULL && *end == '\0' && timegm(&same) != -1 &&
-	       same.tm_mday == t.tm_mday;
 }
 
 enum ctl_exit
@@ -148,10 +137,10 @@ ctl_usage(const struct command *self, int argc, char **argv)
 		return ctl_refuse(CTL_USAGE,
 		    "--by takes one or two of " USAGE_BY_ALL ", such as "
 		    "user,day");
-	if (!is_day(w.from) || !is_day(w.to))
-		return ctl_refuse(CTL_USAGE,
-		    "%s takes a day, such as 2026-01-31",
-		    is_day(w.from) ? "--to" : "--from");
+	if (w.from != NULL && !text_is_day(w.from))
+		return ctl_refuse(CTL_USAGE, NO_DAY, "--from");
+	if (w.to != NULL && !text_is_day(w.to))
+		return ctl_refuse(CTL_USAGE, NO_DAY, "--to");
 	if (w.from != NULL && w.to != NULL && strcmp(w.from, w.to) > 0)
 		return ctl_refuse(CTL_USAGE, "--from is after --to");
 	code = ctl_connect_owner(&a.conn);

@@ -30,4 +30,11 @@ struct limit_lines {
 	size_t n;
 };
 
+/* The line of that name, or NULL. */
+struct limit_line *
+limit_lines_find(struct limit_lines *lines, const char *name);
+
+/* A new line, to be filled; NULL when there is no room. */
+struct limit_line *limit_lines_add(struct limit_lines *lines);
+
 #endif

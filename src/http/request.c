@@ -52,16 +52,23 @@ next_byte(const char **p, const char *end)
 	return percent_next(p, end);
 }
 
+/* Is its name the `n` bytes at `name`? */
+static bool
+is_called(const struct parameter *param, const char *name, size_t n)
+{
+	const char *p = param->name, *end = name + n;
+	while (p < param->name_end) {
+		int c = next_byte(&p, param->name_end);
+		if (name == end || c != (unsigned char)*name++)
+			return false;
+	}
+	return name == end;
+}
+
 static bool
 is_named(const struct parameter *param, const char *name)
 {
-	const char *p = param->name;
-	while (p < param->name_end) {
-		int c = next_byte(&p, param->name_end);
-		if (c <= 0 || c != (unsigned char)*name++)
-			return false;
-	}
-	return *name == '\0';
+	return is_called(param, name, strlen(name));
 }
 
 /* Decodes a parameter's value; ERR_INVALID_FIELD when it is bad. */
@@ -186,6 +193,39 @@ request_query_each(
 		if (e)
 			return e;
 		out_values[++n] = NULL;
+	}
+	return OK;
+}
+
+static bool
+is_among(const struct parameter *param, const char *known)
+{
+	for (const char *p = known; *p; p += strspn(p, " ")) {
+		size_t n = strcspn(p, " ");
+		if (is_called(param, p, n))
+			return true;
+		p += n;
+	}
+	return false;
+}
+
+enum err
+request_known_parameters(struct request *req, const char *known)
+{
+	const char *rest = req->query;
+	struct parameter param;
+	while (next_parameter(&rest, &param)) {
+		if (param.name == param.value_end || is_among(&param, known))
+			continue;
+		const struct parameter name = {
+		    .value = param.name, .value_end = param.name_end};
+		const char *shown = "";
+		enum err e = decode(req->arena, &name, &shown);
+		if (e && e != ERR_INVALID_FIELD)
+			return e;
+		size_t n = text_prefix(shown, strlen(shown), NAME_SHOWN);
+		return request_refuse(req, arena_strndup(req->arena, shown, n),
+		    "This parameter is not known here.");
 	}
 	return OK;
 }

@@ -154,6 +154,13 @@ enum err request_query_each(struct request *req, const char *name, size_t max,
     const char **out_values) MUST_CHECK;
 
 /*
+ * Refuses the first parameter of the query that `known`, names with a space
+ * between, does not hold.
+ */
+enum err
+request_known_parameters(struct request *req, const char *known) MUST_CHECK;
+
+/*
  * A time of the query, RFC 3339 as it came; NULL when absent. Refuses what is
  * none, naming the parameter.
  */

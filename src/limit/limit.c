@@ -145,11 +145,11 @@ seconds_of(int64_t us)
 static void
 add_line(struct request *req, const struct limit_item *item)
 {
-	struct limit_lines *lines = &req->limits;
 	const struct policy_row *p = &policy_rows[item->policy];
-	if (lines->n == LIMIT_LINES_MAX)
+	struct limit_line *line = limit_lines_add(&req->limits);
+	if (!line)
 		return;
-	lines->lines[lines->n++] = (struct limit_line){
+	*line = (struct limit_line){
 	    .name = p->name,
 	    .unit = LIMIT_REQUESTS,
 	    .limit = item->limit,
@@ -165,13 +165,14 @@ add_line(struct request *req, const struct limit_item *item)
 static void
 add_tokens(struct request *req, const struct limit_tokens *t)
 {
-	struct limit_lines *lines = &req->limits;
 	int64_t limit = t->limit >= 0
 			    ? t->limit
 			    : req->services->config->max_tokens_per_day;
-	if (!t->is_known || limit == 0 || lines->n == LIMIT_LINES_MAX)
+	struct limit_line *line =
+	    t->is_known && limit > 0 ? limit_lines_add(&req->limits) : NULL;
+	if (!line)
 		return;
-	lines->lines[lines->n++] = (struct limit_line){
+	*line = (struct limit_line){
 	    .name = quota_name(QUOTA_TOKENS_PER_DAY),
 	    .unit = LIMIT_TOKENS,
 	    .limit = limit,
@@ -331,7 +332,7 @@ charge_in_postgres(struct request *req, struct limit_bill *bill)
 	struct pg_call call;
 	enum err e = limit_pg_call(req, bill, NULL, &call);
 	if (!e)
-		e = pg_run(req->services->pg, NULL, &call, 1);
+		e = pg_run(req->services->pg, bill->user_id, &call, 1);
 	if (e)
 		return request_fail(req, e, pg_why(req->services->pg));
 	e = limit_pg_read(req, call.result, bill);
@@ -435,26 +436,25 @@ is_owed(enum policy p, int status)
 static void
 tell_back(struct request *req, const struct limit_charged *back)
 {
-	struct limit_lines *lines = &req->limits;
 	for (size_t i = 0; i < back->n; i++) {
-		const char *name = policy_rows[back->items[i].policy].name;
-		for (size_t k = 0; k < lines->n; k++) {
-			struct limit_line *line = &lines->lines[k];
-			if (strcmp(line->name, name) == 0 &&
-			    !line->is_violated && line->remaining < line->limit)
-				line->remaining++;
-		}
+		struct limit_line *line = limit_lines_find(
+		    &req->limits, policy_rows[back->items[i].policy].name);
+		if (line && !line->is_violated && line->remaining < line->limit)
+			line->remaining++;
 	}
 }
 
 void
-limit_forget(struct request *req, const char *conversation)
+limit_forget(struct request *req, const char *id, const char *short_id)
 {
-	const char *argv[] = {"DEL", arena_printf(req->arena, "limits:{%s}:%s",
-					 req->who.user_id, conversation)};
+	struct arena *a = req->arena;
+	const char *user = req->who.user_id;
+	const char *argv[] = {"DEL",
+	    arena_printf(a, "limits:{%s}:%s", user, id),
+	    arena_printf(a, "limits:{%s}:%s", user, short_id)};
 	AUTO_REPLY redisReply *reply = NULL;
-	if (argv[1] &&
-	    redis_command(req->services->redis, 2, argv, NULL, &reply) != OK)
+	if (argv[1] && argv[2] &&
+	    redis_command(req->services->redis, 3, argv, NULL, &reply) != OK)
 		return; /* it runs out within 15 s */
 }
 

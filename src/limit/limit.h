@@ -113,9 +113,8 @@ enum err limit_open(struct request *req) MUST_CHECK;
  */
 enum err limit_stranger(struct request *req) MUST_CHECK;
 
-/* The conversation (UUID or short id) is in another store now. One round trip.
- */
-void limit_forget(struct request *req, const char *conversation);
+/* The conversation with these ids is in another store now. One round trip. */
+void limit_forget(struct request *req, const char *id, const char *short_id);
 
 /* Charges a refresh to its session, once that is known to be one of ours. */
 enum err limit_refresh(struct request *req, const char *session_id) MUST_CHECK;

@@ -7,7 +7,6 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <fcgiapp.h>
@@ -45,14 +44,6 @@ struct front {
 	FCGX_Request fcgi;
 	bool has_left;
 };
-
-static void
-pause_ms(int ms)
-{
-	struct timespec t = {.tv_nsec = (long)ms * 1000000};
-
-	nanosleep(&t, NULL);
-}
 
 enum front_event
 front_wait(struct front *f, int wake_fd, int timeout_ms)
@@ -262,7 +253,7 @@ front_serve(struct front *f)
 	if (rc == -EMFILE || rc == -ENFILE) {
 		log_text(LOG_WARNING, "no descriptors left: waiting %d ms",
 		    OUT_OF_FDS_PAUSE_MS);
-		pause_ms(OUT_OF_FDS_PAUSE_MS);
+		clock_sleep_ms(OUT_OF_FDS_PAUSE_MS);
 		return false;
 	}
 	if (rc != 0)

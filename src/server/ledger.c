@@ -7,7 +7,6 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "auth/session_watch.h"
@@ -86,15 +85,6 @@ struct ledger {
 	_Atomic bool has_ended;
 };
 
-static void
-sleep_ms(int ms)
-{
-	struct timespec t = {
-	    .tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
-
-	nanosleep(&t, NULL);
-}
-
 /* Waits a little longer each time; logs the first failure only. */
 static void
 pause_while_away(struct ledger *l)
@@ -104,7 +94,7 @@ pause_while_away(struct ledger *l)
 		    LOG_TEXT("why", pg_why(l->pg)),
 		    LOG_NUMBER("turns", l->n_batch));
 	l->was_away = true;
-	sleep_ms(l->pause_ms);
+	clock_sleep_ms(l->pause_ms);
 	l->pause_ms *= 2;
 	if (l->pause_ms > PAUSE_MAX_MS)
 		l->pause_ms = PAUSE_MAX_MS;

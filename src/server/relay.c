@@ -14,6 +14,7 @@
 #include "chat/turn.h"
 #include "server/ledger.h"
 #include "server/relay_priv.h"
+#include "server/relay_redis.h"
 
 /* The longest wait for coalesced text, in ms. */
 #define FLUSH_MS 25
@@ -87,6 +88,8 @@ close_all(struct relay *r)
 	r->is_closing = true;
 	upstream_free(r->upstream);
 	r->upstream = NULL;
+	relay_redis_close(r->redis);
+	r->redis = NULL;
 	close_handle((uv_handle_t *)&r->inbox_poll, NULL);
 	close_handle((uv_handle_t *)&r->stored_poll, NULL);
 	close_handle((uv_handle_t *)&r->rolls_poll, NULL);
@@ -213,6 +216,10 @@ open_handles(struct relay *r)
 	    uv_poll_init(&r->loop, &r->inbox_poll, queue_fd(r->inbox)) != 0 ||
 	    uv_poll_init(&r->loop, &r->stored_poll, queue_fd(r->stored)) != 0 ||
 	    !relay_roll_open(r))
+		return false;
+	/* Before `prepare` is started, for what it sends. */
+	r->redis = relay_redis_new(&r->loop, r->config);
+	if (r->redis == NULL)
 		return false;
 	uv_prepare_init(&r->loop, &r->prepare);
 	uv_timer_init(&r->loop, &r->flush_timer);

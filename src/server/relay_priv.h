@@ -17,11 +17,13 @@
 #include "server/upstream.h"
 
 struct queue;
+struct relay_redis;
 
 struct relay {
 	const struct config *config;
 	struct ledger *ledger;
 	struct upstream *upstream;
+	struct relay_redis *redis; /* NULL once everything is over */
 	uv_loop_t loop;
 	struct queue *inbox;  /* struct handoff: new replies */
 	struct queue *stored; /* struct turn: back from the ledger */

@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <curl/curl.h>
@@ -227,11 +226,10 @@ static void
 wait_for_clock(const struct worker *w)
 {
 	uint64_t until_ms = clock_mono_ms() + CLOCK_WAIT_MS;
-	const struct timespec pause = {.tv_nsec = 2000000};
 
 	while (
 	    !ledger_has_signed(w->shared.ledger) && clock_mono_ms() < until_ms)
-		nanosleep(&pause, NULL);
+		clock_sleep_ms(2);
 }
 
 int

@@ -6,7 +6,6 @@
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/arena.h"
 #include "base/clock.h"
@@ -68,12 +67,6 @@ void
 cache_free(struct cache *c)
 {
 	free(c);
-}
-
-const char *
-cache_name(enum cache_kind kind)
-{
-	return kinds[kind].name;
 }
 
 static uint64_t
@@ -175,14 +168,6 @@ look_once(struct cache *c, struct arena *a, struct cache_slot *slot)
 	return read_answer(a, reply, slot);
 }
 
-static void
-sleep_ms(long ms)
-{
-	const struct timespec t = {.tv_nsec = ms * 1000000};
-
-	nanosleep(&t, NULL);
-}
-
 /* As look_once, but waits a little for somebody else to build. */
 static enum cache_answer
 look_patiently(struct cache *c, struct arena *a, struct cache_slot *slot)
@@ -191,7 +176,7 @@ look_patiently(struct cache *c, struct arena *a, struct cache_slot *slot)
 
 	for (long ms = WAIT_FIRST_MS; got == ANSWER_WAIT && ms <= WAIT_LAST_MS;
 	     ms *= 2) {
-		sleep_ms(ms);
+		clock_sleep_ms(ms);
 		got = look_once(c, a, slot);
 	}
 	return got;

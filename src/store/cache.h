@@ -90,9 +90,6 @@ struct cache *cache_new(struct redis *redis, struct cache_shared *shared,
     long write_ms, bool is_on);
 void cache_free(struct cache *c);
 
-/* The name of a kind, for who exports the counts. */
-const char *cache_name(enum cache_kind kind);
-
 enum cache_found {
 	CACHE_HIT,   /* *payload is the value */
 	CACHE_BUILD, /* build it, then call cache_keep */

@@ -7,6 +7,7 @@
 
 #include <criterion/criterion.h>
 
+#include "api/api.h"
 #include "api_row.h"
 #include "stack.h"
 
@@ -157,6 +158,91 @@ Test(fields, a_query_is_checked_as_a_body_is)
 	};
 #undef FIELD
 #undef CURSOR
+
+	API_ROWS_RUN(&caller, rows);
+}
+
+/* Of all routes but those of administrators, who are refused before that. */
+static bool
+takes_no_other(const struct route *r)
+{
+	return r->access != ACCESS_ADMIN && strcmp(r->pattern, "/livez") != 0 &&
+	       strcmp(r->pattern, "/readyz") != 0 &&
+	       strcmp(r->pattern, "/metrics") != 0 &&
+	       strcmp(r->pattern, API "/auth/verify") != 0;
+}
+
+Test(fields, an_unknown_parameter_is_refused_everywhere)
+{
+	static const char *const methods[] = {[HTTP_GET] = "GET",
+	    [HTTP_POST] = "POST",
+	    [HTTP_PUT] = "PUT",
+	    [HTTP_PATCH] = "PATCH",
+	    [HTTP_DELETE] = "DELETE"};
+	int n = 0;
+
+	for (size_t i = 0; i < api_routes.n; i++) {
+		const struct route *r = &api_routes.routes[i];
+		const char *brace = strstr(r->pattern, "{id}");
+		char line[256];
+		struct api_row row = {.line = line,
+		    .body = r->body_max > 0 ? "{}" : NULL,
+		    .status = 422,
+		    .code = "invalid_field",
+		    .field = "no_such"};
+
+		if (!takes_no_other(r))
+			continue;
+		snprintf(line, sizeof(line), "%s %.*s%s%s?no_such=1",
+		    methods[r->method],
+		    brace ? (int)(brace - r->pattern) : (int)strlen(r->pattern),
+		    r->pattern, brace ? "{c}" : "",
+		    brace ? brace + strlen("{id}") : "");
+		api_row_run(&caller, &row);
+		n++;
+	}
+	cr_expect_gt(n, 40);
+}
+
+Test(fields, a_misspelt_parameter_is_named)
+{
+#define UNKNOWN(query, name)                                                   \
+	ROW("GET " API "/me/usage?" query, NULL, 422, .code = "invalid_field", \
+	    .field = name)
+	static const struct api_row rows[] = {
+	    UNKNOWN("form=2026-01-01", "form"),
+	    UNKNOWN("by=day&form=2026-01-01", "form"),
+	    UNKNOWN("by=day&&user=x", "user"),
+	    UNKNOWN("b%79=day&BY=day", "BY"),
+	    UNKNOWN("l%c3%a9on", "l\u00e9on"),
+	    UNKNOWN("%ff=1", ""),
+	    UNKNOWN("=1", ""),
+	    UNKNOWN("by%20=day", "by "),
+	    UNKNOWN("fro=1", "fro"),
+	    ROW("GET " API "/me/usage?", NULL, 200),
+	    ROW("GET " API "/me/usage?&", NULL, 200),
+	    ROW("GET " API "/me/usage?b%79=day&&limit=5", NULL, 200),
+	    ROW("GET /livez?at=1", NULL, 200),
+	};
+#undef UNKNOWN
+
+	API_ROWS_RUN(&caller, rows);
+}
+
+Test(fields, nobody_marks_a_message_as_kept)
+{
+#define MARK(line, body) \
+	ROW(line, body, 422, .code = "invalid_field", .field = "metadata")
+#define MESSAGE "PATCH " API "/messages/{m}"
+	static const struct api_row rows[] = {
+	    MARK(SAY, "{\"content\":\"a\",\"metadata\":{\"cached\":true}}"),
+	    MARK(MESSAGE, "{\"metadata\":{\"cached\":true}}"),
+	    MARK(MESSAGE, "{\"metadata\":{\"a\":1,\"cached\":null}}"),
+	    ROW(MESSAGE, "{\"metadata\":{\"Cached\":1,\"a\":{\"cached\":1}}}",
+		200),
+	};
+#undef MARK
+#undef MESSAGE
 
 	API_ROWS_RUN(&caller, rows);
 }

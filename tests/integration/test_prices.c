@@ -230,12 +230,13 @@ Test(prices, usage_is_told_at_the_shell)
 		  "', 'ada');" USED("=b", "1 day", "0.25", "true")
 		      USED("a", "1 day", "0.5", "true") USED("a", "2 days",
 			  "0.125", "true") USED("a", "100 days", "9", "true"));
-	EXPECT(0, USER ",ada,3,0,30,0,60,90,0.875,USD\r\n", "usage", "--by",
+	EXPECT(0, USER ",ada,3,0,0,30,0,60,90,0.875,USD\r\n", "usage", "--by",
 	    "user", "--csv");
 	EXPECT(0,
-	    "model,replies,estimated_replies,prompt_tokens,cached_tokens,"
+	    "model,replies,estimated_replies,unpriced_replies,"
+	    "prompt_tokens,cached_tokens,"
 	    "completion_tokens,total_tokens,cost,currency\r\n"
-	    "'=b,1,0,10,0,20,30,0.25,USD\r\na,2,0,20,0,40,60,0.625,USD",
+	    "'=b,1,0,0,10,0,20,30,0.25,USD\r\na,2,0,0,20,0,40,60,0.625,USD",
 	    "usage", "--by", "model", "--csv");
 	EXPECT(0, "ada", "usage", "--by", "day,user");
 	EXPECT(0, ",ada,4,0,", "usage", "--by", "user", "--csv", "--from",

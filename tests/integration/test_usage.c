@@ -475,7 +475,7 @@ Test(usage, csv_is_what_rfc_4180_says_and_no_formula)
 	    " (1, '=1+\"1\",x'), (2, '-2'), (3, '@a'), (4, '+b'),"
 	    " (5, 'plain')) x(i, m)");
 	get_csv("from=2024-06-01&to=2024-06-01&by=model&format=csv", NULL, &a);
-#define SUMS ",1,0,10,5,20,30,0.000125,"
+#define SUMS ",1,0,0,10,5,20,30,0.000125,"
 	char *currency = strstr(a.body.p, "plain" SUMS);
 	cr_assert_not_null(currency, "%s", a.body.p);
 	currency += strlen("plain" SUMS);
@@ -483,15 +483,15 @@ Test(usage, csv_is_what_rfc_4180_says_and_no_formula)
 	snprintf(
 	    cut, sizeof(cut), "%.*s", (int)strcspn(currency, "\r"), currency);
 	struct buf want = {0};
-	buf_puts(&want,
-	    "model,replies,estimated_replies,prompt_tokens,cached_tokens,"
-	    "completion_tokens,total_tokens,cost,currency\r\n");
+	buf_puts(&want, "model,replies,estimated_replies,unpriced_replies,"
+			"prompt_tokens,cached_tokens,"
+			"completion_tokens,total_tokens,cost,currency\r\n");
 	buf_printf(&want, "'+b" SUMS "%s\r\n", cut);
 	buf_printf(&want, "'-2" SUMS "%s\r\n", cut);
 	buf_printf(&want, "\"'=1+\"\"1\"\",x\"" SUMS "%s\r\n", cut);
 	buf_printf(&want, "'@a" SUMS "%s\r\n", cut);
 	buf_printf(&want, "plain" SUMS "%s\r\n", cut);
-	buf_puts(&want, "end: 5 rows,,,,,,,,\r\n");
+	buf_puts(&want, "end: 5 rows,,,,,,,,,\r\n");
 	cr_expect_str_eq(a.body.p, buf_text(&want));
 	buf_free(&want);
 	answer_clear(&a);
@@ -588,5 +588,38 @@ Test(usage, spans_without_end_are_answered)
 	get(&caller.person, API "/me/usage?from=0001-01-01&to=9999-12-31", 200,
 	    &a);
 	cr_expect_str_eq(answer_text(&a, "data.0.replies"), "1");
+	answer_clear(&a);
+}
+
+/* What cost nothing because nobody knew a price is no bargain. */
+Test(usage, says_which_replies_have_no_price)
+{
+	struct answer a;
+	char ignored[8];
+
+	db_value("WITH x AS (INSERT INTO chat.model_prices (model, input,"
+		 " output) VALUES ('u-free', 0, 0), ('u-dear', 1, 1)"
+		 " ON CONFLICT DO NOTHING) SELECT $1::text",
+	    "", ignored, sizeof(ignored));
+	use("SELECT timestamptz '2024-08-01 12:00Z' + i * interval '1 s',"
+	    " date '2024-08-01', m, n, 0, n, cost, NULL FROM (VALUES"
+	    " (1, 'u-free', 5, 0), (2, 'u-free-2', 5, 0), (3, 'u-freed', 5, 0),"
+	    " (4, 'u-dear', 5, 0.1), (5, 'u-none', 5, 0), (6, 'u-none', 0, 0),"
+	    " (7, 'natter-local', 5, 0)) x(i, m, n, cost)");
+#define IN_AUGUST "from=2024-08-01&to=2024-08-01"
+	get(&caller.person, API "/me/usage?" IN_AUGUST, 200, &a);
+	cr_expect_str_eq(answer_text(&a, "data.0.unpriced_replies"), "2");
+	cr_expect_str_eq(answer_text(&a, "data.0.replies"), "7");
+	answer_clear(&a);
+	EXPECT_WALK(&caller.person,
+	    API "/me/usage?" IN_AUGUST "&by=model&limit=10", "unpriced_replies",
+	    "0 0 0 0 1 1 ", 1);
+	get(&boss, API "/admin/usage?" IN_AUGUST "&by=model&model=u-none", 200,
+	    &a);
+	cr_expect_str_eq(answer_text(&a, "data.0.unpriced_replies"), "1");
+	answer_clear(&a);
+	get_csv(IN_AUGUST "&by=model&model=u-freed&format=csv", NULL, &a);
+	cr_expect_not_null(
+	    strstr(a.body.p, "u-freed,1,0,1,5,"), "%s", a.body.p);
 	answer_clear(&a);
 }

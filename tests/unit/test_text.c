@@ -415,3 +415,42 @@ Test(text, compares_secrets)
 		cr_expect_eq(text_compare_secret(pairs[i].a, pairs[i].b) == 0,
 		    pairs[i].same, "row %zu", i);
 }
+
+Test(text, days_are_those_of_the_calendar)
+{
+	static const struct {
+		const char *s;
+		bool is_day;
+		int month_days;
+	} rows[] = {
+	    {"2026-01-31", true, 31},
+	    {"2026-02-28", true, 28},
+	    {"2026-02-29", false, 28},
+	    {"2024-02-29", true, 29},
+	    {"1900-02-29", false, 28},
+	    {"2000-02-29", true, 29},
+	    {"2026-04-31", false, 30},
+	    {"2026-11-30", true, 30},
+	    {"2026-12-31", true, 31},
+	    {"9999-12-31", true, 31},
+	    {"0001-01-01", true, 31},
+	    {"0000-01-01", false, 0},
+	    {"2026-13-01", false, 0},
+	    {"2026-00-01", false, 0},
+	    {"2026-01-00", false, 31},
+	    {"2026-1-31", false, 0},
+	    {"2026-01-3", false, 31},
+	    {"2026-01-31 ", false, 31},
+	    {"2026-01-31T00:00:00Z", false, 31},
+	    {"2026/01/31", false, 0},
+	    {"2026-01/31", false, 31},
+	    {"x026-01-31", false, 0},
+	    {"", false, 0},
+	};
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		cr_expect_eq(
+		    text_is_day(rows[i].s), rows[i].is_day, "%s", rows[i].s);
+		cr_expect_eq(text_month_days(rows[i].s), rows[i].month_days,
+		    "%s", rows[i].s);
+	}
+}
