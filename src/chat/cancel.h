@@ -38,7 +38,7 @@ struct cancels {
  * Those that this worker writes; NULL in *out: none. ERR_INTERNAL also without
  * memory. Thread: ledger.
  */
-enum err cancels_find(struct pg *pg, const char *worker_id,
-    struct cancels **out) MUST_CHECK;
+enum err cancels_find(
+    struct pg *pg, const char *worker_id, struct cancels **out) MUST_CHECK;
 
 #endif

@@ -29,11 +29,11 @@ struct lost_reply {
 	struct buf text;
 
 	/* Filled by lost_end. */
-	bool was_ended;      /* by this call; else somebody was first */
-	bool is_cancelled;   /* not interrupted */
-	struct buf stored;   /* the message as the API shows it, JSON; empty:
-			      * it has been deleted */
-	struct buf content;  /* its text as it is stored */
+	bool was_ended;     /* by this call; else somebody was first */
+	bool is_cancelled;  /* not interrupted */
+	struct buf stored;  /* the message as the API shows it, JSON; empty:
+			     * it has been deleted */
+	struct buf content; /* its text as it is stored */
 };
 
 /* Whose replies are taken. */
@@ -56,7 +56,8 @@ enum err lost_take(struct pg *pg, const char *worker_id, enum lost_whose whose,
  * Ends them in one transaction. A text counts only where it goes on from what
  * is stored. After an error nothing has happened.
  */
-enum err lost_end(struct pg *pg, struct lost_reply *replies, size_t n) MUST_CHECK;
+enum err
+lost_end(struct pg *pg, struct lost_reply *replies, size_t n) MUST_CHECK;
 
 /* Frees what hangs on them. */
 void lost_clear(struct lost_reply *replies, size_t n);

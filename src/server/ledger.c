@@ -52,8 +52,8 @@
 /* How often there is a look at what died here, in ms. */
 #define SWEEP_MS 1000
 
-/* Sweep others only when Postgres was there this long, in ms: right after an outage
- * nobody has given a sign, and everybody would look dead. */
+/* Sweep others only when Postgres was there this long, in ms: right after an
+ * outage nobody has given a sign, and everybody would look dead. */
 #define STEADY_MS 5000
 
 /* What one batch's parameters may take; texts are borrowed, not copied. */
@@ -193,8 +193,7 @@ give_life_sign(struct ledger *l)
 	enum err e;
 
 	arena_reset(l->arena, ARENA_MAX);
-	n = turn_worker_calls(
-	    l->shared->worker_id, l->dead, l->arena, calls);
+	n = turn_worker_calls(l->shared->worker_id, l->dead, l->arena, calls);
 	e = pg_run(l->pg, NULL, calls, n);
 	if (e == OK && pg_rows(calls[0].result) > 0)
 		clock_learn(

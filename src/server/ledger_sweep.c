@@ -122,8 +122,8 @@ end_singly(struct piece *p)
 }
 
 static void
-say_end(const struct piece *p, const struct lost_reply *l,
-    struct reply_tail *tail)
+say_end(
+    const struct piece *p, const struct lost_reply *l, struct reply_tail *tail)
 {
 	struct buf problem = {0};
 

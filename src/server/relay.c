@@ -258,8 +258,8 @@ relay_new(const struct config *config, struct ledger *ledger)
 		return NULL;
 	}
 	relay_cancel_listen(r, ledger_worker_id(ledger));
-	ledger_returns_to(ledger,
-	    &(struct ledger_ways){r->stored, r->rolls, r->cancels});
+	ledger_returns_to(
+	    ledger, &(struct ledger_ways){r->stored, r->rolls, r->cancels});
 	return r;
 }
 

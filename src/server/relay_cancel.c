@@ -43,7 +43,7 @@ cancels_ready(uv_poll_t *handle, int status, int events)
 	(void)status;
 	(void)events;
 	while ((c = queue_pop(r->cancels)) != NULL) {
-		cancel_all(r, (const char (*)[ID_TEXT])c->ids, c->n);
+		cancel_all(r, (const char(*)[ID_TEXT])c->ids, c->n);
 		free(c);
 	}
 }
@@ -57,7 +57,7 @@ cancel_hinted(void *arg, const char *payload)
 	if (payload == NULL || !id_is_uuid(payload))
 		return;
 	memcpy(id[0], payload, ID_TEXT - 1);
-	cancel_all(arg, (const char (*)[ID_TEXT])id, 1);
+	cancel_all(arg, (const char(*)[ID_TEXT])id, 1);
 }
 
 void
@@ -73,8 +73,8 @@ bool
 relay_cancel_open(struct relay *r)
 {
 	r->cancels_poll.data = r;
-	return uv_poll_init(
-		   &r->loop, &r->cancels_poll, queue_fd(r->cancels)) == 0 &&
+	return uv_poll_init(&r->loop, &r->cancels_poll, queue_fd(r->cancels)) ==
+		   0 &&
 	       uv_poll_start(&r->cancels_poll, UV_READABLE, cancels_ready) == 0;
 }
 

@@ -1,6 +1,6 @@
 /*
- * What relay.c, relay_cancel.c, relay_roll.c, stream.c and stream_reply.c share.
- * Thread: relay.
+ * What relay.c, relay_cancel.c, relay_roll.c, stream.c and stream_reply.c
+ * share. Thread: relay.
  */
 #ifndef SERVER_RELAY_PRIV_H
 #define SERVER_RELAY_PRIV_H
@@ -26,9 +26,9 @@ struct relay {
 	struct upstream *upstream;
 	struct relay_redis *redis; /* NULL once everything is over */
 	uv_loop_t loop;
-	struct queue *inbox;  /* struct handoff: new replies */
-	struct queue *stored; /* struct turn: back from the ledger */
-	struct queue *rolls;  /* struct roll: back from the ledger */
+	struct queue *inbox;   /* struct handoff: new replies */
+	struct queue *stored;  /* struct turn: back from the ledger */
+	struct queue *rolls;   /* struct roll: back from the ledger */
 	struct queue *cancels; /* struct cancels: from the ledger */
 	uv_poll_t inbox_poll;
 	uv_poll_t stored_poll;

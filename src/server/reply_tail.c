@@ -112,8 +112,8 @@ reply_tail_read(struct redis *redis, const char *message_id, struct buf *out,
 		for (size_t i = 0; i < n; i++)
 			if (!take_entry(reply->element[i], out, &tail))
 				return ERR_INTERNAL;
-		(void)snprintf(after, sizeof(after), "(%" PRIu64 "-%zu",
-		    tail.n, tail.bytes);
+		(void)snprintf(after, sizeof(after), "(%" PRIu64 "-%zu", tail.n,
+		    tail.bytes);
 	}
 	*out_tail = tail;
 	return OK;
