@@ -121,22 +121,28 @@ end_singly(struct piece *p)
 	}
 }
 
+/* The log ends as the stream of a living worker would have. */
 static void
-say_end(
-    const struct piece *p, const struct lost_reply *l, struct reply_tail *tail)
+say_end(const struct piece *p, const struct lost_reply *l,
+    const struct reply_tail *tail)
 {
+	struct reply_event last = {.name = "error", .name_len = 5};
 	struct buf problem = {0};
+	const struct buf *data = &problem;
 
 	if (l->is_cancelled) {
-		reply_tail_end(p->sweep->redis, l->message_id, tail,
-		    &(struct reply_last){&l->content, "done", &l->stored});
+		last.name = "done";
+		last.name_len = 4;
+		data = &l->stored;
 	} else {
 		reply_problem_about(
 		    &problem, ERR_INTERRUPTED, NULL, l->message_id);
-		reply_tail_end(p->sweep->redis, l->message_id, tail,
-		    &(struct reply_last){&l->content, "error", &problem});
-		buf_free(&problem);
 	}
+	last.data = data->p;
+	last.n = data->n;
+	reply_tail_end(
+	    p->sweep->redis, l->message_id, tail, &l->content, &last);
+	buf_free(&problem);
 }
 
 /* Tells readers; how many replies were ended. */

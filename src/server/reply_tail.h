@@ -1,7 +1,6 @@
 /*
- * The log of a reply whose writer is dead (the contract is the relay's log of
- * replies, in Redis): its text, how far it came, and its last entry, which
- * nobody else will write.
+ * The log of a reply whose writer is dead (reply_log.h): its text, how far it
+ * came, and its last entry, which nobody else will write.
  *
  * Thread: ledger; blocks for as long as a command of Redis may.
  */
@@ -9,10 +8,9 @@
 #define SERVER_REPLY_TAIL_H
 
 #include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
 
 #include "base/errors.h"
+#include "server/reply_log.h"
 
 struct buf;
 struct redis;
@@ -20,35 +18,27 @@ struct redis;
 /* How far a log came. */
 struct reply_tail {
 	bool is_there;
-	bool has_ended; /* its last entry is `done` or `error` */
-	uint64_t n;     /* of its last event */
-	size_t bytes;   /* of text, with that event */
+	bool has_ended; /* its last entry is terminal */
+	struct reply_position at;
 };
 
+/* The longest reply that settings allow, in bytes; no more is read. */
+#define REPLY_TAIL_MAX ((size_t)16 << 20)
+
 /*
- * Appends the text to `out`, as it lies there, at most REPLY_TAIL_MAX bytes.
- * OK also where there is no log. ERR_UNAVAILABLE: Redis is away; ERR_INTERNAL:
- * what lies there is no log.
+ * Appends the text to `out`, as it lies there. OK also where there is no log.
+ * ERR_UNAVAILABLE: Redis is away; ERR_INTERNAL: what lies there is no log.
  */
 enum err reply_tail_read(struct redis *redis, const char *message_id,
     struct buf *out, struct reply_tail *out_tail) MUST_CHECK;
 
-/* The longest reply that settings allow, in bytes. */
-#define REPLY_TAIL_MAX ((size_t)16 << 20)
-
-/* What the last entry tells. */
-struct reply_last {
-	const struct buf *text; /* all of it, as it is stored */
-	const char *event;
-	const struct buf *data; /* JSON */
-};
-
 /*
- * Appends what of the text is not in the log and the last entry, lets the log
- * expire, and tells readers to look. Whoever misses it finds the stored
- * message.
+ * Appends what of the text (all of it, as it was stored) is not in the log and
+ * the last event, whose position is filled in here; lets the log expire, and
+ * tells readers to look. Whoever misses it finds the stored message.
  */
 void reply_tail_end(struct redis *redis, const char *message_id,
-    const struct reply_tail *tail, const struct reply_last *last);
+    const struct reply_tail *tail, const struct buf *text,
+    struct reply_event *last);
 
 #endif

@@ -14,6 +14,7 @@
 #include "http/reply.h"
 #include "http/sse_write.h"
 #include "server/relay_priv.h"
+#include "server/reply_log.h"
 
 static void
 send_bytes(struct stream *s, struct buf *b)
@@ -28,6 +29,22 @@ static void
 allow_origin(const struct stream *s, struct reply *rep)
 {
 	origin_allow(s->relay->config, s->origin ? s->origin : "", rep);
+}
+
+/* Appends the stream's next event. */
+static void
+add_event(
+    struct stream *s, const char *name, const struct buf *data, struct buf *out)
+{
+	struct reply_event e = {
+	    .at = {++s->event_id, s->sent},
+	    .name = name,
+	    .name_len = strlen(name),
+	    .data = data->p,
+	    .n = data->n,
+	};
+
+	reply_event_say(&e, out);
 }
 
 void
@@ -50,7 +67,7 @@ stream_say_start(struct stream *s)
 	free(s->limits);
 	s->limits = NULL;
 	turn_start_json(s->turn, &data);
-	sse_write_event(&out, ++s->event_id, "start", data.p, data.n);
+	add_event(s, "start", &data, &out);
 	buf_free(&data);
 	send_bytes(s, &out);
 }
@@ -58,17 +75,19 @@ stream_say_start(struct stream *s)
 void
 stream_say_text(struct stream *s, const char *p, size_t n)
 {
-	AUTO_JSON struct json_object *o = json_object_new_object();
 	struct buf out = {0};
-	const char *text;
-	size_t len;
+	struct reply_event e = {
+	    .at = {s->event_id + 1, s->sent + n},
+	    .name = "delta",
+	    .name_len = 5,
+	    .data = p,
+	    .n = n,
+	};
 
 	if (!s->wants_stream || !client_is_open(&s->client) || n == 0)
 		return;
-	json_object_object_add(
-	    o, "text", json_object_new_string_len(p, (int)n));
-	text = json_text(o, &len);
-	sse_write_event(&out, ++s->event_id, "delta", text, len);
+	s->event_id++;
+	reply_event_say(&e, &out);
 	send_bytes(s, &out);
 }
 
@@ -97,11 +116,10 @@ write_end_event(struct stream *s, struct buf *out)
 	struct buf data = {0};
 
 	if (s->turn->error == OK) {
-		sse_write_event(out, ++s->event_id, "done", s->turn->stored.p,
-		    s->turn->stored.n);
+		add_event(s, "done", &s->turn->stored, out);
 	} else {
 		write_problem(s, &data);
-		sse_write_event(out, ++s->event_id, "error", data.p, data.n);
+		add_event(s, "error", &data, out);
 	}
 	buf_free(&data);
 }
