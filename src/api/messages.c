@@ -16,6 +16,7 @@
 #include "base/config.h"
 #include "base/json.h"
 #include "chat/branch.h"
+#include "chat/cancel.h"
 #include "chat/conversation.h"
 #include "chat/message.h"
 #include "chat/turn.h"
@@ -131,6 +132,15 @@ api_message_get(struct request *req, struct reply *rep)
 	struct buf body = {0};
 	enum err e = message_get(req, req->ids[0], &body);
 	return page_reply(req, rep, e, 200, &body);
+}
+
+enum err
+api_message_cancel(struct request *req, struct reply *rep)
+{
+	struct buf body = {0};
+	int status = 202;
+	enum err e = message_cancel(req, req->ids[0], &body, &status);
+	return page_reply(req, rep, e, status, &body);
 }
 
 enum err

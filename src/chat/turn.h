@@ -69,6 +69,7 @@ struct turn {
 	enum model_finish finish;
 	struct model_usage usage;
 	char answered_by[64]; /* the model's own name for itself; "" unknown */
+	bool is_unasked;      /* it ended before a model had the request */
 	uint64_t first_us;    /* at the first token; 0 = none */
 	int attempts;         /* requests made to the model */
 
@@ -161,16 +162,16 @@ void turn_free(struct turn *t);
 void turn_unheard(
     const char *user_id, const char *message_id, struct pg_call *out_call);
 
-/* This worker's life sign and the sweep of dead workers' replies. */
+/* This worker's life sign, and whom its master saw die. */
 #define TURN_WORKER_CALLS 2
 
 /*
- * Fills the calls (room for TURN_WORKER_CALLS) that say this worker lives and
- * that end, as `interrupted`, the replies of workers not seen for 10 s. Run
- * under no identity, once before the first turn and then every few seconds.
- * The first call's one row is the database's clock in ms.
+ * Fills the calls (room for TURN_WORKER_CALLS) that say that this worker lives
+ * and that those in `dead` ("{id,…}"; NULL: none) do not. Run under no identity,
+ * once before the first turn and then every few seconds. The first call's one
+ * row is the database's clock in ms.
  */
-size_t turn_worker_calls(
-    const char *worker_id, struct arena *a, struct pg_call *calls);
+size_t turn_worker_calls(const char *worker_id, const char *dead,
+    struct arena *a, struct pg_call *calls);
 
 #endif

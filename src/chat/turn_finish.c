@@ -75,7 +75,8 @@ count_usage(const struct turn *t)
 	if (t->is_cached)
 		return (struct model_usage){0, 0, 0};
 	/* A model that failed without a word has charged nothing. */
-	bool is_charged = t->status != TURN_FAILED || t->text.n > 0;
+	bool is_charged = (t->status != TURN_FAILED && !t->is_unasked) ||
+			  t->text.n > 0;
 	if (u.prompt_tokens < 0)
 		u.prompt_tokens = is_charged ? t->prompt_estimate : 0;
 	if (u.completion_tokens < 0)
@@ -208,7 +209,8 @@ turn_start_json(const struct turn *t, struct buf *out)
 }
 
 size_t
-turn_worker_calls(const char *worker_id, struct arena *a, struct pg_call *calls)
+turn_worker_calls(const char *worker_id, const char *dead, struct arena *a,
+    struct pg_call *calls)
 {
 	char host[HOST_MAX] = "";
 	if (gethostname(host, sizeof(host) - 1) != 0)
@@ -218,6 +220,9 @@ turn_worker_calls(const char *worker_id, struct arena *a, struct pg_call *calls)
 	    .params = {worker_id, arena_strdup(a, host),
 		arena_printf(a, "%ld", (long)getpid())},
 	};
-	calls[1] = (struct pg_call){.query = chat_query(CHAT_WORKER_SWEEP)};
-	return TURN_WORKER_CALLS;
+	calls[1] = (struct pg_call){
+	    .query = chat_query(CHAT_WORKERS_DIED),
+	    .params = {dead},
+	};
+	return dead ? TURN_WORKER_CALLS : 1;
 }

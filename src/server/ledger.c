@@ -16,11 +16,14 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "base/queue.h"
+#include "chat/cancel.h"
 #include "chat/queries.h"
 #include "chat/turn.h"
 #include "server/disowned.h"
 #include "server/ledger.h"
+#include "server/ledger_sweep.h"
 #include "server/master.h"
+#include "server/relay.h"
 #include "server/shared.h"
 #include "store/cache.h"
 #include "store/pg.h"
@@ -42,8 +45,15 @@
 /* How often Redis is told of endings, and a roll is looked at, in ms. */
 #define WATCH_MS 1000
 
-/* Sweep only when Postgres was there this long, in ms: right after an outage
- * nobody has given a sign, and everybody would look dead. */
+/* How often cancelled replies are looked for, in ms: what is asked for is done
+ * within a second even where Redis is away. */
+#define CANCELS_MS 400
+
+/* How often there is a look at what died here, in ms. */
+#define SWEEP_MS 1000
+
+/* Sweep others only when Postgres was there this long, in ms: right after an
+ * outage nobody has given a sign, and everybody would look dead. */
 #define STEADY_MS 5000
 
 /* What one batch's parameters may take; texts are borrowed, not copied. */
@@ -65,8 +75,7 @@ struct ledger {
 	struct arena *arena;
 	struct arena *cache_arena; /* of what the caches are told */
 	struct queue *inbox;
-	struct queue *stored;
-	struct queue *rolls;
+	struct ledger_ways to;
 	struct roll *_Atomic roll; /* the relay's question; NULL: none */
 	struct turn *batch[BATCH_MAX];
 	size_t n_batch;
@@ -74,6 +83,10 @@ struct ledger {
 	const char *users[BATCH_MAX * TURN_FINISH_CALLS];
 	uint64_t next_sign_ms;
 	uint64_t next_watch_ms;
+	uint64_t next_cancels_ms;
+	uint64_t next_sweep_ms;
+	const char *dead; /* not told yet; NULL: none */
+	bool sweeps_all;  /* once after each sign: the silent ones' too */
 	uint64_t
 	    steady_since_ms; /* every sign since then went well; 0 = none */
 	int pause_ms;
@@ -171,8 +184,8 @@ give_life_sign(struct ledger *l)
 	enum err e;
 
 	arena_reset(l->arena, ARENA_MAX);
-	n = turn_worker_calls(l->shared->worker_id, l->arena, calls);
-	e = pg_run(l->pg, NULL, calls, may_sweep(l, now) ? n : 1);
+	n = turn_worker_calls(l->shared->worker_id, l->dead, l->arena, calls);
+	e = pg_run(l->pg, NULL, calls, n);
 	if (e == OK && pg_rows(calls[0].result) > 0)
 		clock_learn(
 		    &l->shared->clock, pg_number(calls[0].result, 0, 0), now);
@@ -189,8 +202,11 @@ give_life_sign(struct ledger *l)
 		l->steady_since_ms = 0;
 	else if (l->steady_since_ms == 0)
 		l->steady_since_ms = now;
-	if (e == OK)
+	if (e == OK) {
 		atomic_store(&l->is_known, true);
+		l->dead = NULL;
+	}
+	l->sweeps_all = may_sweep(l, now);
 	atomic_store(&l->has_signed, true);
 	l->next_sign_ms = clock_mono_ms() + (e == OK ? LIFE_SIGN_MS : 500);
 }
@@ -304,7 +320,7 @@ store_batch(struct ledger *l)
 			log_lost(l, l->batch[i]);
 	}
 	for (size_t i = 0; i < l->n_batch; i++) {
-		bool is_given = queue_push(l->stored, l->batch[i]);
+		bool is_given = queue_push(l->to.stored, l->batch[i]);
 
 		assert(is_given);
 	}
@@ -339,7 +355,7 @@ call_roll(const struct session_watch *w, struct ledger *l)
 		return;
 	if (session_watch_ended(w, roll->pairs, roll->n, &roll->n_ended) != OK)
 		roll->n_ended = 0;
-	is_given = queue_push(l->rolls, roll);
+	is_given = queue_push(l->to.rolls, roll);
 	assert(is_given);
 }
 
@@ -390,6 +406,50 @@ watch(struct ledger *l)
 	l->next_watch_ms = clock_mono_ms() + WATCH_MS;
 }
 
+/* Tells the relay whose replies their users have cancelled. A queue that is
+ * full holds what it has not looked at yet; we ask again. */
+static void
+find_cancels(struct ledger *l)
+{
+	struct cancels *found = NULL;
+	enum err e = OK;
+
+	if (relay_count(l->shared->relay) > 0)
+		e = cancels_find(l->pg, l->shared->worker_id, &found);
+	if (e != OK && e != ERR_UNAVAILABLE)
+		log_with(LOG_ERROR, "cancelled replies were not looked for",
+		    LOG_TEXT("why", pg_why(l->pg)));
+	if (found != NULL && !queue_push(l->to.cancels, found))
+		free(found);
+	l->next_cancels_ms = clock_mono_ms() + CANCELS_MS;
+}
+
+/* A piece of what dead workers left. */
+static void
+sweep(struct ledger *l)
+{
+	const struct sweep s = {
+	    .pg = l->pg,
+	    .redis = l->redis,
+	    .worker_id = l->shared->worker_id,
+	    .whose = l->sweeps_all ? LOST_OF_SILENT : LOST_OF_DEAD,
+	};
+	bool has_more = false;
+	enum err e = ledger_sweep(&s, &has_more);
+
+	if (e != OK && e != ERR_UNAVAILABLE)
+		log_with(LOG_ERROR, "lost replies were not swept",
+		    LOG_TEXT("why", pg_why(l->pg)));
+	l->sweeps_all = l->sweeps_all && has_more;
+	l->next_sweep_ms = clock_mono_ms() + (has_more ? 0 : SWEEP_MS);
+}
+
+static uint64_t
+sooner(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
 /* Does what is due; how long nothing will be, in ms. */
 static int
 do_rounds(struct ledger *l)
@@ -397,11 +457,15 @@ do_rounds(struct ledger *l)
 	uint64_t now = clock_mono_ms(), next;
 
 	sign_if_due(l);
+	if (now >= l->next_cancels_ms)
+		find_cancels(l);
 	if (now >= l->next_watch_ms)
 		watch(l);
+	if (now >= l->next_sweep_ms)
+		sweep(l);
 	now = clock_mono_ms();
-	next = l->next_sign_ms < l->next_watch_ms ? l->next_sign_ms
-						  : l->next_watch_ms;
+	next = sooner(sooner(l->next_sign_ms, l->next_watch_ms),
+	    sooner(l->next_cancels_ms, l->next_sweep_ms));
 	return next > now ? (int)(next - now) : 0;
 }
 
@@ -430,6 +494,7 @@ ledger_new(struct shared *shared)
 		return NULL;
 	l->shared = shared;
 	l->pause_ms = PAUSE_FIRST_MS;
+	l->dead = shared->dead;
 	l->pg = services_pg(shared, "natterd ledger");
 	l->redis = services_redis(shared);
 	l->cache = services_cache(shared, l->redis);
@@ -444,10 +509,9 @@ ledger_new(struct shared *shared)
 }
 
 void
-ledger_returns_to(struct ledger *l, struct queue *stored, struct queue *rolls)
+ledger_returns_to(struct ledger *l, const struct ledger_ways *ways)
 {
-	l->stored = stored;
-	l->rolls = rolls;
+	l->to = *ways;
 }
 
 void
@@ -488,6 +552,12 @@ void
 ledger_give_up(struct ledger *l)
 {
 	atomic_store(&l->gives_up, true);
+}
+
+const char *
+ledger_worker_id(const struct ledger *l)
+{
+	return l->shared->worker_id;
 }
 
 bool

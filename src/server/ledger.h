@@ -39,9 +39,15 @@ struct roll {
 
 void roll_free(struct roll *roll);
 
-/* Where finished turns go, and rolls. Called once, before the thread. */
-void
-ledger_returns_to(struct ledger *l, struct queue *stored, struct queue *rolls);
+/* Back to the relay. */
+struct ledger_ways {
+	struct queue *stored;  /* struct turn */
+	struct queue *rolls;   /* struct roll */
+	struct queue *cancels; /* struct cancels (chat/cancel.h) */
+};
+
+/* Where finished turns go, and so on. Called once, before the thread. */
+void ledger_returns_to(struct ledger *l, const struct ledger_ways *ways);
 
 /* The thread's function; `arg` is the ledger. */
 void *ledger_run(void *arg);
@@ -60,6 +66,9 @@ void ledger_close(struct ledger *l);
 
 /* Stop trying: what is not stored by now goes back as failed. */
 void ledger_give_up(struct ledger *l);
+
+/* Under which id; never changes. Any thread. */
+const char *ledger_worker_id(const struct ledger *l);
 
 /* Has this worker's row been written? Before, a reply begun here would look
  * like a dead worker's to the others' sweep. Any thread. */

@@ -17,6 +17,7 @@
 
 #include "base/clock.h"
 #include "base/config.h"
+#include "base/id.h"
 #include "base/keyring.h"
 #include "base/log.h"
 #include "base/metrics.h"
@@ -37,6 +38,10 @@
 /* After CHAT_DRAIN_SECONDS, how long until SIGKILL, in ms. */
 #define KILL_GRACE_MS 15000
 
+/* So many of those that ended are told to each new worker, which tells
+ * Postgres: what they left is then looked after at once. */
+#define DEAD_MAX 64
+
 enum proc_state {
 	PROC_STARTING,
 	PROC_READY,
@@ -45,6 +50,7 @@ enum proc_state {
 
 struct proc {
 	pid_t pid;
+	char id[ID_TEXT];
 	int report_fd; /* the master's end; -1 once it said its last word */
 	int generation;
 	enum proc_state state;
@@ -59,6 +65,8 @@ struct master {
 	struct keyring *keys;
 	struct proc procs[PROCS_MAX];
 	size_t n_procs;
+	char dead[DEAD_MAX][ID_TEXT]; /* the oldest are written over */
+	size_t n_dead;                /* in all */
 	int generation;
 	int signal_fd;
 	uint64_t next_fork_ms;
@@ -75,12 +83,29 @@ forget(struct master *m, size_t i)
 {
 	if (m->procs[i].report_fd >= 0)
 		close(m->procs[i].report_fd);
+	memcpy(m->dead[m->n_dead++ % DEAD_MAX], m->procs[i].id, ID_TEXT);
 	m->procs[i] = m->procs[--m->n_procs];
+}
+
+/* Those that ended lately, as Postgres takes them; NULL: none did. */
+static const char *
+list_dead(const struct master *m)
+{
+	static char list[DEAD_MAX * ID_TEXT + 2];
+	size_t n = m->n_dead < DEAD_MAX ? m->n_dead : DEAD_MAX, at = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		list[at] = i == 0 ? '{' : ',';
+		memcpy(&list[at + 1], m->dead[i], ID_TEXT - 1);
+		at += ID_TEXT;
+	}
+	list[at] = '}';
+	return n == 0 ? NULL : list;
 }
 
 /* In the child: keeps nothing of the master's but configuration and keys. */
 _Noreturn static void
-become_worker(struct master *m, int report_fd, pid_t master)
+become_worker(struct master *m, const char *id, int report_fd, pid_t master)
 {
 	struct worker_options o = {
 	    .config = m->config,
@@ -88,6 +113,8 @@ become_worker(struct master *m, int report_fd, pid_t master)
 	    .listen_fd = m->options->listen_fd,
 	    .report_fd = report_fd,
 	    .master = master,
+	    .id = id,
+	    .dead = list_dead(m),
 	};
 	int status;
 
@@ -114,30 +141,31 @@ back_off(struct master *m)
 static bool
 start_worker(struct master *m)
 {
-	pid_t self = getpid(), pid;
-	int ends[2];
-
-	if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0)
-		return false;
-	pid = fork();
-	if (pid < 0) {
-		close(ends[0]);
-		close(ends[1]);
-		return false;
-	}
-	if (pid == 0) {
-		close(ends[0]);
-		become_worker(m, ends[1], self);
-	}
-	close(ends[1]);
-	metrics_count(METRIC_WORKER_STARTS);
-	m->procs[m->n_procs++] = (struct proc){
-	    .pid = pid,
-	    .report_fd = ends[0],
+	struct proc p = {
 	    .generation = m->generation,
 	    .drain_ms = (uint64_t)m->config->drain_seconds * 1000,
 	    .born_ms = clock_mono_ms(),
 	};
+	pid_t self = getpid();
+	int ends[2];
+
+	id_make_random(p.id);
+	if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0)
+		return false;
+	p.pid = fork();
+	if (p.pid < 0) {
+		close(ends[0]);
+		close(ends[1]);
+		return false;
+	}
+	if (p.pid == 0) {
+		close(ends[0]);
+		become_worker(m, p.id, ends[1], self);
+	}
+	close(ends[1]);
+	metrics_count(METRIC_WORKER_STARTS);
+	p.report_fd = ends[0];
+	m->procs[m->n_procs++] = p;
 	return true;
 }
 

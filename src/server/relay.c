@@ -94,6 +94,7 @@ close_all(struct relay *r)
 	close_handle((uv_handle_t *)&r->stored_poll, NULL);
 	close_handle((uv_handle_t *)&r->rolls_poll, NULL);
 	close_handle((uv_handle_t *)&r->roll_timer, NULL);
+	close_handle((uv_handle_t *)&r->cancels_poll, NULL);
 	close_handle((uv_handle_t *)&r->wake, NULL);
 	close_handle((uv_handle_t *)&r->prepare, NULL);
 	close_handle((uv_handle_t *)&r->flush_timer, NULL);
@@ -215,7 +216,7 @@ open_handles(struct relay *r)
 	if (uv_async_init(&r->loop, &r->wake, woken) != 0 ||
 	    uv_poll_init(&r->loop, &r->inbox_poll, queue_fd(r->inbox)) != 0 ||
 	    uv_poll_init(&r->loop, &r->stored_poll, queue_fd(r->stored)) != 0 ||
-	    !relay_roll_open(r))
+	    !relay_roll_open(r) || !relay_cancel_open(r))
 		return false;
 	/* Before `prepare` is started, for what it sends. */
 	r->redis = relay_redis_new(&r->loop, r->config);
@@ -245,8 +246,9 @@ relay_new(const struct config *config, struct ledger *ledger)
 	r->inbox = queue_new(max);
 	r->stored = queue_new(max + 1);
 	r->rolls = queue_new(1);
+	r->cancels = queue_new(1);
 	if (r->inbox == NULL || r->stored == NULL || r->rolls == NULL ||
-	    !open_handles(r)) {
+	    r->cancels == NULL || !open_handles(r)) {
 		relay_free(r);
 		return NULL;
 	}
@@ -255,7 +257,9 @@ relay_new(const struct config *config, struct ledger *ledger)
 		relay_free(r);
 		return NULL;
 	}
-	ledger_returns_to(ledger, r->stored, r->rolls);
+	relay_cancel_listen(r, ledger_worker_id(ledger));
+	ledger_returns_to(
+	    ledger, &(struct ledger_ways){r->stored, r->rolls, r->cancels});
 	return r;
 }
 
@@ -315,6 +319,7 @@ relay_free(struct relay *r)
 	if (r == NULL)
 		return;
 	relay_roll_free(r);
+	relay_cancel_free(r);
 	uv_loop_close(&r->loop);
 	queue_free(r->inbox);
 	queue_free(r->stored);

@@ -1,5 +1,6 @@
 /*
- * What relay.c, relay_roll.c, stream.c and stream_reply.c share. Thread: relay.
+ * What relay.c, relay_cancel.c, relay_roll.c, stream.c and stream_reply.c
+ * share. Thread: relay.
  */
 #ifndef SERVER_RELAY_PRIV_H
 #define SERVER_RELAY_PRIV_H
@@ -25,12 +26,14 @@ struct relay {
 	struct upstream *upstream;
 	struct relay_redis *redis; /* NULL once everything is over */
 	uv_loop_t loop;
-	struct queue *inbox;  /* struct handoff: new replies */
-	struct queue *stored; /* struct turn: back from the ledger */
-	struct queue *rolls;  /* struct roll: back from the ledger */
+	struct queue *inbox;   /* struct handoff: new replies */
+	struct queue *stored;  /* struct turn: back from the ledger */
+	struct queue *rolls;   /* struct roll: back from the ledger */
+	struct queue *cancels; /* struct cancels: from the ledger */
 	uv_poll_t inbox_poll;
 	uv_poll_t stored_poll;
 	uv_poll_t rolls_poll;
+	uv_poll_t cancels_poll;
 	uv_async_t wake;      /* relay_drain was called */
 	uv_prepare_t prepare; /* flushes dirty streams before the loop waits */
 	uv_timer_t flush_timer; /* wakes the loop for coalesced text */
@@ -94,6 +97,13 @@ struct stream {
 	char why_text[256];
 };
 
+/* Later the turn is the ledger's, and its text is said. */
+static inline bool
+stream_is_running(const struct stream *s)
+{
+	return s->state == STREAM_ASKING || s->state == STREAM_WAITING;
+}
+
 /* Makes the stream and starts it. Takes the handoff over in any case. */
 void stream_begin(struct relay *r, const struct handoff *h);
 
@@ -105,6 +115,9 @@ void stream_service(struct stream *s, uint64_t now_ms);
 
 /* Ends the reply now as interrupted, text so far is kept; `why` is constant. */
 void stream_interrupt(struct stream *s, enum err error, const char *why);
+
+/* Ends the reply now as its user wished; text so far is kept. */
+void stream_cancel(struct stream *s);
 
 /* relay.c: puts the stream onto the dirty list. */
 void relay_mark_dirty(struct stream *s);
@@ -118,6 +131,11 @@ void relay_forget(struct stream *s);
 /* relay_roll.c: begins to look for ended sessions, and takes down the rest. */
 bool relay_roll_open(struct relay *r);
 void relay_roll_free(struct relay *r);
+
+/* relay_cancel.c: hears of cancelled replies, and takes down the rest. */
+bool relay_cancel_open(struct relay *r);
+void relay_cancel_listen(struct relay *r, const char *worker_id);
+void relay_cancel_free(struct relay *r);
 
 /* stream_reply.c: what the client sees. */
 void stream_say_start(struct stream *s);

@@ -33,6 +33,7 @@ struct shared {
 	const struct config *config;
 	struct keyring *keys;
 	char worker_id[ID_TEXT];
+	const char *dead; /* workers that the master saw end: "{id,…}"; NULL */
 	int listen_fd;
 	int report_fd; /* the worker's words to the master */
 	struct relay *relay;

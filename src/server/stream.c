@@ -145,7 +145,7 @@ store(struct stream *s, enum turn_status status, enum err error)
 {
 	struct turn *t = s->turn;
 
-	assert(s->state == STREAM_ASKING || s->state == STREAM_WAITING);
+	assert(stream_is_running(s));
 	stream_say_text(s, t->text.p + s->sent, t->text.n - s->sent);
 	s->sent = t->text.n;
 	t->status = status;
@@ -173,11 +173,33 @@ fail(struct stream *s, enum err error, const char *why)
 void
 stream_interrupt(struct stream *s, enum err error, const char *why)
 {
-	if (s->state != STREAM_ASKING && s->state != STREAM_WAITING)
+	if (!stream_is_running(s))
 		return;
 	explain(s, why);
 	upstream_stop(s->relay->upstream, &s->transfer);
 	store(s, TURN_INTERRUPTED, error);
+}
+
+/* What the model has not been sent whole is not charged. */
+static bool
+was_asked(const struct stream *s)
+{
+	const struct turn *t = s->turn;
+
+	return t->text.n > 0 ||
+	       (s->state == STREAM_ASKING &&
+		   upstream_has_sent(&s->transfer, t->prompt.n));
+}
+
+void
+stream_cancel(struct stream *s)
+{
+	if (!stream_is_running(s))
+		return;
+	explain(s, "its user cancelled it");
+	s->turn->is_unasked = !was_asked(s);
+	upstream_stop(s->relay->upstream, &s->transfer);
+	store(s, TURN_CANCELLED, OK);
 }
 
 /* A pause that doubles, with a quarter of jitter either way. */

@@ -106,15 +106,8 @@ stream_say_heartbeat(struct stream *s)
 static void
 write_problem(struct stream *s, struct buf *out)
 {
-	AUTO_JSON struct json_object *o = NULL;
-	struct buf b = {0};
-
-	reply_problem(&b, s->turn->error, NULL, s->request_id);
-	if (json_parse_object(b.p, b.n, &o) == OK) {
-		json_put_text(o, "message_id", s->turn->message_id);
-		json_append(out, o);
-	}
-	buf_free(&b);
+	reply_problem_about(
+	    out, s->turn->error, s->request_id, s->turn->message_id);
 }
 
 static void

@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
@@ -87,7 +88,8 @@ open_parts(struct worker *w, const struct worker_options *o)
 	w->shared.caches.troubles = &w->shared.doubt.troubles;
 	w->shared.listen_fd = o->listen_fd;
 	w->shared.report_fd = o->report_fd;
-	id_make_random(w->shared.worker_id);
+	memcpy(w->shared.worker_id, o->id, ID_TEXT);
+	w->shared.dead = o->dead;
 	w->signal_fd = open_signals();
 	if (w->signal_fd < 0)
 		return false;

@@ -23,6 +23,8 @@ struct worker_options {
 	int listen_fd;
 	int report_fd; /* the worker's end of the pipe to the master */
 	pid_t master;
+	const char *id;   /* the worker's, a UUID */
+	const char *dead; /* those that ended lately: "{id,…}"; NULL: none */
 };
 
 /* Runs until the end; returns the exit status. All signals are blocked. */

@@ -562,7 +562,7 @@ Test(turn, a_worker_that_was_not_seen_loses_its_replies)
 	char other[ID_TEXT];
 	id_make(other);
 	struct request *req = world_request(&w);
-	size_t n = turn_worker_calls(other, req->arena, calls);
+	size_t n = turn_worker_calls(other, NULL, req->arena, calls);
 	cr_assert_eq(pg_run(w.services.pg, NULL, calls, n), OK, "%s",
 	    pg_why(w.services.pg));
 	pg_calls_clear(calls, n);
