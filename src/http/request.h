@@ -87,6 +87,7 @@ struct services {
 	/* Nobody will write this reply, if it is stored; NULL: never mind. */
 	void (*disown)(
 	    void *worker, const char *user_id, const char *message_id);
+	bool (*has_reader_room)(void *worker); /* be followed? */
 };
 
 struct request {

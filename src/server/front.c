@@ -138,8 +138,10 @@ static void
 abandon(struct front *f, struct request *req, struct reply *rep)
 {
 	log_text(LOG_ERROR, "a reply could not be handed to the relay");
-	turn_abandon(req, rep->turn, ERR_BUSY);
+	if (rep->turn != NULL)
+		turn_abandon(req, rep->turn, ERR_BUSY);
 	turn_free(rep->turn);
+	free(rep->follow);
 	limit_give_back(req, ERR_BUSY);
 	refuse(f, req, rep, ERR_BUSY);
 }
@@ -149,8 +151,9 @@ to_relay(struct front *f, struct request *req, struct reply *rep)
 {
 	struct handoff h = {
 	    .turn = rep->turn,
+	    .follow = rep->follow,
 	    .request_id = f->fcgi.requestId,
-	    .method = "POST",
+	    .method = req->method == HTTP_GET ? "GET" : "POST",
 	    .route = req->route,
 	    .origin = copy_origin(req),
 	    .limits = rep->limits ? strdup(rep->limits) : NULL,
@@ -237,7 +240,7 @@ serve(struct front *f, struct request *req, struct reply *rep)
 		return;
 	}
 	api_handle(req, rep);
-	if (rep->turn != NULL)
+	if (rep->turn != NULL || rep->follow != NULL)
 		to_relay(f, req, rep);
 	else
 		answer(f, req, rep);

@@ -23,6 +23,7 @@
 #include "server/ledger.h"
 #include "server/ledger_checkpoint.h"
 #include "server/ledger_sweep.h"
+#include "server/look.h"
 #include "server/master.h"
 #include "server/relay.h"
 #include "server/shared.h"
@@ -77,6 +78,7 @@ struct ledger {
 	struct arena *cache_arena; /* of what the caches are told */
 	struct queue *inbox;
 	struct ledger_ways to;
+	struct looks *looks;       /* the relay's */
 	struct roll *_Atomic roll; /* the relay's question; NULL: none */
 	struct queue *kept;
 	struct checkpoints *_Atomic checkpoints; /* to be stored; NULL: none */
@@ -487,6 +489,8 @@ do_rounds(struct ledger *l)
 		sweep(l);
 	if (atomic_load(&l->checkpoints) != NULL)
 		return 0; /* the rest of them, after what has ended */
+	if (looks_answer(l->looks, l->pg))
+		return 0;
 	now = clock_mono_ms();
 	next = sooner(sooner(l->next_sign_ms, l->next_watch_ms),
 	    sooner(l->next_cancels_ms, l->next_sweep_ms));
@@ -536,6 +540,18 @@ void
 ledger_returns_to(struct ledger *l, const struct ledger_ways *ways)
 {
 	l->to = *ways;
+}
+
+void
+ledger_looks(struct ledger *l, struct looks *looks)
+{
+	l->looks = looks;
+}
+
+void
+ledger_wake(struct ledger *l)
+{
+	queue_wake(l->inbox);
 }
 
 void

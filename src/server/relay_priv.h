@@ -19,7 +19,9 @@
 #include "server/upstream.h"
 
 struct checkpoints;
+struct looks;
 struct queue;
+struct reader;
 struct relay_redis;
 struct reply_event;
 
@@ -46,6 +48,10 @@ struct relay {
 	struct stream *streams; /* all, doubly linked */
 	struct stream *dirty;   /* those with something to flush */
 	size_t n_streams;
+	struct reader *readers; /* all, doubly linked */
+	size_t n_readers;
+	struct looks *looks; /* what readers ask the ledger */
+	uv_poll_t looks_poll;
 
 	/* relay_log.c: streams whose log is not whole, and logs whose reply
 	 * ended meanwhile. */
@@ -61,7 +67,8 @@ struct relay {
 
 	bool is_draining;
 	bool is_closing;
-	_Atomic size_t count; /* inbox included */
+	_Atomic size_t count; /* streams, inbox included */
+	_Atomic size_t count_readers;
 	_Atomic uint64_t drain_ms;
 	_Atomic bool wants_drain;
 	_Atomic bool has_ended;
@@ -173,6 +180,9 @@ void relay_remember(struct stream *s);
 
 /* relay.c: forgets the stream. Called once, when its last handle is closed. */
 void relay_forget(struct stream *s);
+
+/* relay.c: a reader has gone; nothing may be left now. */
+void relay_reader_gone(struct relay *r);
 
 /* relay_roll.c: begins to look for ended sessions, and takes down the rest. */
 bool relay_roll_open(struct relay *r);

@@ -14,6 +14,7 @@
 #include "http/origin.h"
 #include "http/reply.h"
 #include "http/sse_write.h"
+#include "server/last_word.h"
 #include "server/relay_priv.h"
 #include "server/reply_log.h"
 
@@ -106,8 +107,8 @@ stream_say_heartbeat(struct stream *s)
 static void
 write_problem(const struct stream *s, struct buf *out)
 {
-	reply_problem_about(
-	    out, s->turn->error, s->request_id, s->turn->message_id);
+	last_word_problem(
+	    out, s->turn->error, s->turn->message_id, s->request_id);
 }
 
 const char *
@@ -124,27 +125,17 @@ stream_end_data(const struct stream *s, struct buf *out)
 static void
 write_document(struct stream *s, const struct reply_event *e, struct buf *out)
 {
-	struct reply rep = {
-	    .status = 201,
-	    .content_type = "application/json",
+	const struct last_word w = {
+	    .config = s->relay->config,
+	    .origin = s->origin,
 	    .limits = s->limits,
+	    .request_id = s->request_id,
+	    .error = s->turn->error,
+	    .data = e->data,
+	    .n = e->n,
 	};
 
-	if (s->turn->error != OK) {
-		rep.status = err_status(s->turn->error);
-		rep.content_type = "application/problem+json";
-		if (rep.status == 503)
-			reply_header(&rep, "Retry-After", "2");
-		if (reply_challenge(s->turn->error) != NULL)
-			reply_header(&rep, "WWW-Authenticate",
-			    reply_challenge(s->turn->error));
-	}
-	allow_origin(s, &rep);
-	s->status = rep.status;
-	rep.body_len = e->n;
-	rep.body = e->data;
-	reply_head(out, &rep, s->request_id);
-	buf_add(out, e->data, e->n);
+	s->status = last_word_document(out, &w);
 }
 
 void
