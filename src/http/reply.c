@@ -211,7 +211,7 @@ reply_error(struct request *req, struct reply *rep, enum err e)
 {
 	AUTO_JSON struct json_object *o =
 	    make_problem(e, req->detail, req->request_id);
-	assert(e != OK && !rep->turn);
+	assert(e != OK && !rep->turn && !rep->follow);
 	if (e == ERR_INVALID_FIELD && req->bad_field)
 		json_put_text(o, "field", req->bad_field);
 	if (e == ERR_REPLY_IN_PROGRESS && req->running_message)
@@ -240,23 +240,14 @@ reply_problem(
 }
 
 void
-reply_problem_about(struct buf *out, enum err e, const char *request_id,
-    const char *message_id)
-{
-	AUTO_JSON struct json_object *o = make_problem(e, NULL, request_id);
-	json_put_text(o, "message_id", message_id);
-	json_append(out, o);
-}
-
-void
 reply_head(struct buf *out, const struct reply *rep, const char *request_id)
 {
 	buf_printf(
 	    out, "Status: %d %s\r\n", rep->status, reply_reason(rep->status));
 	if (rep->content_type)
 		append_header(out, "Content-Type", rep->content_type);
-	/* A turn's or a source's length is not known; 204 and 304 have none. */
-	if (!rep->turn && !rep->source && rep->status != 204 &&
+	/* What goes on has no length yet; 204 and 304 have none. */
+	if (!rep->turn && !rep->follow && !rep->source && rep->status != 204 &&
 	    rep->status != 304)
 		buf_printf(out, "Content-Length: %zu\r\n", rep->body_len);
 	for (size_t i = 0; i < rep->n_headers; i++)

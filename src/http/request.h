@@ -84,6 +84,7 @@ struct services {
 	bool (*is_draining)(void *worker); /* it will end soon */
 	bool (*refuses_new)(void *worker); /* and nobody else takes requests */
 	bool (*has_room)(void *worker);    /* may one more reply begin? */
+	bool (*has_reader_room)(void *worker); /* be followed? */
 };
 
 struct request {

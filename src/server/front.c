@@ -131,8 +131,9 @@ to_relay(struct front *f, struct request *req, struct reply *rep)
 {
 	struct handoff h = {
 	    .turn = rep->turn,
+	    .follow = rep->follow,
 	    .request_id = f->fcgi.requestId,
-	    .method = "POST",
+	    .method = req->method == HTTP_GET ? "GET" : "POST",
 	    .route = req->route,
 	    .origin = copy_origin(req),
 	    .limits = rep->limits ? strdup(rep->limits) : NULL,
@@ -152,6 +153,7 @@ to_relay(struct front *f, struct request *req, struct reply *rep)
 	free(h.origin);
 	free(h.limits);
 	turn_free(rep->turn);
+	free(rep->follow);
 }
 
 static void
@@ -221,7 +223,7 @@ serve(struct front *f, struct request *req, struct reply *rep)
 		return;
 	}
 	api_handle(req, rep);
-	if (rep->turn != NULL)
+	if (rep->turn != NULL || rep->follow != NULL)
 		to_relay(f, req, rep);
 	else
 		answer(f, req, rep);

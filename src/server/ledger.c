@@ -22,6 +22,7 @@
 #include "chat/turn.h"
 #include "server/ledger.h"
 #include "server/ledger_sweep.h"
+#include "server/look.h"
 #include "server/master.h"
 #include "server/relay.h"
 #include "server/shared.h"
@@ -76,6 +77,7 @@ struct ledger {
 	struct arena *cache_arena; /* of what the caches are told */
 	struct queue *inbox;
 	struct ledger_ways to;
+	struct looks *looks;       /* the relay's */
 	struct roll *_Atomic roll; /* the relay's question; NULL: none */
 	struct turn *batch[BATCH_MAX];
 	size_t n_batch;
@@ -468,6 +470,8 @@ do_rounds(struct ledger *l)
 		watch(l);
 	if (now >= l->next_sweep_ms)
 		sweep(l);
+	if (looks_answer(l->looks, l->pg))
+		return 0;
 	now = clock_mono_ms();
 	next = sooner(sooner(l->next_sign_ms, l->next_watch_ms),
 	    sooner(l->next_cancels_ms, l->next_sweep_ms));
@@ -517,6 +521,18 @@ void
 ledger_returns_to(struct ledger *l, const struct ledger_ways *ways)
 {
 	l->to = *ways;
+}
+
+void
+ledger_looks(struct ledger *l, struct looks *looks)
+{
+	l->looks = looks;
+}
+
+void
+ledger_wake(struct ledger *l)
+{
+	queue_wake(l->inbox);
 }
 
 void

@@ -22,6 +22,7 @@
 #include "base/errors.h"
 
 struct ledger;
+struct looks;
 struct queue;
 struct session_pair;
 struct shared;
@@ -48,6 +49,13 @@ struct ledger_ways {
 
 /* Where finished turns go, and so on. Called once, before the thread. */
 void ledger_returns_to(struct ledger *l, const struct ledger_ways *ways);
+
+/* Whose questions it answers besides (look.h). Called once, before the thread.
+ */
+void ledger_looks(struct ledger *l, struct looks *looks);
+
+/* Somebody asked there. Thread: relay. */
+void ledger_wake(struct ledger *l);
 
 /* The thread's function; `arg` is the ledger. */
 void *ledger_run(void *arg);

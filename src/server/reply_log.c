@@ -18,47 +18,8 @@ reply_log_key(const char *message_id, char out_key[static REPLY_LOG_KEY])
 	snprintf(out_key, REPLY_LOG_KEY, "reply:%s", message_id);
 }
 
-void
-reply_position_print(
-    struct reply_position at, char out_text[static REPLY_POSITION_TEXT])
-{
-	snprintf(out_text, REPLY_POSITION_TEXT, "%" PRIu64 "-%" PRIu64, at.n,
-	    at.bytes);
-}
-
-/* Digits without a zero before them, as printed; moves *p behind them. */
-static bool
-read_number(const char **p, const char *end, uint64_t *out_number)
-{
-	const char *begin = *p;
-	uint64_t number = 0;
-
-	for (; *p < end && **p >= '0' && **p <= '9'; (*p)++)
-		if (__builtin_mul_overflow(number, 10, &number) ||
-		    __builtin_add_overflow(
-			number, (uint64_t)(**p - '0'), &number))
-			return false;
-	if (*p == begin || (*begin == '0' && *p - begin > 1))
-		return false;
-	*out_number = number;
-	return true;
-}
-
 bool
-reply_position_parse(const char *text, size_t n, struct reply_position *out_at)
-{
-	const char *p = text, *end = text + n;
-	struct reply_position at;
-
-	if (!read_number(&p, end, &at.n) || p == end || *p++ != '-' ||
-	    !read_number(&p, end, &at.bytes) || p != end)
-		return false;
-	*out_at = at;
-	return true;
-}
-
-static bool
-is_named(const struct reply_event *e, const char *name)
+reply_event_is(const struct reply_event *e, const char *name)
 {
 	return e->name_len == strlen(name) &&
 	       memcmp(e->name, name, e->name_len) == 0;
@@ -67,13 +28,13 @@ is_named(const struct reply_event *e, const char *name)
 bool
 reply_event_is_delta(const struct reply_event *e)
 {
-	return is_named(e, "delta");
+	return reply_event_is(e, "delta");
 }
 
 bool
 reply_event_is_terminal(const struct reply_event *e)
 {
-	return is_named(e, "done") || is_named(e, "error");
+	return reply_event_is(e, "done") || reply_event_is(e, "error");
 }
 
 /* Takes one field of an entry; others than ours are passed over. */

@@ -23,6 +23,7 @@
 #include <stdint.h>
 
 #include "base/id.h"
+#include "chat/reply_position.h"
 
 struct buf;
 
@@ -44,20 +45,6 @@ struct buf;
 
 void reply_log_key(const char *message_id, char out_key[static REPLY_LOG_KEY]);
 
-struct reply_position {
-	uint64_t n;
-	uint64_t bytes;
-};
-
-#define REPLY_POSITION_TEXT 42
-
-void reply_position_print(
-    struct reply_position at, char out_text[static REPLY_POSITION_TEXT]);
-
-/* Reads what reply_position_print wrote, and nothing else. */
-bool
-reply_position_parse(const char *text, size_t n, struct reply_position *out_at);
-
 /* One event of a reply. */
 struct reply_event {
 	struct reply_position at;
@@ -66,6 +53,9 @@ struct reply_event {
 	const char *data; /* JSON; of a delta its raw text */
 	size_t n;
 };
+
+/* Has it this name? */
+bool reply_event_is(const struct reply_event *e, const char *name);
 
 bool reply_event_is_delta(const struct reply_event *e);
 

@@ -52,6 +52,15 @@ has_room(void *worker)
 	return relay_count(shared->relay) < (size_t)shared->config->streams_max;
 }
 
+static bool
+has_reader_room(void *worker)
+{
+	struct shared *shared = worker;
+
+	return relay_readers(shared->relay) <
+	       (size_t)shared->config->streams_max;
+}
+
 static void
 collect_domains(void)
 {
@@ -110,6 +119,7 @@ services_open(struct services *out, struct shared *shared, const char *name)
 	    .is_draining = is_draining,
 	    .refuses_new = refuses_new,
 	    .has_room = has_room,
+	    .has_reader_room = has_reader_room,
 	    .doubt = &shared->doubt,
 	    .clock = &shared->clock,
 	    .pg = services_pg(shared, name),

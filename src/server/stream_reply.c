@@ -13,6 +13,7 @@
 #include "http/origin.h"
 #include "http/reply.h"
 #include "http/sse_write.h"
+#include "server/last_word.h"
 #include "server/relay_priv.h"
 #include "server/reply_log.h"
 
@@ -106,8 +107,8 @@ stream_say_heartbeat(struct stream *s)
 static void
 write_problem(struct stream *s, struct buf *out)
 {
-	reply_problem_about(
-	    out, s->turn->error, s->request_id, s->turn->message_id);
+	last_word_problem(
+	    out, s->turn->error, s->turn->message_id, s->request_id);
 }
 
 static void
@@ -127,32 +128,24 @@ write_end_event(struct stream *s, struct buf *out)
 static void
 write_document(struct stream *s, struct buf *out)
 {
-	struct reply rep = {
-	    .status = 201,
-	    .content_type = "application/json",
+	struct last_word w = {
+	    .config = s->relay->config,
+	    .origin = s->origin,
 	    .limits = s->limits,
+	    .request_id = s->request_id,
+	    .error = s->turn->error,
+	    .data = s->turn->stored.p,
+	    .n = s->turn->stored.n,
 	};
-	struct buf data = {0};
+	struct buf problem = {0};
 
-	if (s->turn->error == OK) {
-		buf_add(&data, s->turn->stored.p, s->turn->stored.n);
-	} else {
-		write_problem(s, &data);
-		rep.status = err_status(s->turn->error);
-		rep.content_type = "application/problem+json";
-		if (rep.status == 503)
-			reply_header(&rep, "Retry-After", "2");
-		if (reply_challenge(s->turn->error) != NULL)
-			reply_header(&rep, "WWW-Authenticate",
-			    reply_challenge(s->turn->error));
+	if (w.error != OK) {
+		write_problem(s, &problem);
+		w.data = problem.p;
+		w.n = problem.n;
 	}
-	allow_origin(s, &rep);
-	s->status = rep.status;
-	rep.body_len = data.n;
-	rep.body = data.p;
-	reply_head(out, &rep, s->request_id);
-	buf_add(out, data.p, data.n);
-	buf_free(&data);
+	s->status = last_word_document(out, &w);
+	buf_free(&problem);
 }
 
 void
