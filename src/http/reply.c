@@ -240,15 +240,6 @@ reply_problem(
 }
 
 void
-reply_problem_about(struct buf *out, enum err e, const char *request_id,
-    const char *message_id)
-{
-	AUTO_JSON struct json_object *o = make_problem(e, NULL, request_id);
-	json_put_text(o, "message_id", message_id);
-	json_append(out, o);
-}
-
-void
 reply_head(struct buf *out, const struct reply *rep, const char *request_id)
 {
 	buf_printf(

@@ -84,10 +84,6 @@ const char *reply_challenge(enum err e);
 void reply_problem(
     struct buf *out, enum err e, const char *detail, const char *request_id);
 
-/* The same about a message. */
-void reply_problem_about(struct buf *out, enum err e, const char *request_id,
-    const char *message_id);
-
 /*
  * Appends the CGI head of the reply (Status, Content-Type, Content-Length
  * unless it is 204, 304 or goes on, headers, limits, X-Request-Id;

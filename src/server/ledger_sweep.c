@@ -9,7 +9,7 @@
 
 #include "base/log.h"
 #include "base/text.h"
-#include "http/reply.h"
+#include "server/last_word.h"
 #include "server/ledger_sweep.h"
 #include "server/reply_tail.h"
 #include "store/pg.h"
@@ -135,8 +135,8 @@ say_end(const struct piece *p, const struct lost_reply *l,
 		last.name_len = 4;
 		data = &l->stored;
 	} else {
-		reply_problem_about(
-		    &problem, ERR_INTERRUPTED, NULL, l->message_id);
+		last_word_problem(
+		    &problem, ERR_INTERRUPTED, l->message_id, NULL);
 	}
 	last.data = data->p;
 	last.n = data->n;

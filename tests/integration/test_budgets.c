@@ -111,7 +111,9 @@ sweep(void)
 		  " - interval '1 hour', worker_id = gen_random_uuid()"
 		  " WHERE user_id = '%s'",
 	    w.user);
-	world_sql("SELECT chat.sweep_dead_replies('10 seconds')");
+	world_sql("SELECT chat.end_taken_reply(t.user_id, t.message_id, NULL)"
+		  " FROM chat.take_lost_replies(gen_random_uuid(),"
+		  " '10 seconds', 1000) t");
 }
 
 static const struct limit_line *

@@ -73,9 +73,9 @@ Test(schema, verify_names_whatever_is_amiss)
 	    {"GRANT EXECUTE ON FUNCTION natter.uuid_floor TO PUBLIC",
 		"function that everybody may run: natter.uuid_floor",
 		"REVOKE ALL ON FUNCTION natter.uuid_floor FROM PUBLIC"},
-	    {"ALTER FUNCTION chat.sweep_dead_replies RESET search_path",
-		"without a fixed search_path: chat.sweep_dead_replies",
-		"ALTER FUNCTION chat.sweep_dead_replies SET search_path = "
+	    {"ALTER FUNCTION chat.take_lost_replies RESET search_path",
+		"without a fixed search_path: chat.take_lost_replies",
+		"ALTER FUNCTION chat.take_lost_replies SET search_path = "
 		"pg_catalog, pg_temp"},
 	    {"ALTER TABLE audit.log_default DISABLE TRIGGER refuse",
 		"table of the audit log that could be changed: "
@@ -244,6 +244,15 @@ Test(schema, deleting_a_user_leaves_no_row_of_theirs)
 	EXPECT_VALUE("SELECT count(*) FROM auth.user_ends", "1");
 }
 
+#define SWEEPER "01900000-0000-7000-8000-0000000000ff"
+#define TAKE                                                             \
+	"SET ROLE natter_app; SELECT count(*) FROM "                     \
+	"chat.take_lost_replies('" SWEEPER "', '10 s', 100)"
+#define SWEEP                                                            \
+	"SET ROLE natter_app; SELECT count(*) FILTER (WHERE "            \
+	"chat.end_taken_reply(t.user_id, t.message_id, NULL)) FROM "     \
+	"chat.take_lost_replies('" SWEEPER "', '10 s', 100) t"
+
 Test(schema, a_sweep_ends_replies_of_dead_workers_only)
 {
 	admin_sql(talk_sql);
@@ -265,9 +274,7 @@ Test(schema, a_sweep_ends_replies_of_dead_workers_only)
 	    /* A row whose message is gone. */
 	    "INSERT INTO chat.running_replies VALUES ('" USER "', '" TALK "', "
 	    "'" TALK "', NULL, '" TALK "', now() - interval '5 min')");
-	EXPECT_VALUE("SET ROLE natter_app; SELECT "
-		     "chat.sweep_dead_replies('10 s')",
-	    "2");
+	EXPECT_VALUE(SWEEP, "3");
 	EXPECT_VALUE("SELECT string_agg(status, ' ' ORDER BY position) FROM "
 		     "chat.messages",
 	    "streaming interrupted interrupted streaming");
@@ -276,7 +283,7 @@ Test(schema, a_sweep_ends_replies_of_dead_workers_only)
 	    "2");
 	EXPECT_VALUE("SELECT count(*) FROM chat.running_replies", "2");
 	EXPECT_VALUE("SELECT count(*) FROM chat.workers", "1");
-	EXPECT_VALUE("SELECT chat.sweep_dead_replies('10 s')", "0");
+	EXPECT_VALUE(SWEEP, "0");
 }
 
 Test(schema, a_sweep_skips_a_reply_that_is_being_finished)
@@ -290,13 +297,17 @@ Test(schema, a_sweep_skips_a_reply_that_is_being_finished)
 		  "user_id, id, conversation_id, NULL, id, now() - "
 		  "interval '1 min' FROM chat.messages");
 	busy = PQconnectdb(admin_url("postgres"));
-	PQclear(PQexec(busy, "BEGIN; UPDATE chat.messages SET content = 'y', "
+	PQclear(PQexec(busy, "UPDATE chat.messages SET content = 'y', "
 			     "status = 'complete'"));
-	EXPECT_VALUE("SET lock_timeout = '1s'; SELECT "
-		     "chat.sweep_dead_replies('10 s')",
-	    "0");
-	PQclear(PQexec(busy, "COMMIT"));
-	EXPECT_VALUE("SELECT chat.sweep_dead_replies('10 s')", "1");
+	PQclear(PQexec(
+	    busy, "BEGIN; SELECT FROM chat.running_replies FOR UPDATE"));
+	/* Whose row is held is not taken. */
+	EXPECT_VALUE("SET lock_timeout = '1s'; " TAKE, "0");
+	PQclear(PQexec(busy, "ROLLBACK"));
+	EXPECT_VALUE(TAKE, "1");
+	/* Its own worker was only stopped, and wakes: it ends its reply. */
+	PQclear(PQexec(busy, "DELETE FROM chat.running_replies"));
+	EXPECT_VALUE(SWEEP, "0");
 	EXPECT_VALUE("SELECT status FROM chat.messages", "complete");
 	PQfinish(busy);
 }

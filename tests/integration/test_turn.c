@@ -13,6 +13,7 @@
 #include "chat/conversation.h"
 #include "chat/message.h"
 #include "chat/queries.h"
+#include "chat/recover.h"
 #include "chat/turn.h"
 #include "store/pg.h"
 #include "support/world.h"
@@ -566,6 +567,20 @@ Test(turn, a_worker_that_was_not_seen_loses_its_replies)
 	cr_assert_eq(pg_run(w.services.pg, NULL, calls, n), OK, "%s",
 	    pg_why(w.services.pg));
 	pg_calls_clear(calls, n);
+	/* Nobody has said that it died. */
+	struct lost_reply lost[LOST_MAX];
+	cr_assert_eq(lost_take(w.services.pg, other, LOST_OF_DEAD, lost,
+			 LOST_MAX, &n),
+	    OK);
+	cr_expect_eq(n, 0);
+	cr_assert_eq(lost_take(w.services.pg, other, LOST_OF_SILENT, lost,
+			 LOST_MAX, &n),
+	    OK);
+	cr_assert_eq(n, 1);
+	cr_expect_str_eq(lost[0].message_id, t->message_id);
+	cr_assert_eq(lost_end(w.services.pg, lost, n), OK);
+	cr_expect(lost[0].was_ended);
+	lost_clear(lost, n);
 	cr_expect_eq(world_number("SELECT count(*) FROM chat.messages"
 				  " WHERE id = '%s' AND status = 'interrupted'",
 			 t->message_id),
