@@ -3,6 +3,7 @@
  * numbers that stand in the table.
  */
 #include <assert.h>
+#include <string.h>
 
 #include "base/errors.h"
 
@@ -30,6 +31,16 @@ err_code(enum err e)
 {
 	assert(e < ERR__MAX);
 	return table[e].code;
+}
+
+enum err
+err_from_code(const char *code, enum err other)
+{
+	for (int e = OK + 1; code && e < ERR__MAX; e++) {
+		if (strcmp(table[e].code, code) == 0)
+			return (enum err)e;
+	}
+	return other;
 }
 
 const char *

@@ -26,6 +26,9 @@ int err_status(enum err e);
 /* The stable machine code of `e`, such as "not_found"; "ok" for OK. */
 const char *err_code(enum err e);
 
+/* The error with this code; `other` for NULL and for none of ours. */
+enum err err_from_code(const char *code, enum err other);
+
 /* The sentence of `e` for people, ending with a full stop. */
 const char *err_sentence(enum err e);
 

@@ -26,6 +26,7 @@ struct queue {
 	size_t n;
 	size_t first;
 	bool is_closed;
+	bool is_woken;     /* queue_wake was called since the last wait */
 	bool is_signalled; /* the eventfd is readable */
 	void *items[];
 };
@@ -174,14 +175,24 @@ queue_wait(struct queue *q, int timeout_ms)
 	struct timespec until = deadline(timeout_ms < 0 ? 0 : timeout_ms);
 	int rc = 0;
 	pthread_mutex_lock(&q->lock);
-	while (q->n == 0 && !q->is_closed && rc == 0) {
+	while (q->n == 0 && !q->is_closed && !q->is_woken && rc == 0) {
 		rc = timeout_ms < 0
 			 ? pthread_cond_wait(&q->filled, &q->lock)
 			 : pthread_cond_timedwait(&q->filled, &q->lock, &until);
 	}
+	q->is_woken = false;
 	void *item = take(q);
 	pthread_mutex_unlock(&q->lock);
 	return item;
+}
+
+void
+queue_wake(struct queue *q)
+{
+	pthread_mutex_lock(&q->lock);
+	q->is_woken = true;
+	pthread_cond_signal(&q->filled);
+	pthread_mutex_unlock(&q->lock);
 }
 
 void

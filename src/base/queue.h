@@ -31,6 +31,9 @@ void *queue_pop(struct queue *q);
  */
 void *queue_wait(struct queue *q, int timeout_ms);
 
+/* Ends the queue_wait of now, or the next one, as if its time were up. */
+void queue_wake(struct queue *q);
+
 /* No more pushes; a waiting popper wakes. */
 void queue_close(struct queue *q);
 

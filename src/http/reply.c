@@ -211,7 +211,7 @@ reply_error(struct request *req, struct reply *rep, enum err e)
 {
 	AUTO_JSON struct json_object *o =
 	    make_problem(e, req->detail, req->request_id);
-	assert(e != OK && !rep->turn);
+	assert(e != OK && !rep->turn && !rep->follow);
 	if (err_status(e) == 422 && req->bad_field)
 		json_put_text(o, "field", req->bad_field);
 	if (req->running_message)
@@ -240,20 +240,26 @@ reply_problem(
 }
 
 void
+reply_lines(struct buf *out, const struct reply *rep)
+{
+	for (size_t i = 0; i < rep->n_headers; i++)
+		append_header(out, rep->headers[i].name, rep->headers[i].value);
+	if (rep->limits)
+		buf_puts(out, rep->limits);
+}
+
+void
 reply_head(struct buf *out, const struct reply *rep, const char *request_id)
 {
 	buf_printf(
 	    out, "Status: %d %s\r\n", rep->status, reply_reason(rep->status));
 	if (rep->content_type)
 		append_header(out, "Content-Type", rep->content_type);
-	/* A turn's or a source's length is not known; 204 and 304 have none. */
-	if (!rep->turn && !rep->source && rep->status != 204 &&
+	/* What goes on has no length yet; 204 and 304 have none. */
+	if (!rep->turn && !rep->follow && !rep->source && rep->status != 204 &&
 	    rep->status != 304)
 		buf_printf(out, "Content-Length: %zu\r\n", rep->body_len);
-	for (size_t i = 0; i < rep->n_headers; i++)
-		append_header(out, rep->headers[i].name, rep->headers[i].value);
-	if (rep->limits)
-		buf_puts(out, rep->limits);
+	reply_lines(out, rep);
 	if (request_id)
 		append_header(out, "X-Request-Id", request_id);
 	if (!has_header(rep, "Cache-Control"))

@@ -1,11 +1,11 @@
 /*
  * What a handler answers. A short reply is status, headers and a body with
- * Content-Length. A reply that goes on (a model's) carries a `turn` instead:
- * the front thread hands it to the relay. Errors become problem documents
- * (RFC 9457) here and nowhere else.
+ * Content-Length. A reply that goes on (a model's) carries a `turn` or a
+ * `follow` instead: the front thread hands it to the relay. Errors become
+ * problem documents (RFC 9457) here and nowhere else.
  *
- * Ownership: all memory is the request's arena, except `turn`. Thread: the
- * request's.
+ * Ownership: all memory is the request's arena, except `turn` and `follow`.
+ * Thread: the request's.
  */
 #ifndef HTTP_REPLY_H
 #define HTTP_REPLY_H
@@ -15,6 +15,7 @@
 #include "base/errors.h"
 
 struct buf;
+struct follow;
 struct json_object;
 struct request;
 struct turn;
@@ -48,6 +49,8 @@ struct reply {
 			     * NULL: none */
 	struct turn
 	    *turn; /* set: the relay answers; owned by who holds reply */
+	struct follow *follow; /* set: the relay answers, with the reply that
+				* another began; owned likewise */
 	struct reply_source *source; /* set: it gives the body */
 };
 
@@ -83,12 +86,15 @@ void reply_problem(
 
 /*
  * Appends the CGI head of the reply (Status, Content-Type, Content-Length
- * unless it is 204, 304 or a turn's, headers, limits, X-Request-Id;
+ * unless it is 204, 304 or goes on, headers, limits, X-Request-Id;
  * Cache-Control: no-store and X-Content-Type-Options: nosniff unless set; blank
  * line). Control characters are left out of header values.
  */
 void
 reply_head(struct buf *out, const struct reply *rep, const char *request_id);
+
+/* Appends what the handler added: headers and limits, as header lines. */
+void reply_lines(struct buf *out, const struct reply *rep);
 
 /* The reason phrase of a status: "OK", "Not Found". */
 const char *reply_reason(int status);

@@ -100,6 +100,9 @@ ready(uv_poll_t *handle, int status, int events)
 	if ((events & UV_WRITABLE) && !flush(c))
 		return;
 	after_flush(c);
+	if ((events & UV_WRITABLE) && c->state == CLIENT_OPEN &&
+	    c->out.n == 0 && c->on_drained != NULL)
+		c->on_drained(c);
 }
 
 static void
@@ -188,4 +191,10 @@ bool
 client_is_open(const struct client *c)
 {
 	return c->state == CLIENT_OPEN;
+}
+
+size_t
+client_waiting(const struct client *c)
+{
+	return c->out.n - c->sent;
 }

@@ -34,7 +34,9 @@ struct client {
 	struct buf out;    /* bytes that wait; holds memory only then */
 	size_t sent;       /* bytes of `out` that are sent already */
 	uv_poll_t poll;
-	void (*on_closed)(struct client *c); /* the struct may go now */
+	void (*on_drained)(struct client *c); /* `out` waited, and is empty now;
+					       * NULL: nobody asks */
+	void (*on_closed)(struct client *c);  /* the struct may go now */
 };
 
 /*
@@ -56,5 +58,8 @@ void client_cut(struct client *c);
 
 /* Is there somebody to write to? */
 bool client_is_open(const struct client *c);
+
+/* Bytes that wait for the other side to read. */
+size_t client_waiting(const struct client *c);
 
 #endif

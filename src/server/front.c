@@ -139,16 +139,32 @@ copy_origin(const struct request *req)
 	return strdup(req->origin);
 }
 
+/* A copy of the header lines that the head is to have, or NULL. */
+static char *
+copy_lines(const struct reply *rep)
+{
+	struct buf lines = {0};
+	char *copy = NULL;
+
+	reply_lines(&lines, rep);
+	if (lines.n > 0 && !lines.failed)
+		copy = strndup(lines.p, lines.n);
+	buf_free(&lines);
+	return copy;
+}
+
 /*
  * The relay did not take the reply: only without memory, for has_room was
- * asked, and this thread alone gives. It is ended and settled at once.
+ * asked, and this thread alone gives. A turn is ended and settled at once.
  */
 static void
 abandon(struct front *f, struct request *req, struct reply *rep)
 {
 	log_text(LOG_ERROR, "a reply could not be handed to the relay");
-	turn_abandon(req, rep->turn, ERR_BUSY);
+	if (rep->turn != NULL)
+		turn_abandon(req, rep->turn, ERR_BUSY);
 	turn_free(rep->turn);
+	free(rep->follow);
 	limit_give_back(req, ERR_BUSY);
 	refuse(f, req, rep, ERR_BUSY);
 }
@@ -158,11 +174,12 @@ to_relay(struct front *f, struct request *req, struct reply *rep)
 {
 	struct handoff h = {
 	    .turn = rep->turn,
+	    .follow = rep->follow,
 	    .request_id = f->fcgi.requestId,
-	    .method = "POST",
+	    .method = req->method == HTTP_GET ? "GET" : "POST",
 	    .route = req->route,
 	    .origin = copy_origin(req),
-	    .limits = rep->limits ? strdup(rep->limits) : NULL,
+	    .limits = copy_lines(rep),
 	    .phases = req->phases,
 	};
 
@@ -246,7 +263,7 @@ serve(struct front *f, struct request *req, struct reply *rep)
 		return;
 	}
 	api_handle(req, rep);
-	if (rep->turn != NULL)
+	if (rep->turn != NULL || rep->follow != NULL)
 		to_relay(f, req, rep);
 	else
 		answer(f, req, rep);

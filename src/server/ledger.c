@@ -21,6 +21,7 @@
 #include "chat/turn.h"
 #include "server/disowned.h"
 #include "server/ledger.h"
+#include "server/look.h"
 #include "server/master.h"
 #include "server/shared.h"
 #include "store/cache.h"
@@ -68,6 +69,7 @@ struct ledger {
 	struct queue *inbox;
 	struct queue *stored;
 	struct queue *rolls;
+	struct looks *looks;       /* the relay's */
 	struct roll *_Atomic roll; /* the relay's question; NULL: none */
 	struct turn *batch[BATCH_MAX];
 	size_t n_batch;
@@ -409,6 +411,8 @@ do_rounds(struct ledger *l)
 	sign_if_due(l);
 	if (now >= l->next_watch_ms)
 		watch(l);
+	if (looks_answer(l->looks, l->pg))
+		return 0;
 	now = clock_mono_ms();
 	next = l->next_sign_ms < l->next_watch_ms ? l->next_sign_ms
 						  : l->next_watch_ms;
@@ -458,6 +462,18 @@ ledger_returns_to(struct ledger *l, struct queue *stored, struct queue *rolls)
 {
 	l->stored = stored;
 	l->rolls = rolls;
+}
+
+void
+ledger_looks(struct ledger *l, struct looks *looks)
+{
+	l->looks = looks;
+}
+
+void
+ledger_wake(struct ledger *l)
+{
+	queue_wake(l->inbox);
 }
 
 void

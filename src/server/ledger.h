@@ -22,6 +22,7 @@
 #include "base/errors.h"
 
 struct ledger;
+struct looks;
 struct queue;
 struct session_pair;
 struct shared;
@@ -42,6 +43,13 @@ void roll_free(struct roll *roll);
 /* Where finished turns go, and rolls. Called once, before the thread. */
 void
 ledger_returns_to(struct ledger *l, struct queue *stored, struct queue *rolls);
+
+/* Whose questions it answers besides (look.h). Called once, before the thread.
+ */
+void ledger_looks(struct ledger *l, struct looks *looks);
+
+/* Somebody asked there. Thread: relay. */
+void ledger_wake(struct ledger *l);
 
 /* The thread's function; `arg` is the ledger. */
 void *ledger_run(void *arg);

@@ -13,7 +13,10 @@
 #include "base/queue.h"
 #include "chat/turn.h"
 #include "server/ledger.h"
+#include "server/look.h"
+#include "server/reader.h"
 #include "server/relay_priv.h"
+#include "server/relay_redis.h"
 
 /* The longest wait for coalesced text, in ms. */
 #define FLUSH_MS 25
@@ -87,9 +90,12 @@ close_all(struct relay *r)
 	r->is_closing = true;
 	upstream_free(r->upstream);
 	r->upstream = NULL;
+	relay_redis_close(r->redis);
+	r->redis = NULL;
 	close_handle((uv_handle_t *)&r->inbox_poll, NULL);
 	close_handle((uv_handle_t *)&r->stored_poll, NULL);
 	close_handle((uv_handle_t *)&r->rolls_poll, NULL);
+	close_handle((uv_handle_t *)&r->looks_poll, NULL);
 	close_handle((uv_handle_t *)&r->roll_timer, NULL);
 	close_handle((uv_handle_t *)&r->wake, NULL);
 	close_handle((uv_handle_t *)&r->prepare, NULL);
@@ -100,7 +106,8 @@ close_all(struct relay *r)
 static void
 close_if_drained(struct relay *r)
 {
-	if (r->is_draining && r->n_streams == 0 && queue_length(r->inbox) == 0)
+	if (r->is_draining && r->n_streams == 0 && r->n_readers == 0 &&
+	    queue_length(r->inbox) == 0)
 		close_all(r);
 }
 
@@ -120,6 +127,14 @@ relay_forget(struct stream *s)
 	r->n_streams--;
 	atomic_fetch_sub(&r->count, 1);
 	metrics_move(GAUGE_REPLIES, -1);
+	close_if_drained(r);
+}
+
+void
+relay_reader_gone(struct relay *r)
+{
+	atomic_fetch_sub(&r->count_readers, 1);
+	metrics_move(GAUGE_READERS, -1);
 	close_if_drained(r);
 }
 
@@ -144,7 +159,10 @@ inbox_ready(uv_poll_t *handle, int status, int events)
 	(void)status;
 	(void)events;
 	while ((h = queue_pop(r->inbox)) != NULL) {
-		stream_begin(r, h);
+		if (h->follow != NULL)
+			reader_begin(r, h);
+		else
+			stream_begin(r, h);
 		free(h);
 	}
 }
@@ -173,6 +191,7 @@ cut_readers(uv_timer_t *timer)
 		s->client.was_cut = true;
 		client_cut(&s->client);
 	}
+	readers_cut(r);
 }
 
 /* The time is over: what still runs ends here. */
@@ -199,6 +218,7 @@ woken(uv_async_t *handle)
 		return;
 	r->is_draining = true;
 	inbox_ready(&r->inbox_poll, 0, 0);
+	readers_end(r, ERR_DRAINING);
 	uv_timer_start(
 	    &r->drain_timer, drain_over, atomic_load(&r->drain_ms), 0);
 	close_if_drained(r);
@@ -212,7 +232,11 @@ open_handles(struct relay *r)
 	if (uv_async_init(&r->loop, &r->wake, woken) != 0 ||
 	    uv_poll_init(&r->loop, &r->inbox_poll, queue_fd(r->inbox)) != 0 ||
 	    uv_poll_init(&r->loop, &r->stored_poll, queue_fd(r->stored)) != 0 ||
-	    !relay_roll_open(r))
+	    !relay_roll_open(r) || !readers_open(r))
+		return false;
+	/* Before `prepare` is started, for what it sends. */
+	r->redis = relay_redis_new(&r->loop, r->config);
+	if (r->redis == NULL)
 		return false;
 	uv_prepare_init(&r->loop, &r->prepare);
 	uv_timer_init(&r->loop, &r->flush_timer);
@@ -235,11 +259,12 @@ relay_new(const struct config *config, struct ledger *ledger)
 		return NULL;
 	r->config = config;
 	r->ledger = ledger;
-	r->inbox = queue_new(max);
+	r->inbox = queue_new(2 * max); /* streams and readers */
 	r->stored = queue_new(max + 1);
 	r->rolls = queue_new(1);
+	r->looks = looks_new(max + 1);
 	if (r->inbox == NULL || r->stored == NULL || r->rolls == NULL ||
-	    !open_handles(r)) {
+	    r->looks == NULL || !open_handles(r)) {
 		relay_free(r);
 		return NULL;
 	}
@@ -249,6 +274,7 @@ relay_new(const struct config *config, struct ledger *ledger)
 		return NULL;
 	}
 	ledger_returns_to(ledger, r->stored, r->rolls);
+	ledger_looks(ledger, r->looks);
 	return r;
 }
 
@@ -262,6 +288,15 @@ relay_run(void *arg)
 	return NULL;
 }
 
+static void
+count_in(struct relay *r, const struct handoff *h, int by)
+{
+	bool follows = h->follow != NULL;
+
+	atomic_fetch_add(follows ? &r->count_readers : &r->count, (size_t)by);
+	metrics_move(follows ? GAUGE_READERS : GAUGE_REPLIES, by);
+}
+
 bool
 relay_give(struct relay *r, const struct handoff *handoff)
 {
@@ -270,14 +305,13 @@ relay_give(struct relay *r, const struct handoff *handoff)
 	if (h == NULL)
 		return false;
 	*h = *handoff;
-	atomic_fetch_add(&r->count, 1);
-	metrics_move(GAUGE_REPLIES, 1);
+	count_in(r, h, 1);
 	if (queue_push(r->inbox, h)) {
-		metrics_count(METRIC_REPLIES_BEGUN);
+		metrics_count(handoff->follow != NULL ? METRIC_STREAMS_RESUMED
+						      : METRIC_REPLIES_BEGUN);
 		return true;
 	}
-	atomic_fetch_sub(&r->count, 1);
-	metrics_move(GAUGE_REPLIES, -1);
+	count_in(r, h, -1);
 	free(h);
 	return false;
 }
@@ -286,6 +320,12 @@ size_t
 relay_count(const struct relay *r)
 {
 	return atomic_load(&r->count);
+}
+
+size_t
+relay_readers(const struct relay *r)
+{
+	return atomic_load(&r->count_readers);
 }
 
 void
@@ -308,6 +348,7 @@ relay_free(struct relay *r)
 	if (r == NULL)
 		return;
 	relay_roll_free(r);
+	looks_free(r->looks);
 	uv_loop_close(&r->loop);
 	queue_free(r->inbox);
 	queue_free(r->stored);

@@ -21,6 +21,7 @@
 #include "http/request.h"
 
 struct config;
+struct follow;
 struct ledger;
 struct relay;
 struct route;
@@ -28,7 +29,8 @@ struct turn;
 
 /* A request whose reply goes on, as the front gives it away. */
 struct handoff {
-	struct turn *turn; /* the relay's from now on */
+	struct turn *turn;     /* the relay's from now on; or NULL, and */
+	struct follow *follow; /* likewise: reads a reply begun before */
 	int fd;         /* the connection to nginx; the relay's from now on */
 	int request_id; /* FastCGI's */
 	const char *method;        /* constant, for the log line */
@@ -48,12 +50,14 @@ void *relay_run(void *arg);
 /* Gives one reply to the relay; false when its inbox is full. */
 bool relay_give(struct relay *r, const struct handoff *handoff);
 
-/* Replies in flight, those in the inbox included. */
+/* Replies in flight, those in the inbox included; the same of readers. */
 size_t relay_count(const struct relay *r);
+size_t relay_readers(const struct relay *r);
 
 /*
  * No more replies will come: finish those in flight; what still runs after
- * `drain_ms` ends with an `error` event and is stored as far as it got.
+ * `drain_ms` ends with an `error` event and is stored as far as it got. Readers
+ * end at once: another worker takes them.
  */
 void relay_drain(struct relay *r, uint64_t drain_ms);
 

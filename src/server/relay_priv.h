@@ -16,12 +16,16 @@
 #include "server/relay.h"
 #include "server/upstream.h"
 
+struct looks;
 struct queue;
+struct reader;
+struct relay_redis;
 
 struct relay {
 	const struct config *config;
 	struct ledger *ledger;
 	struct upstream *upstream;
+	struct relay_redis *redis; /* NULL once everything is over */
 	uv_loop_t loop;
 	struct queue *inbox;  /* struct handoff: new replies */
 	struct queue *stored; /* struct turn: back from the ledger */
@@ -38,9 +42,14 @@ struct relay {
 	struct stream *streams; /* all, doubly linked */
 	struct stream *dirty;   /* those with something to flush */
 	size_t n_streams;
+	struct reader *readers; /* all, doubly linked */
+	size_t n_readers;
+	struct looks *looks; /* what readers ask the ledger */
+	uv_poll_t looks_poll;
 	bool is_draining;
 	bool is_closing;
-	_Atomic size_t count; /* inbox included */
+	_Atomic size_t count; /* streams, inbox included */
+	_Atomic size_t count_readers;
 	_Atomic uint64_t drain_ms;
 	_Atomic bool wants_drain;
 	_Atomic bool has_ended;
@@ -112,6 +121,9 @@ void relay_remember(struct stream *s);
 
 /* relay.c: forgets the stream. Called once, when its last handle is closed. */
 void relay_forget(struct stream *s);
+
+/* relay.c: a reader has gone; nothing may be left now. */
+void relay_reader_gone(struct relay *r);
 
 /* relay_roll.c: begins to look for ended sessions, and takes down the rest. */
 bool relay_roll_open(struct relay *r);

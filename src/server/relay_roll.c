@@ -9,8 +9,10 @@
 
 #include "auth/session_watch.h"
 #include "base/queue.h"
+#include "chat/follow.h"
 #include "chat/turn.h"
 #include "server/ledger.h"
+#include "server/reader.h"
 #include "server/relay_priv.h"
 
 /* How often, in ms. An ending is noticed after this, the ledger's
@@ -24,6 +26,15 @@ is_running(const struct stream *s)
 	return s->state == STREAM_ASKING || s->state == STREAM_WAITING;
 }
 
+static void
+sign(struct roll *roll, const char *user_id, const char *grant_id)
+{
+	struct session_pair *p = &roll->pairs[roll->n++];
+
+	memcpy(p->user_id, user_id, ID_TEXT);
+	memcpy(p->grant_id, grant_id, ID_TEXT);
+}
+
 /* Writes down who leans on what; NULL without memory. */
 static struct roll *
 make_roll(const struct relay *r)
@@ -31,20 +42,17 @@ make_roll(const struct relay *r)
 	struct roll *roll = calloc(1, sizeof(*roll));
 
 	if (roll != NULL)
-		roll->pairs = calloc(r->n_streams, sizeof(*roll->pairs));
+		roll->pairs =
+		    calloc(r->n_streams + r->n_readers, sizeof(*roll->pairs));
 	if (roll == NULL || roll->pairs == NULL) {
 		roll_free(roll);
 		return NULL;
 	}
-	for (const struct stream *s = r->streams; s != NULL; s = s->next) {
-		struct session_pair *p = &roll->pairs[roll->n];
-
-		if (!is_running(s))
-			continue;
-		roll->n++;
-		memcpy(p->user_id, s->turn->user_id, ID_TEXT);
-		memcpy(p->grant_id, s->turn->grant_id, ID_TEXT);
-	}
+	for (const struct stream *s = r->streams; s != NULL; s = s->next)
+		if (is_running(s))
+			sign(roll, s->turn->user_id, s->turn->grant_id);
+	for (const struct reader *x = r->readers; x != NULL; x = x->next)
+		sign(roll, x->follow->user_id, x->follow->grant_id);
 	return roll;
 }
 
@@ -54,7 +62,7 @@ ask_roll(uv_timer_t *timer)
 	struct relay *r = timer->data;
 	struct roll *roll;
 
-	if (r->is_asking || r->n_streams == 0)
+	if (r->is_asking || r->n_streams + r->n_readers == 0)
 		return;
 	roll = make_roll(r);
 	if (roll == NULL)
@@ -69,6 +77,17 @@ compare_pairs(const void *a, const void *b)
 	return memcmp(a, b, sizeof(struct session_pair));
 }
 
+static bool
+has_ended(const struct roll *roll, const char *user_id, const char *grant_id)
+{
+	struct session_pair own;
+
+	memcpy(own.user_id, user_id, ID_TEXT);
+	memcpy(own.grant_id, grant_id, ID_TEXT);
+	return bsearch(&own, roll->pairs, roll->n_ended, sizeof(own),
+		   compare_pairs) != NULL;
+}
+
 static void
 end(struct stream *s)
 {
@@ -80,24 +99,26 @@ end(struct stream *s)
 		    s, ERR_SESSION_REVOKED, "the session was ended meanwhile");
 }
 
-/* Ends the replies of the sessions and keys that have ended. */
+/* Ends the replies, and the readers, of the sessions and keys that ended. */
 static void
 answer_roll(struct relay *r, struct roll *roll)
 {
 	struct stream *s, *next;
+	struct reader *x, *after;
 
 	qsort(roll->pairs, roll->n_ended, sizeof(*roll->pairs), compare_pairs);
 	for (s = r->streams; s != NULL; s = next) {
-		struct session_pair own;
-
 		next = s->next;
-		if (!is_running(s))
-			continue;
-		memcpy(own.user_id, s->turn->user_id, ID_TEXT);
-		memcpy(own.grant_id, s->turn->grant_id, ID_TEXT);
-		if (bsearch(&own, roll->pairs, roll->n_ended, sizeof(own),
-			compare_pairs) != NULL)
+		if (is_running(s) &&
+		    has_ended(roll, s->turn->user_id, s->turn->grant_id))
 			end(s);
+	}
+	for (x = r->readers; x != NULL; x = after) {
+		after = x->next;
+		if (has_ended(roll, x->follow->user_id, x->follow->grant_id))
+			reader_end(x, x->follow->is_by_key
+					  ? ERR_KEY_INVALID
+					  : ERR_SESSION_REVOKED);
 	}
 }
 

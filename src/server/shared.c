@@ -54,6 +54,15 @@ has_room(void *worker)
 	return relay_count(shared->relay) < (size_t)shared->config->streams_max;
 }
 
+static bool
+has_reader_room(void *worker)
+{
+	struct shared *shared = worker;
+
+	return relay_readers(shared->relay) <
+	       (size_t)shared->config->streams_max;
+}
+
 static void
 disown(void *worker, const char *user_id, const char *message_id)
 {
@@ -125,6 +134,7 @@ services_open(struct services *out, struct shared *shared, const char *name)
 	    .is_draining = is_draining,
 	    .refuses_new = refuses_new,
 	    .has_room = has_room,
+	    .has_reader_room = has_reader_room,
 	    .disown = disown,
 	    .doubt = &shared->doubt,
 	    .clock = &shared->clock,

@@ -13,7 +13,9 @@
 #include "http/origin.h"
 #include "http/reply.h"
 #include "http/sse_write.h"
+#include "server/last_word.h"
 #include "server/relay_priv.h"
+#include "server/reply_log.h"
 
 static void
 send_bytes(struct stream *s, struct buf *b)
@@ -28,6 +30,22 @@ static void
 allow_origin(const struct stream *s, struct reply *rep)
 {
 	origin_allow(s->relay->config, s->origin ? s->origin : "", rep);
+}
+
+/* Appends the stream's next event. */
+static void
+add_event(
+    struct stream *s, const char *name, const struct buf *data, struct buf *out)
+{
+	struct reply_event e = {
+	    .at = {++s->event_id, s->sent},
+	    .name = name,
+	    .name_len = strlen(name),
+	    .data = data->p,
+	    .n = data->n,
+	};
+
+	reply_event_say(&e, out);
 }
 
 void
@@ -50,7 +68,7 @@ stream_say_start(struct stream *s)
 	free(s->limits);
 	s->limits = NULL;
 	turn_start_json(s->turn, &data);
-	sse_write_event(&out, ++s->event_id, "start", data.p, data.n);
+	add_event(s, "start", &data, &out);
 	buf_free(&data);
 	send_bytes(s, &out);
 }
@@ -58,17 +76,19 @@ stream_say_start(struct stream *s)
 void
 stream_say_text(struct stream *s, const char *p, size_t n)
 {
-	AUTO_JSON struct json_object *o = json_object_new_object();
 	struct buf out = {0};
-	const char *text;
-	size_t len;
+	struct reply_event e = {
+	    .at = {s->event_id + 1, s->sent + n},
+	    .name = "delta",
+	    .name_len = 5,
+	    .data = p,
+	    .n = n,
+	};
 
 	if (!s->wants_stream || !client_is_open(&s->client) || n == 0)
 		return;
-	json_object_object_add(
-	    o, "text", json_object_new_string_len(p, (int)n));
-	text = json_text(o, &len);
-	sse_write_event(&out, ++s->event_id, "delta", text, len);
+	s->event_id++;
+	reply_event_say(&e, &out);
 	send_bytes(s, &out);
 }
 
@@ -87,15 +107,8 @@ stream_say_heartbeat(struct stream *s)
 static void
 write_problem(struct stream *s, struct buf *out)
 {
-	AUTO_JSON struct json_object *o = NULL;
-	struct buf b = {0};
-
-	reply_problem(&b, s->turn->error, NULL, s->request_id);
-	if (json_parse_object(b.p, b.n, &o) == OK) {
-		json_put_text(o, "message_id", s->turn->message_id);
-		json_append(out, o);
-	}
-	buf_free(&b);
+	last_word_problem(
+	    out, s->turn->error, s->turn->message_id, s->request_id);
 }
 
 static void
@@ -104,11 +117,10 @@ write_end_event(struct stream *s, struct buf *out)
 	struct buf data = {0};
 
 	if (s->turn->error == OK) {
-		sse_write_event(out, ++s->event_id, "done", s->turn->stored.p,
-		    s->turn->stored.n);
+		add_event(s, "done", &s->turn->stored, out);
 	} else {
 		write_problem(s, &data);
-		sse_write_event(out, ++s->event_id, "error", data.p, data.n);
+		add_event(s, "error", &data, out);
 	}
 	buf_free(&data);
 }
@@ -116,32 +128,24 @@ write_end_event(struct stream *s, struct buf *out)
 static void
 write_document(struct stream *s, struct buf *out)
 {
-	struct reply rep = {
-	    .status = 201,
-	    .content_type = "application/json",
+	struct last_word w = {
+	    .config = s->relay->config,
+	    .origin = s->origin,
 	    .limits = s->limits,
+	    .request_id = s->request_id,
+	    .error = s->turn->error,
+	    .data = s->turn->stored.p,
+	    .n = s->turn->stored.n,
 	};
-	struct buf data = {0};
+	struct buf problem = {0};
 
-	if (s->turn->error == OK) {
-		buf_add(&data, s->turn->stored.p, s->turn->stored.n);
-	} else {
-		write_problem(s, &data);
-		rep.status = err_status(s->turn->error);
-		rep.content_type = "application/problem+json";
-		if (rep.status == 503)
-			reply_header(&rep, "Retry-After", "2");
-		if (reply_challenge(s->turn->error) != NULL)
-			reply_header(&rep, "WWW-Authenticate",
-			    reply_challenge(s->turn->error));
+	if (w.error != OK) {
+		write_problem(s, &problem);
+		w.data = problem.p;
+		w.n = problem.n;
 	}
-	allow_origin(s, &rep);
-	s->status = rep.status;
-	rep.body_len = data.n;
-	rep.body = data.p;
-	reply_head(out, &rep, s->request_id);
-	buf_add(out, data.p, data.n);
-	buf_free(&data);
+	s->status = last_word_document(out, &w);
+	buf_free(&problem);
 }
 
 void

@@ -172,6 +172,7 @@ world_open(struct world *w, const char *user)
 	    .pg = pg,
 	    .worker_id = w->worker,
 	    .has_room = has_room,
+	    .has_reader_room = has_room,
 	};
 	w->services.keys = ring_of(RING_TEXT);
 	w->services.redis = redis_new(REDIS_URL, 100);

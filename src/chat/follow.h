@@ -1,0 +1,55 @@
+/*
+ * Following a reply that is being written, or was: somebody reads it again
+ * from where they left off. The front asks Postgres once whether the reply is
+ * the caller's; the relay reads the rest from the reply's log.
+ *
+ * Ownership: a struct follow is one block of malloc and the relay's once handed
+ * over. Thread: follow_new the front's; follow_start_json any.
+ */
+#ifndef CHAT_FOLLOW_H
+#define CHAT_FOLLOW_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/errors.h"
+#include "base/id.h"
+#include "chat/reply_position.h"
+
+struct buf;
+struct request;
+
+struct follow {
+	char user_id[ID_TEXT];
+	char grant_id[ID_TEXT]; /* the session or API key that asks */
+	bool is_by_key;         /* the latter */
+	char message_id[ID_TEXT];
+	char user_message_id[ID_TEXT]; /* the question's; "" without one */
+	char conversation_id[ID_TEXT];
+	char request_id[64];
+	struct reply_position position;
+	bool is_over;      /* the reply had ended when it was asked for */
+	bool wants_stream; /* else: waits for the end, then one document */
+};
+
+/* What somebody asks for. */
+struct follow_ask {
+	const char *message_id; /* the path's or a key's; any text */
+	struct reply_position position;
+	bool wants_stream;
+};
+
+/*
+ * Looks whether the message is a reply of the caller's, in one round trip; the
+ * caller frees *out_follow. A position beyond what an ended reply has becomes
+ * 0-0. ERR_NOT_FOUND: it is nobody's reply, or somebody else's.
+ */
+enum err follow_new(struct request *req, const struct follow_ask *ask,
+    struct follow **out_follow) MUST_CHECK;
+
+/* The data of the `start` event of a reader: ids, and `offset`, the byte of the
+ * reply's text with which the next delta begins. */
+void
+follow_start_json(const struct follow *f, uint64_t offset, struct buf *out);
+
+#endif

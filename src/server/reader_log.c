@@ -1,0 +1,142 @@
+/*
+ * What a reader reads from the log.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/reader.h"
+#include "server/relay_redis.h"
+
+/* Entries of one XRANGE: of the usual ones some 16 KB. */
+#define READ_COUNT      32
+#define READ_COUNT_TEXT "32"
+
+/*
+ * Is text missing between what the client has and this event? The log was lost
+ * and not yet made anew, or is an old one of a Redis that started again.
+ */
+static bool
+has_gap(const struct reader *x, const struct reply_event *e)
+{
+	uint64_t begins = e->at.bytes;
+
+	if (reply_event_is_delta(e))
+		begins -= e->n;
+	return begins > x->at.bytes;
+}
+
+static void
+take_delta(struct reader *x, struct reply_event *e, struct buf *out)
+{
+	x->at.n = e->at.n;
+	if (!reply_event_cut(e, x->at.bytes))
+		return;
+	while (e->n > 0 && ((unsigned char)*e->data & 0xc0) == 0x80) {
+		e->data++; /* somebody asked for half a character */
+		e->n--;
+	}
+	x->at.bytes = e->at.bytes;
+	x->told += e->n;
+	if (x->follow->wants_stream)
+		reply_event_say(e, out);
+}
+
+/* Takes one event; false: none after it is to be taken now. */
+static bool
+take(struct reader *x, struct reply_event *e, struct buf *out)
+{
+	if (has_gap(x, e))
+		return false;
+	if (reply_event_is_delta(e)) {
+		take_delta(x, e, out);
+		return true;
+	}
+	if (reply_event_is_terminal(e)) {
+		reader_say(x, out);
+		buf_clear(out);
+		if (e->at.bytes < x->at.bytes) {
+			reader_begin_again(
+			    x); /* it claimed more than there was */
+			x->is_due = true;
+		} else {
+			reader_end_with(x, e);
+		}
+		return false;
+	}
+	x->at.n = e->at.n;
+	if (!reply_event_is(e, "start")) /* it was told one */
+		reply_event_say(e, out);
+	return true;
+}
+
+/* Takes what was read; returns whether there was anything new. */
+static bool
+take_all(struct reader *x, const redisReply *reply)
+{
+	struct reply_position before = x->at;
+	struct reply_event e;
+	struct buf out = {0};
+	size_t i = 0;
+
+	while (i < reply->elements && reply_event_read(reply->element[i], &e) &&
+	       take(x, &e, &out))
+		i++;
+	reader_say(x, &out);
+	buf_free(&out);
+	if (reply->elements == READ_COUNT && i == READ_COUNT)
+		x->is_due = true;
+	return x->at.n != before.n || x->at.bytes != before.bytes;
+}
+
+static void
+log_came(void *arg, const redisReply *reply)
+{
+	struct reader *x = arg;
+	bool is_new = false;
+
+	x->is_reading = false;
+	if (x->state == READER_FOLLOWING && reply != NULL &&
+	    reply->type == REDIS_REPLY_ARRAY)
+		is_new = take_all(x, reply);
+	if (x->state != READER_FOLLOWING)
+		return;
+	if (is_new)
+		x->next_look_ms = reader_now_ms(x) + READER_LOOK_MS;
+	if (x->is_due)
+		reader_read_on(x);
+	else if (reader_now_ms(x) >= x->next_look_ms)
+		reader_look(x);
+	reader_arm(x);
+}
+
+/* Asks for the next entries, unless the client has to read first. */
+void
+reader_read_on(struct reader *x)
+{
+	char from[REPLY_POSITION_TEXT + 1] = "(";
+	const char *words[] = {
+	    "XRANGE", x->key, from, "+", "COUNT", READ_COUNT_TEXT};
+
+	if (x->state != READER_FOLLOWING || client_waiting(&x->client) > 0)
+		return;
+	if (x->is_reading) {
+		x->is_due = true;
+		return;
+	}
+	x->is_due = false;
+	reply_position_print(x->at, from + 1);
+	x->is_reading =
+	    relay_redis_send(x->relay->redis, 6, words, NULL, log_came, x);
+}
+
+/* Something may be there. Who knows of more than the hint names need not look.
+ */
+void
+reader_hinted(void *arg, const char *payload)
+{
+	struct reader *x = arg;
+
+	if (payload != NULL && strtoull(payload, NULL, 10) <= x->at.n)
+		return;
+	reader_read_on(x);
+}
