@@ -259,6 +259,123 @@ expect_one_more_turn(const struct ledger_of *before)
 	expect_same(&want, &after);
 }
 
+/* ---- one key ---- */
+
+#define HUNDRED 100
+
+/* How often both models were asked. */
+static long
+asked(void)
+{
+	long n = 0;
+
+	for (size_t i = 0; i < HOSTS; i++) {
+		struct ask ask = {.base = hosts[i].model, .path = "/_stats"};
+		struct answer a;
+
+		http_ask(&ask, &a);
+		n += strtol(answer_text(&a, "chat_requests"), NULL, 10);
+		answer_clear(&a);
+	}
+	return n;
+}
+
+/* The reply's id and text, as a stream or as a document. */
+static void
+read_reply(struct answer *a, const char **out_id, const char **out_text)
+{
+	if (a->n_events == 0) {
+		cr_expect_eq(a->status, 201, "%ld %s", a->status, a->body.p);
+		*out_id = answer_text(a, "id");
+		*out_text = answer_text(a, "content");
+		return;
+	}
+	cr_expect(answer_ends_with(a, "done"), "%s", a->body.p);
+	*out_id = answer_event_text(a, "done", "id");
+	*out_text = a->text.p;
+}
+
+static void
+expect_one_reply(struct member *m, size_t n)
+{
+	char first_id[40], *first_text = NULL;
+	size_t begun = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		const char *id, *text;
+
+		read_reply(&m[i].answer, &id, &text);
+		if (first_text == NULL) {
+			snprintf(first_id, sizeof(first_id), "%s", id);
+			first_text = strdup(text);
+		}
+		cr_expect_str_eq(id, first_id);
+		cr_expect_str_eq(text, first_text);
+		begun +=
+		    answer_header(&m[i].answer, "Idempotent-Replayed") == NULL;
+		answer_clear(&m[i].answer);
+	}
+	cr_expect_eq(begun, 1, "%zu", begun);
+	free(first_text);
+}
+
+/* While it is written and afterwards, over both hosts, in both forms. */
+Test(sends_hosts, a_hundred_sends_with_one_key_are_one_turn)
+{
+	static struct member m[HUNDRED];
+	struct ledger_of before = look(true);
+
+	for (int round = 0; round < 2; round++) {
+		for (size_t i = 0; i < HUNDRED; i++) {
+			m[i] = (struct member){
+			    .send = {.conversation = me.conversation,
+				.key = i % 4 > 1 ? "one" : "\"one\""}};
+			snprintf(m[i].json, sizeof(m[i].json),
+			    "{\"content\":\"[[first=5000 events=20 gap=50]]\""
+			    ",\"stream\":%s}",
+			    i % 8 > 3 ? "true" : "false");
+		}
+		crowd(m, HUNDRED);
+		if (round == 0)
+			expect_one_reply(m, HUNDRED);
+	}
+	for (size_t i = 0; i < HUNDRED; i++) {
+		cr_expect_str_eq(
+		    answer_header(&m[i].answer, "Idempotent-Replayed"), "true");
+		answer_clear(&m[i].answer);
+	}
+	cr_expect_eq(asked(), 1);
+	before.keys += 1;
+	expect_one_more_turn(&before);
+}
+
+Test(sends_hosts, another_body_under_the_key_is_refused_and_charges_nothing)
+{
+	struct ledger_of before, after;
+	struct send send = {.conversation = me.conversation,
+	    .key = "k",
+	    .json = "{\"content\":\"one\"}"};
+	struct answer a;
+
+	call_send(&hosts[0], &me, &send, &a);
+	cr_assert_eq(a.status, 201, "%s", a.body.p);
+	answer_clear(&a);
+	before = look(true);
+	send.json = "{\"content\":\"two\"}";
+	call_send(&hosts[1], &me, &send, &a);
+	const char *fault =
+	    refusal_fault(&a, 422, "idempotency_key_reused", "Idempotency-Key");
+	cr_expect_null(fault, "%s", fault);
+	answer_clear(&a);
+	send.key = "not one";
+	call_send(&hosts[1], &me, &send, &a);
+	fault = refusal_fault(&a, 422, "invalid_field", "Idempotency-Key");
+	cr_expect_null(fault, "%s", fault);
+	answer_clear(&a);
+	after = look(true);
+	expect_same(&before, &after);
+}
+
 /* ---- one turn at a time ---- */
 
 Test(sends_hosts, of_many_first_sends_to_an_empty_conversation_one_wins)
@@ -423,6 +540,8 @@ expect_busy(bool has_redis)
 	for (size_t i = 0; i < CROWD; i++)
 		person_converse(&hosts[0], &me, conversations[i]);
 	before.next_position += CROWD; /* of those */
+	if (!has_redis)                /* counted anew from what was begun */
+		before.in_postgres = HOSTS;
 	for (size_t i = 0; i < CROWD; i++) {
 		m[i] = (struct member){.send.conversation = conversations[i]};
 		snprintf(m[i].json, sizeof(m[i].json), SLOW, i, "");
