@@ -1,16 +1,33 @@
 /*
- * Beginning a turn once, however often it is asked for. A replay that finds
- * its reply ended is answered with the stored message, and 201 whatever became
- * of it: a client that repeats every 503 and 504 comes to an end.
+ * Beginning a turn once, however often it is asked for. A replay follows the
+ * reply (chat/follow.h); without a stream, one that has ended is answered with
+ * the stored message, and 201 whatever became of it: a client that repeats
+ * every 503 and 504 comes to an end.
  */
 #include "api/page.h"
 #include "api/send.h"
 #include "base/buf.h"
+#include "chat/follow.h"
 #include "chat/message.h"
 #include "chat/send_key.h"
 #include "chat/turn.h"
 #include "http/reply.h"
 #include "http/request.h"
+
+/* Follows the reply; also one that has ended, if its events are wanted. */
+static enum err
+follow(struct request *req, struct reply *rep, const struct turn_ask *ask)
+{
+	const struct services *services = req->services;
+	const struct follow_ask wanted = {
+	    .message_id = ask->key->message_id,
+	    .wants_stream = ask->wants_stream,
+	};
+
+	if (!services->has_reader_room(services->worker))
+		return request_fail(req, ERR_BUSY, "too many readers");
+	return follow_new(req, &wanted, &rep->follow);
+}
 
 static enum err
 answer_again(struct request *req, struct reply *rep, const struct turn_ask *ask)
@@ -19,12 +36,12 @@ answer_again(struct request *req, struct reply *rep, const struct turn_ask *ask)
 	enum err e;
 
 	req->is_replay = true;
-	if (ask->key->is_running) {
-		req->running_message = ask->key->message_id;
-		return ERR_REPLY_IN_PROGRESS;
+	if (ask->wants_stream || ask->key->is_running) {
+		e = follow(req, rep, ask);
+	} else {
+		e = message_get(req, ask->key->message_id, &body);
+		e = page_reply(req, rep, e, 201, &body);
 	}
-	e = message_get(req, ask->key->message_id, &body);
-	e = page_reply(req, rep, e, 201, &body);
 	if (e == OK)
 		reply_header(rep, SEND_REPLAYED, "true");
 	return e;

@@ -240,6 +240,15 @@ reply_problem(
 }
 
 void
+reply_lines(struct buf *out, const struct reply *rep)
+{
+	for (size_t i = 0; i < rep->n_headers; i++)
+		append_header(out, rep->headers[i].name, rep->headers[i].value);
+	if (rep->limits)
+		buf_puts(out, rep->limits);
+}
+
+void
 reply_head(struct buf *out, const struct reply *rep, const char *request_id)
 {
 	buf_printf(
@@ -250,10 +259,7 @@ reply_head(struct buf *out, const struct reply *rep, const char *request_id)
 	if (!rep->turn && !rep->follow && !rep->source && rep->status != 204 &&
 	    rep->status != 304)
 		buf_printf(out, "Content-Length: %zu\r\n", rep->body_len);
-	for (size_t i = 0; i < rep->n_headers; i++)
-		append_header(out, rep->headers[i].name, rep->headers[i].value);
-	if (rep->limits)
-		buf_puts(out, rep->limits);
+	reply_lines(out, rep);
 	if (request_id)
 		append_header(out, "X-Request-Id", request_id);
 	if (!has_header(rep, "Cache-Control"))

@@ -93,6 +93,9 @@ void reply_problem(
 void
 reply_head(struct buf *out, const struct reply *rep, const char *request_id);
 
+/* Appends what the handler added: headers and limits, as header lines. */
+void reply_lines(struct buf *out, const struct reply *rep);
+
 /* The reason phrase of a status: "OK", "Not Found". */
 const char *reply_reason(int status);
 

@@ -84,10 +84,10 @@ struct services {
 	bool (*is_draining)(void *worker); /* it will end soon */
 	bool (*refuses_new)(void *worker); /* and nobody else takes requests */
 	bool (*has_room)(void *worker);    /* may one more reply begin? */
+	bool (*has_reader_room)(void *worker); /* be followed? */
 	/* Nobody will write this reply, if it is stored; NULL: never mind. */
 	void (*disown)(
 	    void *worker, const char *user_id, const char *message_id);
-	bool (*has_reader_room)(void *worker); /* be followed? */
 };
 
 struct request {

@@ -130,9 +130,23 @@ copy_origin(const struct request *req)
 	return strdup(req->origin);
 }
 
+/* A copy of the header lines that the head is to have, or NULL. */
+static char *
+copy_lines(const struct reply *rep)
+{
+	struct buf lines = {0};
+	char *copy = NULL;
+
+	reply_lines(&lines, rep);
+	if (lines.n > 0 && !lines.failed)
+		copy = strndup(lines.p, lines.n);
+	buf_free(&lines);
+	return copy;
+}
+
 /*
  * The relay did not take the reply: only without memory, for has_room was
- * asked, and this thread alone gives. It is ended and settled at once.
+ * asked, and this thread alone gives. A turn is ended and settled at once.
  */
 static void
 abandon(struct front *f, struct request *req, struct reply *rep)
@@ -156,7 +170,7 @@ to_relay(struct front *f, struct request *req, struct reply *rep)
 	    .method = req->method == HTTP_GET ? "GET" : "POST",
 	    .route = req->route,
 	    .origin = copy_origin(req),
-	    .limits = rep->limits ? strdup(rep->limits) : NULL,
+	    .limits = copy_lines(rep),
 	    .phases = req->phases,
 	};
 

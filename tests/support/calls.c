@@ -7,6 +7,26 @@
 #include "calls.h"
 
 void
+call_send(const struct stack *s, const struct person *p,
+    const struct send *send, struct answer *a)
+{
+	char path[128], key[600];
+	struct ask ask = {.method = "POST",
+	    .base = s->base,
+	    .path = path,
+	    .token = p->token,
+	    .json = send->json,
+	    .headers = {send->key != NULL ? key : NULL},
+	    .timeout_ms = send->timeout_ms > 0 ? send->timeout_ms : 90000};
+
+	snprintf(path, sizeof(path), "/api/v1/conversations/%s/messages",
+	    send->conversation);
+	if (send->key != NULL)
+		snprintf(key, sizeof(key), "Idempotency-Key: %s", send->key);
+	http_ask(&ask, a);
+}
+
+void
 call_refresh(
     const struct stack *s, const char *refresh_token, struct exchanged *out)
 {

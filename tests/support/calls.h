@@ -7,6 +7,18 @@
 
 #include "stack.h"
 
+/* A question, as POST /conversations/{id}/messages takes it. */
+struct send {
+	const char *conversation;
+	const char *key;  /* Idempotency-Key, or NULL */
+	const char *json; /* the body */
+	long timeout_ms;  /* 90,000 when 0 */
+};
+
+/* Asks it as this person; the caller clears the answer. */
+void call_send(const struct stack *s, const struct person *p,
+    const struct send *send, struct answer *a);
+
 /* What a refresh gave; "" where it gave none. */
 struct exchanged {
 	long status;
