@@ -54,8 +54,8 @@ pids_of() {
 	nginx) children "$NGINX_PID" ;;
 	postgres) echo "$POSTGRES_PID $(children "$POSTGRES_PID")" ;;
 	redis) echo "$REDIS_PID" ;;
-	model) echo "$MODEL_PID" ;;
-	client) echo "$CLIENT_PID" ;;
+	model) echo "${MODEL_PID:-}" ;;
+	client) echo "${CLIENT_PID:-}" ;;
 	esac
 }
 
@@ -83,6 +83,27 @@ cpu() {
 # The whole machine's, idling and waiting for disks left out.
 cpu_of_all() {
 	awk '$1 == "cpu" { print $2 + $3 + $4 + $7 + $8 + $9 }' /proc/stat
+}
+
+# note: what every one of KINDS has used, and when.
+note() {
+	local kind
+	echo "now $(date +%s%N)"
+	echo "all $(cpu_of_all)"
+	for kind in "${KINDS[@]}"; do
+		echo "$kind $(cpu "$kind")"
+	done
+}
+
+# of_core KIND: the share of one core between before and after, in percent.
+of_core() {
+	awk -v kind="$1" -v hz="$(getconf CLK_TCK)" '
+	    $1 == "now" { now[FNR == NR] = $2 }
+	    $1 == kind { used[FNR == NR] = $2 }
+	    END {
+		seconds = (now[0] - now[1]) / 1e9
+		printf "%.0f", 100 * (used[0] - used[1]) / hz / seconds
+	    }' "$T/before" "$T/after"
 }
 
 # memory KIND: in KiB, shared pages by halves (PSS) where we may see that.

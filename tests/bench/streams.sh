@@ -29,27 +29,6 @@ finish_all() {
 	finish
 }
 
-# note WHEN: what every kind has used, and when.
-note() {
-	local kind
-	echo "now $(date +%s%N)"
-	echo "all $(cpu_of_all)"
-	for kind in "${KINDS[@]}"; do
-		echo "$kind $(cpu "$kind")"
-	done
-}
-
-# of_core KIND: the share of one core between before and after, in percent.
-of_core() {
-	awk -v kind="$1" -v hz="$(getconf CLK_TCK)" '
-	    $1 == "now" { now[FNR == NR] = $2 }
-	    $1 == kind { used[FNR == NR] = $2 }
-	    END {
-		seconds = (now[0] - now[1]) / 1e9
-		printf "%.0f", 100 * (used[0] - used[1]) / hz / seconds
-	    }' "$T/before" "$T/after"
-}
-
 # Stored whole: complete, with every delta's stamp.
 stored() {
 	sql "SELECT count(*) FROM chat.messages m
