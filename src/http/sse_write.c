@@ -2,7 +2,6 @@
  * Server-sent events as bytes. A line break inside the data would end the
  * field, so each line gets a `data:` of its own, which clients join again.
  */
-#include <inttypes.h>
 #include <string.h>
 
 #include "base/buf.h"
@@ -37,11 +36,14 @@ write_data(struct buf *out, const char *data, size_t n)
 }
 
 void
-sse_write_event(
-    struct buf *out, uint64_t id, const char *event, const char *data, size_t n)
+sse_write_event(struct buf *out, const char *id, const char *event,
+    const char *data, size_t n)
 {
-	if (id)
-		buf_printf(out, "id: %" PRIu64 "\n", id);
+	if (id) {
+		buf_puts(out, "id: ");
+		buf_puts(out, id);
+		buf_putc(out, '\n');
+	}
 	buf_puts(out, "event: ");
 	buf_puts(out, event);
 	buf_putc(out, '\n');

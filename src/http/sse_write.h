@@ -7,12 +7,11 @@
 #define HTTP_SSE_WRITE_H
 
 #include <stddef.h>
-#include <stdint.h>
 
 struct buf;
 
-/* Appends one event; `data` is one line (JSON). id 0 writes no id line. */
-void sse_write_event(struct buf *out, uint64_t id, const char *event,
+/* Appends one event; `data` is one line (JSON). id NULL writes no id line. */
+void sse_write_event(struct buf *out, const char *id, const char *event,
     const char *data, size_t n);
 
 /* Appends a comment line, which clients ignore: a heartbeat. */

@@ -14,6 +14,7 @@
 #include "chat/turn.h"
 #include "server/ledger.h"
 #include "server/relay_priv.h"
+#include "server/relay_redis.h"
 
 /* The longest wait for coalesced text, in ms. */
 #define FLUSH_MS 25
@@ -56,14 +57,13 @@ service_dirty(uv_prepare_t *handle)
 {
 	struct relay *r = handle->data;
 	struct stream *s = r->dirty;
-	uint64_t now = uv_now(&r->loop);
 
 	r->dirty = NULL;
 	while (s != NULL) {
 		struct stream *next = s->dirty_next;
 
 		s->is_dirty = false;
-		stream_service(s, now);
+		stream_service(s);
 		s = next;
 	}
 	if (r->dirty != NULL && !uv_is_active((uv_handle_t *)&r->flush_timer))
@@ -87,6 +87,9 @@ close_all(struct relay *r)
 	r->is_closing = true;
 	upstream_free(r->upstream);
 	r->upstream = NULL;
+	relay_redis_close(r->redis);
+	r->redis = NULL;
+	relay_log_close(r);
 	close_handle((uv_handle_t *)&r->inbox_poll, NULL);
 	close_handle((uv_handle_t *)&r->stored_poll, NULL);
 	close_handle((uv_handle_t *)&r->rolls_poll, NULL);
@@ -214,6 +217,10 @@ open_handles(struct relay *r)
 	    uv_poll_init(&r->loop, &r->stored_poll, queue_fd(r->stored)) != 0 ||
 	    !relay_roll_open(r))
 		return false;
+	/* Before `prepare` is started, for what it sends. */
+	r->redis = relay_redis_new(&r->loop, r->config);
+	if (r->redis == NULL || !relay_log_open(r))
+		return false;
 	uv_prepare_init(&r->loop, &r->prepare);
 	uv_timer_init(&r->loop, &r->flush_timer);
 	uv_timer_init(&r->loop, &r->drain_timer);
@@ -308,6 +315,7 @@ relay_free(struct relay *r)
 	if (r == NULL)
 		return;
 	relay_roll_free(r);
+	relay_log_free(r);
 	uv_loop_close(&r->loop);
 	queue_free(r->inbox);
 	queue_free(r->stored);

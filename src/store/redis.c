@@ -36,7 +36,7 @@ struct redis {
  * of them the connection is not worth keeping either: a server that became a
  * replica may have left its address to another one.
  */
-static const struct {
+static const struct fault {
 	const char *word;
 	bool is_closing;
 } faults[] = {
@@ -130,19 +130,34 @@ is_error(const redisReply *reply, const char *word)
 	       (word == NULL || begins_with_word(reply->str, word));
 }
 
+/* What the reply says of the server; NULL: nothing. */
+static const struct fault *
+find_fault(const redisReply *reply)
+{
+	for (size_t i = 0; i < sizeof(faults) / sizeof(*faults); i++)
+		if (is_error(reply, faults[i].word))
+			return &faults[i];
+	return NULL;
+}
+
+bool
+redis_reply_is_fault(const redisReply *reply)
+{
+	return find_fault(reply) != NULL;
+}
+
 /* Does the reply say that the server cannot serve anybody now? */
 static bool
 is_fault(struct redis *r, const redisReply *reply)
 {
-	for (size_t i = 0; i < sizeof(faults) / sizeof(*faults); i++) {
-		if (!is_error(reply, faults[i].word))
-			continue;
-		note_error_reply(r, reply);
-		if (faults[i].is_closing)
-			redis_wire_close(&r->wire);
-		return true;
-	}
-	return false;
+	const struct fault *f = find_fault(reply);
+
+	if (f == NULL)
+		return false;
+	note_error_reply(r, reply);
+	if (f->is_closing)
+		redis_wire_close(&r->wire);
+	return true;
 }
 
 static void

@@ -84,6 +84,12 @@ enum err redis_script_run(struct redis *r, struct redis_script *script,
     int n_keys, int argc, const char **argv, redisReply **out_reply) MUST_CHECK;
 
 /*
+ * Is it an error reply that speaks of the server and not of the command:
+ * LOADING, READONLY, OOM and their like?
+ */
+bool redis_reply_is_fault(const redisReply *reply);
+
+/*
  * From now on adds 1 to *counter whenever what Redis holds may no longer be
  * what we left there: a command failed, a connection was made (by a restarted
  * server's clients, for one). The counter is borrowed and may be shared.
