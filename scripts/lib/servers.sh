@@ -232,12 +232,12 @@ start_natterd() {
 
 start_nginx() {
 	local conf connections port=$1
-	connections=$(($(descriptors) / 2 - 32))
+	connections=$(($(descriptors) - 64))
 	conf=$(<"$STACK/nginx/demo.conf.in")
 	conf=${conf//@DIR@/$STACK}
 	conf=${conf//@SOCKET@/$SOCKETS/natterd.sock}
 	conf=${conf//@PORT@/$port}
-	conf=${conf//@CONNECTIONS@/$((connections < 16384 ? connections : 16384))}
+	conf=${conf//@CONNECTIONS@/$((connections < 32768 ? connections : 32768))}
 	printf '%s\n' "$conf" >"$STACK/nginx/demo.conf"
 	launch nginx nginx -e "$STACK/log/nginx.log" \
 	    -c "$STACK/nginx/demo.conf"

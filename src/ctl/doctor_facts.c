@@ -219,6 +219,20 @@ add_postgres_clock(struct json_object *o, PGconn *conn)
 	    theirs - (before + (int64_t)clock_wall_ms()) / 2);
 }
 
+/* How many connections to one address this host can have at once. */
+static void
+add_ports(struct json_object *o)
+{
+	FILE *f = fopen("/proc/sys/net/ipv4/ip_local_port_range", "r");
+	long first, last;
+
+	if (f == NULL)
+		return;
+	if (fscanf(f, "%ld %ld", &first, &last) == 2)
+		json_put_number(o, "ports", last - first + 1);
+	fclose(f);
+}
+
 enum ctl_exit
 doctor_facts(PGconn *conn, const struct doctor_options *options,
     struct json_object **out_facts)
@@ -236,6 +250,7 @@ doctor_facts(PGconn *conn, const struct doctor_options *options,
 	add_database(o, config->database_url);
 	add_file(files, "settings", options->config_file);
 	add_file(files, "keys", config->jwt_keys_file);
+	add_ports(o);
 	json_object_object_add(o, "files", files);
 	add_postgres_clock(o, conn);
 	add_redis(o, config->redis_url);

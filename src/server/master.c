@@ -10,7 +10,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -438,20 +437,6 @@ wait_for_news(struct master *m)
 		take_signals(m);
 }
 
-/* A reply takes a descriptor to nginx and one to the model. */
-static void
-check_descriptors(const struct master *m)
-{
-	rlim_t needed = (rlim_t)m->config->streams_max * 2 + 64;
-	struct rlimit files;
-
-	if (getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur >= needed)
-		return;
-	log_with(LOG_WARNING,
-	    "CHAT_STREAMS_MAX needs more file descriptors: raise LimitNOFILE",
-	    LOG_NUMBER("needed", needed), LOG_NUMBER("limit", files.rlim_cur));
-}
-
 static bool
 open_master(struct master *m)
 {
@@ -497,7 +482,6 @@ master_run(const struct master_options *options)
 		    LOG_TEXT("why", strerror(errno)));
 		return 1;
 	}
-	check_descriptors(&m);
 	while (!m.is_stopping || m.n_procs > 0) {
 		fill(&m);
 		wait_for_news(&m);

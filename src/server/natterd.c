@@ -23,6 +23,7 @@
 #include "base/keyring.h"
 #include "base/log.h"
 #include "http/origin.h"
+#include "server/descriptors.h"
 #include "server/master.h"
 #include "store/redis.h"
 
@@ -176,6 +177,7 @@ load(struct config **out_config, struct keyring **out_keys,
 		config_free(config);
 		return e;
 	}
+	descriptors_fit(config);
 	*out_config = config;
 	return OK;
 }
@@ -190,16 +192,12 @@ is_listening(int fd)
 	       yes != 0;
 }
 
-/* Each reply takes two descriptors: as many as the system lets us have. */
+/* Keys are in the memory of all of our processes. */
 static void
-raise_limits(void)
+leave_no_cores(void)
 {
-	struct rlimit files, cores = {0, 0};
+	struct rlimit cores = {0, 0};
 
-	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
-		files.rlim_cur = files.rlim_max;
-		setrlimit(RLIMIT_NOFILE, &files);
-	}
 	setrlimit(RLIMIT_CORE, &cores);
 }
 
@@ -235,7 +233,7 @@ run(bool is_activated)
 		    "it with spawn-fcgi -n or a systemd socket unit\n");
 		return EXIT_CONFIGURATION;
 	}
-	raise_limits();
+	leave_no_cores();
 	return master_run(&options);
 }
 
@@ -277,5 +275,6 @@ main(int argc, char **argv)
 		fputs("natterd: libsodium finds no random source\n", stderr);
 		return 1;
 	}
+	descriptors_raise();
 	return only_check ? check_only() : run(is_activated);
 }

@@ -41,7 +41,9 @@ struct transfer {
 
 	/* Private. */
 	CURL *easy;
+	struct upstream *upstream;
 	bool has_head;
+	bool is_last; /* its connection is closed after it */
 	char why[CURL_ERROR_SIZE];
 };
 

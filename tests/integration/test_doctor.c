@@ -373,6 +373,7 @@ static const struct row rows[] = {
 	.sql = "ALTER ROLE natter_app CONNECTION LIMIT 10",
 	.mend_sql = "ALTER ROLE natter_app CONNECTION LIMIT -1"},
     {"connections_too_few", .variable = "CHAT_WORKERS", .value = "50"},
+    {"ports_too_few", .variable = "CHAT_STREAMS_MAX", .value = "100000"},
     {"query_long", .act = sleep_long,
 	.mend_sql = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity "
 		    "WHERE query LIKE '%pg_sleep%' AND pid <> "

@@ -1,0 +1,124 @@
+#!/bin/bash
+# Many replies at once through the whole stack: nginx, natterd with two workers,
+# Postgres, Redis and a model's server, all on this machine, and the load too.
+# For each number of streams: are all complete and stored, what Natter adds to
+# the model's own time, what a stream takes of memory and CPU, and how long
+# short requests take meanwhile. Prints Markdown. Starts and stops everything.
+# Usage: streams.sh BUILDDIR [STREAMS...]
+set -euo pipefail
+# shellcheck source=tests/bench/lib.sh
+. "$(dirname "$0")/lib.sh"
+# shellcheck source=tests/bench/load.sh
+. "$SRC/tests/bench/load.sh"
+shift
+COUNTS=("$@")
+[ $# -gt 0 ] || COUNTS=(100 1000 5000 10000)
+GAP_MS=333      # three events a second
+FIRST_MS=200
+BEGIN_RATE=${BEGIN_RATE:-300} # replies begun a second
+SETTLE_S=2      # after the last one has begun
+LOOK_S=10       # how long everything is looked at
+SPARE_S=10      # replies last so much longer than all that
+KINDS=(natterd nginx redis postgres model client)
+FIRST_USER=1
+
+finish_all() {
+	[ -z "${SHORT_PID:-}" ] || kill "$SHORT_PID" 2>/dev/null || :
+	[ -z "${CLIENT_PID:-}" ] || kill "$CLIENT_PID" 2>/dev/null || :
+	stop_model
+	finish
+}
+
+# Stored whole: complete, with every delta's stamp.
+stored() {
+	sql "SELECT count(*) FROM chat.messages m
+	    WHERE m.role = 'assistant' AND m.status = 'complete'
+	      AND length(m.content) - length(replace(m.content, '@', '')) = $1
+	      AND m.user_id BETWEEN '00000000-0001-7000-8000-$(
+		printf '%012d' "$2")' AND '00000000-0001-7000-8000-$(
+		printf '%012d' "$3")'"
+}
+
+# Waits until all stream; the client may have ended without that.
+wait_streaming() {
+	until grep -q '^streaming' "$T/client"; do
+		proc_is_alive "$CLIENT_PID" || return 0
+		sleep 0.1
+	done
+	sleep "$SETTLE_S"
+}
+
+look() {
+	note >"$T/before"
+	"$BENCH/short_load" "$PORT" /api/v1/me <"$T/short_token" >"$T/short" &
+	SHORT_PID=$!
+	sleep "$LOOK_S"
+	note >"$T/after"
+	MEMORY=$(memory natterd) NGINX_MEMORY=$(memory nginx)
+	kill "$SHORT_PID"
+	wait "$SHORT_PID" || :
+	SHORT_PID=
+}
+
+# per_stream KIB BASE-KIB STREAMS
+per_stream() {
+	awk -v a="$1" -v b="$2" -v n="$3" 'BEGIN { printf "%.1f", (a - b) / n }'
+}
+
+measure() {
+	local n=$1 ramp_s=$(($1 / BEGIN_RATE + 1)) events last kind
+	events=$(((ramp_s + SETTLE_S + LOOK_S + SPARE_S) * 1000 / GAP_MS))
+	last=$((FIRST_USER + n - 1))
+	crowd "$FIRST_USER" "$last" >"$T/tokens"
+	head -n 1 "$T/tokens" | cut -d' ' -f1 >"$T/short_token"
+	start_model --events "$events" --gap "$GAP_MS" --first "$FIRST_MS"
+	"$BENCH/turn_load" --port "$PORT" --tokens "$T/tokens" --count "$n" \
+	    --ramp $((ramp_s * 1000)) --events "$events" \
+	    --timeout $((ramp_s * 2 + 90)) >"$T/client" 2>"$T/client.err" &
+	CLIENT_PID=$!
+	wait_streaming
+	look
+	wait "$CLIENT_PID" || sed 's/^/    /' "$T/client.err" >&2
+	CLIENT_PID=
+	row "$n" "$events" "$last"
+	FIRST_USER=$((last + 1))
+}
+
+row() {
+	local n=$1 c=$T/client kind used=0 all
+	printf '| %d | %d | %d | %d | %.0f | %s / %s | %s / %s | %s | %s | %s | %s / %s |' \
+	    "$n" "$(value most_at_once "$c")" "$(value completed "$c")" \
+	    "$(stored "$2" "$FIRST_USER" "$3")" \
+	    "$(awk -v n="$n" -v gap="$GAP_MS" 'BEGIN { print n * 1000 / gap }')" \
+	    "$(value first_added_p50_ms "$c")" "$(value first_added_p99_ms "$c")" \
+	    "$(value delay_p50_ms "$c")" "$(value delay_p99_ms "$c")" \
+	    "$(value gap_added_p99_ms "$c")" \
+	    "$(per_stream "$MEMORY" "$BASE" "$n")" \
+	    "$(per_stream "$NGINX_MEMORY" "$NGINX_BASE" "$n")" \
+	    "$(value short_p50_ms "$T/short")" "$(value short_p99_ms "$T/short")"
+	for kind in "${KINDS[@]}"; do
+		used=$((used + $(of_core "$kind")))
+		printf ' %s |' "$(of_core "$kind")"
+	done
+	all=$(of_core all)
+	printf ' %d |\n' $((all > used ? all - used : 0))
+	[ "$(value short_failed "$T/short")" = 0 ] ||
+	    printf '%s short requests failed\n' \
+		"$(value short_failed "$T/short")" >&2
+}
+
+LOAD_BEFORE=$(cut -d' ' -f1-3 /proc/loadavg)
+no_limits
+start_demo
+trap finish_all EXIT
+find_servers
+BASE=$(memory natterd) NGINX_BASE=$(memory nginx)
+machine
+cat <<-END
+
+	| streams | at once | complete | stored | events/s | first token added p50 / p99 ms | event delay p50 / p99 ms | gap added p99 ms | KiB a stream in natterd | in nginx | GET /me p50 / p99 ms | natterd % | nginx % | Redis % | Postgres % | model % | client % | others % |
+	|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|
+END
+for count in "${COUNTS[@]}"; do
+	measure "$count"
+done
