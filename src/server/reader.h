@@ -50,6 +50,7 @@ struct reader {
 	struct reply_position at; /* how far the client has come */
 	bool is_reading;          /* an XRANGE is on its way */
 	bool is_due;              /* and was overtaken by a hint */
+	size_t read_count;        /* entries of the next, or this, XRANGE */
 	bool is_looking;          /* a look is with the ledger */
 	struct look *look;        /* the answer being told, owned */
 	uint64_t next_look_ms;

@@ -106,7 +106,7 @@ reader_tell(struct reader *x)
 	while (x->at.bytes < m.content_len && client_is_open(&x->client) &&
 	       client_waiting(&x->client) == 0)
 		tell_piece(x, m.content, m.content_len);
-	if (x->at.bytes < m.content_len)
+	if (x->at.bytes < m.content_len || client_waiting(&x->client) > 0)
 		return; /* client_drained comes back */
 	if (is_over(&m)) {
 		end_as_stored(x, &m);
