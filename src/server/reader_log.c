@@ -11,26 +11,10 @@
 #define READ_COUNT      32
 #define READ_COUNT_TEXT "32"
 
-/*
- * Is text missing between what the client has and this event? The log was lost
- * and not yet made anew, or is an old one of a Redis that started again.
- */
-static bool
-has_gap(const struct reader *x, const struct reply_event *e)
-{
-	uint64_t begins = e->at.bytes;
-
-	if (reply_event_is_delta(e))
-		begins -= e->n;
-	return begins > x->at.bytes;
-}
-
+/* A delta, as much of it as is new. */
 static void
 take_delta(struct reader *x, struct reply_event *e, struct buf *out)
 {
-	x->at.n = e->at.n;
-	if (!reply_event_cut(e, x->at.bytes))
-		return;
 	while (e->n > 0 && ((unsigned char)*e->data & 0xc0) == 0x80) {
 		e->data++; /* somebody asked for half a character */
 		e->n--;
@@ -41,30 +25,42 @@ take_delta(struct reader *x, struct reply_event *e, struct buf *out)
 		reply_event_say(e, out);
 }
 
-/* Takes one event; false: none after it is to be taken now. */
+/* The last event. A client that claims more text than there was begins again.
+ */
+static void
+take_end(struct reader *x, const struct reply_event *e)
+{
+	if (e->at.bytes >= x->at.bytes) {
+		reader_end_with(x, e);
+		return;
+	}
+	reader_begin_again(x);
+	x->is_due = true;
+}
+
+/*
+ * Takes one event; false: none after it is to be taken now. Where text is
+ * missing before it, the log was lost and is not yet made anew, or is an old
+ * one of a Redis that started again: then it says nothing.
+ */
 static bool
 take(struct reader *x, struct reply_event *e, struct buf *out)
 {
-	if (has_gap(x, e))
+	bool is_delta = reply_event_is_delta(e);
+	enum reply_cut part = reply_event_cut(e, x->at.bytes);
+
+	if (part == REPLY_GAP || (!is_delta && e->at.bytes > x->at.bytes))
 		return false;
-	if (reply_event_is_delta(e)) {
-		take_delta(x, e, out);
-		return true;
-	}
 	if (reply_event_is_terminal(e)) {
 		reader_say(x, out);
 		buf_clear(out);
-		if (e->at.bytes < x->at.bytes) {
-			reader_begin_again(
-			    x); /* it claimed more than there was */
-			x->is_due = true;
-		} else {
-			reader_end_with(x, e);
-		}
+		take_end(x, e);
 		return false;
 	}
 	x->at.n = e->at.n;
-	if (!reply_event_is(e, "start")) /* it was told one */
+	if (is_delta && part == REPLY_NEW)
+		take_delta(x, e, out);
+	else if (!is_delta && !reply_event_is(e, "start")) /* it was told one */
 		reply_event_say(e, out);
 	return true;
 }
