@@ -411,6 +411,24 @@ watch(struct ledger *l)
 	l->next_watch_ms = clock_mono_ms() + WATCH_MS;
 }
 
+/* Stores a few texts of running replies. */
+static void
+keep_some(struct ledger *l)
+{
+	struct checkpoints *c = atomic_exchange(&l->checkpoints, NULL);
+	bool is_given;
+
+	if (c == NULL)
+		return;
+	arena_reset(l->arena, ARENA_MAX);
+	if (checkpoints_store(c, l->pg, l->arena)) {
+		atomic_store(&l->checkpoints, c);
+		return;
+	}
+	is_given = queue_push(l->kept, c);
+	assert(is_given);
+}
+
 /* Tells the relay whose replies their users have cancelled. A queue that is
  * full holds what it has not looked at yet; we ask again. */
 static void
@@ -453,24 +471,6 @@ static uint64_t
 sooner(uint64_t a, uint64_t b)
 {
 	return a < b ? a : b;
-}
-
-/* Stores a few texts of running replies. */
-static void
-keep_some(struct ledger *l)
-{
-	struct checkpoints *c = atomic_exchange(&l->checkpoints, NULL);
-	bool is_given;
-
-	if (c == NULL)
-		return;
-	arena_reset(l->arena, ARENA_MAX);
-	if (checkpoints_store(c, l->pg, l->arena)) {
-		atomic_store(&l->checkpoints, c);
-		return;
-	}
-	is_given = queue_push(l->kept, c);
-	assert(is_given);
 }
 
 /* Does what is due; how long nothing will be, in ms. */

@@ -150,13 +150,6 @@ struct stream {
 	char why_text[256];
 };
 
-/* Later the turn is the ledger's, and its text is said. */
-static inline bool
-stream_is_running(const struct stream *s)
-{
-	return s->state == STREAM_ASKING || s->state == STREAM_WAITING;
-}
-
 /* Makes the stream and starts it. Takes the handoff over in any case. */
 void stream_begin(struct relay *r, const struct handoff *h);
 
