@@ -48,6 +48,7 @@ static const char *const fields_of_change[] = {
     "is_active",
     "store_id",
     "expires_at",
+    "leaf_id",
     NULL,
 };
 
@@ -178,6 +179,17 @@ read_end(struct request *req, struct json_object *body,
 	return OK;
 }
 
+static enum err
+read_leaf(struct request *req, struct json_object *body, const char **out)
+{
+	static const struct field_rule rule = {
+	    .name = "leaf_id", .min = 1, .max = 64};
+	enum err e = request_field(req, body, &rule, out);
+	if (e == OK && *out && !id_is_uuid(*out))
+		e = request_refuse(req, "leaf_id", "It must be a UUID.");
+	return e;
+}
+
 /* Reads how long a new one is to live, in whichever way that is said. */
 static enum err
 read_life(struct request *req, struct json_object *body,
@@ -235,6 +247,8 @@ read_change(struct request *req, const char *const *known,
 		e = read_end(req, body, &c);
 	if (e == OK)
 		e = read_life(req, body, &c);
+	if (e == OK)
+		e = read_leaf(req, body, &c.leaf_id);
 	if (e == OK)
 		*out = c;
 	return e;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "api/api.h"
+#include "api/branches.h"
 #include "api/cached.h"
 #include "api/page.h"
 #include "api/send.h"
@@ -13,6 +14,7 @@
 #include "base/buf.h"
 #include "base/config.h"
 #include "base/json.h"
+#include "chat/branch.h"
 #include "chat/conversation.h"
 #include "chat/message.h"
 #include "chat/turn.h"
@@ -26,16 +28,15 @@
 #define RECENT_MAX     50
 #define MAX_TOKENS_MAX 1000000
 
-static const char *const fields_of_post[] = {
-    "content",
-    "stream",
-    "model",
-    "parent_id",
-    "metadata",
-    "max_tokens",
-    "max_completion_tokens",
-    "cache",
-    NULL,
+/* The members of a body, by the kind of turn that it asks for. */
+static const char *const *const fields_of[] = {
+    [TURN_SEND] =
+	(const char *const[]){"content", "stream", "model", "parent_id",
+	    "metadata", "max_tokens", "max_completion_tokens", "cache", NULL},
+    [TURN_EDIT] = (const char *const[]){"content", "stream", "model",
+	"metadata", "max_tokens", "max_completion_tokens", "cache", NULL},
+    [TURN_AGAIN] = (const char *const[]){"stream", "model", "max_tokens",
+	"max_completion_tokens", NULL},
 };
 
 /* Reads ?order=. */
@@ -98,10 +99,21 @@ api_messages_list(struct request *req, struct reply *rep)
 {
 	struct messages_page page = {.ask.conversation_id = req->ids[0]};
 	const char *after[CURSOR_KEYS_MAX] = {NULL};
+	const char *leaf = NULL;
 	enum err e = read_order(req, &page.ask.is_descending);
 	if (e == OK)
 		e = request_query_number(req, "limit", LIMIT_DEFAULT, 1,
 		    MESSAGES_LIMIT_MAX, &page.ask.limit);
+	if (e == OK)
+		e = request_query(req, "leaf", &leaf);
+	if (e == OK && leaf) {
+		struct path_ask path = {
+		    .conversation_id = req->ids[0],
+		    .is_descending = page.ask.is_descending,
+		    .limit = page.ask.limit,
+		};
+		return branches_answer_path(req, rep, leaf, &path);
+	}
 	if (e == OK) {
 		page.list = arena_printf(req->arena, "messages of %s %s",
 		    req->ids[0], page.ask.is_descending ? "desc" : "asc");
@@ -180,7 +192,9 @@ read_texts(struct request *req, struct json_object *body, struct turn_ask *ask)
 	    .max = 64,
 	    .nullable = true,
 	};
-	enum err e = request_field(req, body, &content, &ask->content);
+	enum err e = OK;
+	if (ask->kind != TURN_AGAIN)
+		e = request_field(req, body, &content, &ask->content);
 	if (e == OK)
 		e = request_field(req, body, &model, &ask->model);
 	if (e == OK)
@@ -224,25 +238,59 @@ read_wish(struct request *req, struct json_object *body, struct turn_ask *ask)
 	return e;
 }
 
+/* Reads the body; one that says nothing may be left out of TURN_AGAIN. */
+static enum err
+read_turn(struct request *req, struct turn_ask *ask)
+{
+	AUTO_JSON struct json_object *body = NULL;
+	ask->wants_stream =
+	    strcasestr(req->accept, "text/event-stream") != NULL;
+	if (ask->kind == TURN_AGAIN && req->body_len == 0)
+		return OK;
+	enum err e = request_json(req, &body);
+	if (e == OK)
+		e = request_known_fields(req, body, fields_of[ask->kind]);
+	if (e == OK)
+		e = read_texts(req, body, ask);
+	if (e == OK)
+		e = read_max_tokens(req, body, ask);
+	if (e == OK)
+		e = request_field_flag(req, body, "stream", &ask->wants_stream);
+	if (e == OK)
+		e = read_wish(req, body, ask);
+	return e;
+}
+
+static enum err
+begin(struct request *req, struct reply *rep, struct turn_ask *ask)
+{
+	enum err e = read_turn(req, ask);
+	if (e == OK && ask->kind != TURN_SEND)
+		e = branch_target(req, req->ids[0], ask);
+	return e == OK ? send_turn(req, rep, ask) : e;
+}
+
 enum err
 api_message_post(struct request *req, struct reply *rep)
 {
-	AUTO_JSON struct json_object *body = NULL;
 	struct turn_ask ask = {
+	    .kind = TURN_SEND,
 	    .conversation_id = req->ids[0],
-	    .wants_stream =
-		strcasestr(req->accept, "text/event-stream") != NULL,
 	};
-	enum err e = request_json(req, &body);
-	if (e == OK)
-		e = request_known_fields(req, body, fields_of_post);
-	if (e == OK)
-		e = read_texts(req, body, &ask);
-	if (e == OK)
-		e = read_max_tokens(req, body, &ask);
-	if (e == OK)
-		e = request_field_flag(req, body, "stream", &ask.wants_stream);
-	if (e == OK)
-		e = read_wish(req, body, &ask);
-	return e == OK ? send_turn(req, rep, &ask) : e;
+	return begin(req, rep, &ask);
+}
+
+enum err
+api_message_edit(struct request *req, struct reply *rep)
+{
+	struct turn_ask ask = {.kind = TURN_EDIT};
+	return begin(req, rep, &ask);
+}
+
+/* Another answer is wanted, so that a kept one is none. */
+enum err
+api_message_regenerate(struct request *req, struct reply *rep)
+{
+	struct turn_ask ask = {.kind = TURN_AGAIN, .cache = ANSWER_FRESH};
+	return begin(req, rep, &ask);
 }

@@ -10,6 +10,7 @@
 #include "base/arena.h"
 #include "base/id.h"
 #include "base/json_write.h"
+#include "chat/branch.h"
 #include "chat/conversation.h"
 #include "chat/queries.h"
 #include "http/request.h"
@@ -43,8 +44,8 @@ enum column {
 
 #define TITLE_CHARACTERS 60
 
-static void
-write_row(struct buf *out, const PGresult *r, int row)
+void
+conversation_write(struct buf *out, const PGresult *r, int row)
 {
 	json_write_open(out, NULL, '{');
 	json_write_text(out, "id", pg_text(r, row, ID));
@@ -95,7 +96,7 @@ run_for_one(struct request *req, struct pg_call *call, struct buf *out)
 	if (pg_rows(call->result) == 0)
 		e = ERR_NOT_FOUND;
 	else
-		write_row(out, call->result, 0);
+		conversation_write(out, call->result, 0);
 	pg_calls_clear(call, 1);
 	return e;
 }
@@ -218,7 +219,7 @@ write_page(struct request *req, const PGresult *r, int limit, struct buf *out,
 	}
 	json_write_open(out, NULL, '[');
 	for (int i = 0; i < n; i++)
-		write_row(out, r, i);
+		conversation_write(out, r, i);
 	json_write_close(out, ']');
 	out_next[0] = next[0];
 	out_next[1] = next[1];
@@ -255,9 +256,12 @@ conversation_update(struct request *req, const char *name,
     const struct conversation_change *c, struct buf *out)
 {
 	const char *key[2];
+	const char *leaf = NULL;
 	enum err e = conversation_key(name, key);
 	const char *max =
 	    arena_printf(req->arena, "%d", CONVERSATION_METADATA_MAX);
+	if (e == OK && c->leaf_id)
+		e = branch_end(req, key, c->leaf_id, &leaf);
 	if (e != OK)
 		return e;
 	struct pg_call calls[] = {
@@ -268,7 +272,7 @@ conversation_update(struct request *req, const char *name,
 		    c->has_model ? "t" : "f", c->system_prompt,
 		    c->has_system_prompt ? "t" : "f", c->is_active, c->store_id,
 		    c->has_store ? "t" : "f", c->expires_at,
-		    c->has_end ? "t" : "f", max},
+		    c->has_end ? "t" : "f", max, leaf},
 	    },
 	    {
 		.query = chat_query(CHAT_CONVERSATION_EXISTS),
@@ -282,7 +286,7 @@ conversation_update(struct request *req, const char *name,
 	if (pg_rows(calls[0].result) == 0)
 		e = explain_change(req, &calls[1]);
 	else
-		write_row(out, calls[0].result, 0);
+		conversation_write(out, calls[0].result, 0);
 	pg_calls_clear(calls, n);
 	return e;
 }

@@ -9,6 +9,7 @@
 #ifndef CHAT_CONVERSATION_H
 #define CHAT_CONVERSATION_H
 
+#include <libpq-fe.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -45,6 +46,9 @@ struct conversation_change {
 	bool has_end; /* NULL counts: it is kept */
 	const char *expires_at;
 	const char *expires_in; /* seconds, instead; at creation only */
+	/* A change alone: a message; the newest that hangs below it becomes
+	 * the current leaf. */
+	const char *leaf_id;
 };
 
 enum conversation_archived {
@@ -80,6 +84,9 @@ struct conversations_ask {
 enum err
 conversation_key(const char *name, const char *out_key[static 2]) MUST_CHECK;
 
+/* Appends a row of CONVERSATION_COLUMNS. */
+void conversation_write(struct buf *out, const PGresult *r, int row);
+
 /* Is that a UUID or a short id? */
 bool conversation_is_named(const char *name);
 
@@ -106,7 +113,10 @@ enum err conversations_list(struct request *req,
     const struct conversations_ask *ask, struct buf *out,
     const char *out_next[static 2]) MUST_CHECK;
 
-/* ERR_INVALID_FIELD also for a store that the user may not talk in. */
+/*
+ * ERR_INVALID_FIELD also for a store that the user may not talk in and for a
+ * message that is none of the conversation's.
+ */
 enum err conversation_update(struct request *req, const char *name,
     const struct conversation_change *c, struct buf *out) MUST_CHECK;
 

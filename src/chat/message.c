@@ -118,6 +118,10 @@ message_write(struct buf *out, const struct message *m)
 	json_write_time(out, "created_at", m->created_at);
 	json_write_time(out, "completed_at", m->completed_at);
 	write_usage(out, m);
+	if (m->sibling_count > 0) {
+		json_write_number(out, "sibling_index", m->sibling_index);
+		json_write_number(out, "sibling_count", m->sibling_count);
+	}
 	json_write_close(out, '}');
 }
 
@@ -171,24 +175,29 @@ message_patch(
  * One row more than the page was asked for; it, or rows beyond the page's
  * bytes, say that more follow.
  */
+struct messages_shown
+messages_shown(const PGresult *r, long limit)
+{
+	int n = pg_rows(r);
+	bool is_cut = n > 0 && pg_number(r, 0, FETCHED) > n;
+	if (n > limit)
+		return (struct messages_shown){(int)limit, true};
+	return (struct messages_shown){n, is_cut};
+}
+
 static enum err
 write_page(struct request *req, long limit, enum column key, const PGresult *r,
     struct buf *out, const char **out_next)
 {
-	int n = pg_rows(r);
+	const struct messages_shown shown = messages_shown(r, limit);
 	const char *next = NULL;
-	bool has_more = n > 0 && pg_number(r, 0, FETCHED) > n;
-	if (n > limit) {
-		n = (int)limit;
-		has_more = true;
-	}
-	if (has_more) {
-		next = arena_strdup(req->arena, pg_text(r, n - 1, key));
+	if (shown.has_more) {
+		next = arena_strdup(req->arena, pg_text(r, shown.n - 1, key));
 		if (!next)
 			return ERR_TOO_LARGE;
 	}
 	json_write_open(out, NULL, '[');
-	for (int i = 0; i < n; i++) {
+	for (int i = 0; i < shown.n; i++) {
 		struct message m;
 		message_read(r, i, &m);
 		message_write(out, &m);
@@ -196,6 +205,13 @@ write_page(struct request *req, long limit, enum column key, const PGresult *r,
 	json_write_close(out, ']');
 	*out_next = next;
 	return OK;
+}
+
+enum err
+messages_write_page(struct request *req, long limit, const PGresult *r,
+    struct buf *out, const char **out_next)
+{
+	return write_page(req, limit, POSITION, r, out, out_next);
 }
 
 static bool

@@ -41,6 +41,10 @@ struct message {
 	int64_t completion_tokens;
 	int64_t cached_tokens; /* of the prompt's */
 	const char *cost;      /* a decimal; NULL: the model has no price */
+	/* Its place among its siblings, from 1, and how many they are, itself
+	 * among them; 0: nobody asked, and message_read leaves it so. */
+	int64_t sibling_index;
+	int64_t sibling_count;
 };
 
 /* The columns that message_read takes; what a query adds comes after them. */
@@ -51,6 +55,21 @@ void message_read(const PGresult *r, int row, struct message *out);
 
 /* Appends the message as the API shows it (see base/json_write.h). */
 void message_write(struct buf *out, const struct message *m);
+
+/*
+ * How many of the rows of a page that was cut at `limit` rows and at bytes
+ * (MESSAGES_PAGE) are shown, and whether more follow.
+ */
+struct messages_shown {
+	int n;
+	bool has_more;
+};
+struct messages_shown messages_shown(const PGresult *r, long limit);
+
+/* Appends such a page as an array; *out_next is the last row's position where
+ * more follow. */
+enum err messages_write_page(struct request *req, long limit, const PGresult *r,
+    struct buf *out, const char **out_next) MUST_CHECK;
 
 /* Appends one message of the caller's; ERR_NOT_FOUND. */
 enum err

@@ -47,6 +47,13 @@ enum { BEGIN_ID, BEGIN_MODEL }; /* the rest is budget.c's */
 enum { FACTS_USERNAME, FACTS_CONVERSATIONS, FACTS_MESSAGES, FACTS_FIRST_MS };
 enum { REFUSAL_PARENT_FITS, REFUSAL_RUNNING, REFUSAL_IS_LOST };
 
+/* A turn_kind, as statements call it. */
+static const char *const kinds[] = {
+    [TURN_SEND] = "send",
+    [TURN_EDIT] = "edit",
+    [TURN_AGAIN] = "again",
+};
+
 /* One call of turn_begin. */
 struct beginning {
 	struct request *req;
@@ -80,7 +87,7 @@ is_blank(const char *s)
 
 /* The rules of a question, whichever API it came by. */
 static enum err
-check_ask(struct request *req, const struct turn_ask *ask)
+check_content(struct request *req, const struct turn_ask *ask)
 {
 	size_t n = strlen(ask->content);
 	if (n > (size_t)req->services->config->message_max_bytes)
@@ -92,6 +99,15 @@ check_ask(struct request *req, const struct turn_ask *ask)
 	if (is_blank(ask->content))
 		return request_refuse(
 		    req, "content", "It must hold some text.");
+	return OK;
+}
+
+static enum err
+check_ask(struct request *req, const struct turn_ask *ask)
+{
+	enum err e = ask->kind == TURN_AGAIN ? OK : check_content(req, ask);
+	if (e != OK)
+		return e;
 	if (ask->parent_id && !id_is_uuid(ask->parent_id))
 		return request_refuse(req, "parent_id", "It must be a UUID.");
 	if (ask->model && !model_name_is_fit(ask->model))
@@ -124,7 +140,11 @@ make_turn(const struct request *req, const struct turn_ask *ask)
 	(void)snprintf(t->request_id, sizeof(t->request_id), "%s",
 	    req->request_id ? req->request_id : "");
 	t->begun_us = clock_mono_us();
-	id_make(t->user_message_id);
+	if (ask->kind == TURN_AGAIN)
+		(void)snprintf(t->user_message_id, sizeof(t->user_message_id),
+		    "%s", ask->question_id);
+	else
+		id_make(t->user_message_id);
 	id_make(t->message_id);
 	t->wants_stream = ask->wants_stream;
 	t->usage = (struct model_usage){-1, -1, -1};
@@ -175,7 +195,8 @@ fill_calls(struct beginning *b)
 		b->ask->metadata, b->tokens, b->forced_model,
 		services->config->model, b->title, services->worker_id,
 		b->quotas, b->max_tokens, b->prompt_bytes, b->limit, b->bytes,
-		LOCAL_MODEL, b->ask->key ? b->ask->key->key : NULL},
+		LOCAL_MODEL, kinds[b->ask->kind],
+		b->ask->key ? b->ask->key->key : NULL},
 	};
 	b->calls[HISTORY] = (struct pg_call){
 	    .query = chat_query(CHAT_TURN_HISTORY),
@@ -251,7 +272,8 @@ explain(struct beginning *b)
 	struct pg_call call = {
 	    .query = chat_query(CHAT_TURN_REFUSAL),
 	    .params = {b->turn->user_id, b->key[0], b->key[1],
-		b->ask->parent_id, arena_printf(req->arena, "%ld", lost)},
+		b->ask->parent_id, arena_printf(req->arena, "%ld", lost),
+		kinds[b->ask->kind]},
 	};
 	enum err e = chat_run(req, &call, 1);
 	if (e != OK)

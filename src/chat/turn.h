@@ -5,7 +5,7 @@
  * finishes it; it is one heap object that changes threads by being pushed.
  *
  * Begin is one pipeline, one round trip, one commit: the conversation's row is
- * locked and gives both messages their position, the messages and the running
+ * locked and gives the messages their positions, the messages and the running
  * reply are inserted, the history for the context is read. Finish is a few
  * statements that the ledger puts, many turns together, into one transaction.
  *
@@ -79,13 +79,23 @@ struct turn {
 	void *owner; /* the relay's stream; nobody else looks at it */
 };
 
-/* What POST /conversations/{id}/messages asks for. Borrowed strings. */
+/* How a turn comes to its question. */
+enum turn_kind {
+	TURN_SEND,  /* a new one, below an answer */
+	TURN_EDIT,  /* a new one, beside a stored one */
+	TURN_AGAIN, /* a stored one: a new reply beside those it has */
+};
+
+/* What a request asks for. Borrowed strings. */
 struct turn_ask {
+	enum turn_kind kind;
 	const char *conversation_id; /* UUID or short id */
-	const char *content;
-	const char
-	    *parent_id;    /* UUID, or NULL: the conversation's newest leaf */
-	const char *model; /* or NULL: the conversation's, then CHAT_MODEL */
+	const char *content;         /* of TURN_AGAIN: as it is stored */
+	/* UUID. NULL: the conversation's current leaf or, but for TURN_SEND,
+	 * the question is (or will be) one of the first messages. */
+	const char *parent_id;
+	const char *question_id; /* of TURN_AGAIN */
+	const char *model;    /* or NULL: the conversation's, then CHAT_MODEL */
 	const char *metadata; /* JSON object, or NULL */
 	int64_t max_tokens;   /* of the reply; 0: nothing was said */
 	bool wants_stream;
@@ -94,11 +104,12 @@ struct turn_ask {
 };
 
 /*
- * Stores the user's message and the empty reply, reads the context, builds
- * the model's request. ERR_NOT_FOUND: no such conversation of this user;
- * ERR_INVALID_FIELD: content, model, or a parent_id that is no answer in this
- * conversation; ERR_REPLY_IN_PROGRESS: the branch has a running reply
- * (req->running_message names it, NULL when it kept changing);
+ * Stores the user's message, if it is new, and the empty reply, reads the
+ * context, builds the model's request. What a turn is about that is no
+ * TURN_SEND, branch_target says (chat/branch.h). ERR_NOT_FOUND: no such
+ * conversation of this user; ERR_INVALID_FIELD: content, model, or a parent_id
+ * that is no answer in this conversation; ERR_REPLY_IN_PROGRESS: the branch has
+ * a running reply (req->running_message names it, NULL when it kept changing);
  * ERR_QUOTA_EXCEEDED, ERR_RATE_LIMITED: see budget_read; ERR_KEY_REUSED: see
  * send_key_find. Nothing was stored then. After any other error the question
  * may be stored; where it is known to be, req->running_message names the reply,
