@@ -18,7 +18,7 @@ ReportHook(PRE_ALL)(struct criterion_test_set *tests)
 	    .settings = {"CHAT_WORKERS=2", "CHAT_REGISTRATION=open",
 		"CHAT_RATE_LIMIT_PER_MINUTE=0", "CHAT_RATE_LIMIT_PER_DAY=0",
 		"CHAT_API_RATE_PER_MINUTE=0", "CHAT_MAX_TOKENS_PER_DAY=0",
-		"CHAT_STREAMS_PER_USER=0", "CHAT_ADDRESS_PER_MINUTE=0"},
+		"CHAT_STREAMS_PER_USER=0", "CHAT_ADDRESS_RATE_PER_MINUTE=0"},
 	    .has_model = true,
 	};
 	(void)tests;
