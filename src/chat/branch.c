@@ -226,10 +226,8 @@ write_path(struct request *req, const struct path *path, const PGresult *r,
 	for (int i = 0; i < shown.n; i++) {
 		struct message m;
 		message_read(r, i, &m);
-		if (pg_text(r, i, PATH_COUNT)) {
-			m.sibling_index = pg_number(r, i, PATH_INDEX);
-			m.sibling_count = pg_number(r, i, PATH_COUNT);
-		}
+		m.sibling_index = pg_number(r, i, PATH_INDEX);
+		m.sibling_count = pg_number(r, i, PATH_COUNT);
 		message_write(out, &m);
 	}
 	json_write_close(out, ']');

@@ -1,8 +1,10 @@
 /*
  * What the chat domain's statements read. One user has 2,000 conversations,
- * one of them with 10,000 messages, beside another user with as many: each
- * statement is planned as the daemon's are (generic, under row level
- * security) and must touch a few pages only, however much there is.
+ * one of them with 10,000 messages, one with 1,000 below one message, beside
+ * another user with as many: each statement is planned as the daemon's are
+ * (generic, under row level security) and must touch a few pages only, however
+ * much there is, and those of a turn also when they were planned while there
+ * was nothing.
  */
 #include <criterion/criterion.h>
 #include <libpq-fe.h>
@@ -56,6 +58,19 @@ fill(const char *user, const char *kind)
 					" repeat('word ', 40), 'complete'"
 					" FROM generate_series(1, 10000) n",
 	    user);
+	world_sql("INSERT INTO chat.messages (user_id, id, conversation_id,"
+		  " parent_id, position, role, content, status)"
+		  " SELECT '%s', " MADE_ID("d", "n") ", " MADE_ID(
+		      "c", "2") ", CASE WHEN n > 1 THEN " MADE_ID("d",
+		      "1") " END,"
+			   " n, 'assistant', 'word', 'complete'"
+			   " FROM generate_series(1, 1001) n",
+	    user);
+	world_sql("INSERT INTO chat.idempotency_keys (user_id, key, request,"
+		  " message_id) SELECT '%s', sha256(n::text::bytea),"
+		  " sha256(''), " MADE_ID(
+		      "a", "n") " FROM generate_series(1, 10000) n",
+	    user);
 	world_sql("INSERT INTO chat.usage_tracking (user_id, id, model)"
 		  " SELECT '%s', " MADE_ID(
 		      "a", "n * 2") ", 'm'"
@@ -91,13 +106,16 @@ prepare(const struct pg_query *q)
 }
 
 static void
-open_connection(void)
+fill_all(void)
 {
-	static const struct pg_domain *const domain = &chat_domain;
 	fill(USER, "one");
 	fill("00000000-0000-7000-8000-0000000000a2", "two");
-	world_sql("VACUUM ANALYZE chat.conversations, chat.messages,"
-		  " chat.usage_tracking, chat.running_replies, auth.users");
+}
+
+static void
+connect_and_prepare(void)
+{
+	static const struct pg_domain *const domain = &chat_domain;
 	char *url =
 	    server_url_with(getenv("TEST_WORLD_URL"), "user", "natter_app");
 	conn = PQconnectdb(url);
@@ -114,8 +132,8 @@ close_connection(void)
 	PQfinish(conn);
 }
 
-TestSuite(chat_plans, .init = open_connection, .fini = close_connection,
-    .timeout = 120);
+TestSuite(chat_plans, .init = connect_and_prepare, .fini = close_connection,
+    .timeout = 240);
 
 /* The first call of a function reads the catalog, which is not the point. */
 static void
@@ -162,14 +180,56 @@ pages(const char *name, const char *params)
 #define A_REPLY        MADE_ID("a", "10000")
 #define NEW_QUESTION   MADE_ID("b", "1")
 #define NEW_REPLY      MADE_ID("b", "2")
+#define A_KEY          "sha256('999')"
+#define NEW_KEY        "sha256('new')"
+
+struct look {
+	const char *name;
+	const char *params;
+	long max; /* pages */
+};
+
+static void
+expect_few_pages(const struct look *rows, size_t n)
+{
+	run("BEGIN");
+	for (size_t i = 0; i < n; i++) {
+		warm(rows[i].name, rows[i].params);
+		long touched = pages(rows[i].name, rows[i].params);
+		cr_expect_leq(touched, rows[i].max, "%s touched %ld pages",
+		    rows[i].name, touched);
+		cr_expect_gt(touched, 0);
+	}
+	run("ROLLBACK");
+}
+
+#define EXPECT_FEW_PAGES(rows) \
+	expect_few_pages(rows, sizeof(rows) / sizeof(*(rows)))
+
+/* As a new month finds them: planned while there was nothing, and Postgres has
+ * not looked since. */
+static const struct look unseen[] = {
+    {"chat_TURN_HISTORY", "'" USER "', " A_MESSAGE ", 40, 1000000", 250},
+    {"chat_TURN_BEGIN",
+	"'" USER "', " A_CONVERSATION ", NULL, " A_REPLY ", " NEW_QUESTION
+	", " NEW_REPLY ", 'q', NULL, 1, NULL, 'm', 't', '" USER "',"
+	" '{0,9,0,0,9,90000,90000,0,0}', NULL, 10, 40, 1000000,"
+	" 'natter-local', 'send', " A_KEY,
+	600},
+    {"chat_SEND_FIND", "'" USER "', " A_KEY ", " A_KEY, 40},
+    {"chat_SEND_CLAIM", "'" USER "', " A_KEY ", " NEW_KEY ", " A_REPLY, 40},
+    {"chat_PATH_DESC",
+	"'" USER "', " A_CONVERSATION
+	", NULL, NULL, " MADE_ID("a", "5000") ", 51, 4000000, false",
+	600},
+    {"chat_FORK_LOOK",
+	"'" USER "', " A_CONVERSATION ", NULL, " MADE_ID("a", "40") ", 10001",
+	400},
+};
 
 Test(chat_plans, every_statement_touches_a_few_pages)
 {
-	static const struct {
-		const char *name;
-		const char *params;
-		long max; /* pages */
-	} rows[] = {
+	static const struct look rows[] = {
 	    {"chat_CONVERSATION_GET", "'" USER "', " A_CONVERSATION ", NULL",
 		10},
 	    {"chat_CONVERSATION_GET", "'" USER "', NULL, 's1999'", 15},
@@ -186,7 +246,7 @@ Test(chat_plans, every_statement_touches_a_few_pages)
 	    {"chat_CONVERSATION_PATCH",
 		"'" USER "', " A_CONVERSATION
 		", NULL, 'x', '{\"a\":1}', '[\"a\"]', NULL, NULL, false,"
-		" NULL, false, NULL, NULL, false, NULL, false, 16384",
+		" NULL, false, NULL, NULL, false, NULL, false, 16384, " A_REPLY,
 		200},
 	    {"chat_MESSAGE_GET", "'" USER "', " A_REPLY, 20},
 	    {"chat_MESSAGES_LIST",
@@ -201,10 +261,42 @@ Test(chat_plans, every_statement_touches_a_few_pages)
 		", " NEW_QUESTION ", " NEW_REPLY
 		", 'q', NULL, 1, NULL, 'm', 't', '" USER "',"
 		" '{0,9,0,0,9,90000,90000,0,0}', NULL, 10, 40, 1000000,"
-		" 'natter-local'",
+		" 'natter-local', 'send', " A_KEY,
 		300},
+	    {"chat_SEND_FIND", "'" USER "', " A_KEY ", " A_KEY, 40},
+	    {"chat_SEND_CLAIM", "'" USER "', " A_KEY ", " NEW_KEY ", " A_REPLY,
+		40},
+	    {"chat_TURN_UNHEARD", "'" USER "', " A_REPLY ", 'x'", 90},
 	    {"chat_TURN_REFUSAL",
-		"'" USER "', " A_CONVERSATION ", NULL, " A_REPLY ", 1200", 40},
+		"'" USER "', " A_CONVERSATION ", NULL, " A_REPLY
+		", 1200, 'send'",
+		40},
+	    {"chat_TURN_REFUSAL",
+		"'" USER "', " A_CONVERSATION ", NULL, NULL, 1200, 'again'",
+		40},
+	    {"chat_BRANCH_TARGET", "'" USER "', " A_REPLY ", true", 40},
+	    {"chat_BRANCH_END",
+		"'" USER "', " A_CONVERSATION ", NULL, " A_MESSAGE ", 100000",
+		60},
+	    {"chat_PATH_DESC",
+		"'" USER "', " A_CONVERSATION
+		", NULL, " MADE_ID("a", "5000") ", NULL, 51, 4000000, true",
+		2000},
+	    {"chat_PATH_DESC",
+		"'" USER "', " A_CONVERSATION
+		", NULL, NULL, " MADE_ID("a", "5000") ", 51, 4000000, false",
+		600},
+	    {"chat_PATH_ASC",
+		"'" USER "', " A_CONVERSATION ", NULL, " MADE_ID(
+		    "a", "5408") ", 5000, 51, 4000000, false, 100000",
+		1900}, /* from a mark 8 pages further */
+	    {"chat_SIBLINGS_LIST",
+		"'" USER "', " MADE_ID("d", "500") ", 500, 51, 4000000", 400},
+	    {"chat_SIBLINGS_PLACE", "'" USER "', " MADE_ID("d", "500"), 1200},
+	    {"chat_FORK_LOOK",
+		"'" USER "', " A_CONVERSATION
+		", NULL, " MADE_ID("a", "40") ", 10001",
+		200},
 	    {"chat_TURN_LOST", "'" USER "', " A_REPLY, 90},
 	    {"chat_TURN_FINISH",
 		"'" USER "', " NEW_REPLY ", 'a', 'complete', 'm', 'stop', "
@@ -220,12 +312,12 @@ Test(chat_plans, every_statement_touches_a_few_pages)
 		40},
 	};
 	run("BEGIN");
-	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
-		warm(rows[i].name, rows[i].params);
-		long n = pages(rows[i].name, rows[i].params);
-		cr_expect_leq(
-		    n, rows[i].max, "%s touched %ld pages", rows[i].name, n);
-		cr_expect_gt(n, 0);
-	}
+	for (size_t i = 0; i < sizeof(unseen) / sizeof(*unseen); i++)
+		warm(unseen[i].name, unseen[i].params);
 	run("ROLLBACK");
+	fill_all();
+	EXPECT_FEW_PAGES(unseen);
+	world_sql("VACUUM ANALYZE chat.conversations, chat.messages,"
+		  " chat.usage_tracking, chat.running_replies, auth.users");
+	EXPECT_FEW_PAGES(rows);
 }

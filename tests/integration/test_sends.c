@@ -4,10 +4,12 @@
  */
 #include <criterion/criterion.h>
 #include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "api/api.h"
 #include "base/arena.h"
+#include "chat/follow.h"
 #include "chat/queries.h"
 #include "chat/send_key.h"
 #include "chat/turn.h"
@@ -270,6 +272,64 @@ Test(sends, another_request_under_the_key_is_refused)
 	cr_expect_eq(send_as(&w, "k", &streamed).err, OK);
 	expect_counts(4, 1, 1);
 	turn_free(first.turn);
+}
+
+/* Posts to a handler with the key "k"; the reply's id, begun or replayed. */
+static enum err
+post(world_handler_fn handler, const char *id, const char *body,
+    char out_reply[static ID_TEXT])
+{
+	struct request *req = world_request(&w);
+	struct reply rep = {0};
+	req->ids[0] = id;
+	req->idempotency_key = "k";
+	req->body = body;
+	req->body_len = strlen(body);
+	enum err e = handler(req, &rep);
+	*out_reply = '\0';
+	if (e == OK && rep.turn)
+		strcpy(out_reply, rep.turn->message_id);
+	else if (e == OK && rep.follow)
+		strcpy(out_reply, rep.follow->message_id);
+	turn_free(rep.turn);
+	free(rep.follow);
+	return e;
+}
+
+/* Edits and new replies take the key as sends do; each route its own. */
+Test(sends, every_route_that_begins_a_turn_takes_a_key)
+{
+	static const struct {
+		world_handler_fn handler;
+		const char *body;
+	} rows[] = {
+	    {api_message_regenerate, ""},
+	    {api_message_edit, "{\"content\":\"Edited\"}"},
+	};
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		char c[ID_TEXT], reply[ID_TEXT], question[ID_TEXT];
+		char first[ID_TEXT], again[ID_TEXT];
+		world_conversation(&w, c);
+		world_turn(&w, c, NULL, "One", reply);
+		cr_assert_eq(
+		    world_call(&w, api_message_get, reply, "", ""), OK);
+		strcpy(question, world_text(&w, "parent_id"));
+		world_sql("DELETE FROM chat.idempotency_keys");
+		cr_assert_eq(
+		    post(rows[i].handler, question, rows[i].body, first), OK,
+		    "%s", w.req.why);
+		cr_expect_eq(
+		    post(rows[i].handler, question, rows[i].body, again), OK);
+		cr_expect(w.req.is_replay);
+		cr_expect_str_eq(again, first);
+		/* The message that the path names counts. */
+		if (rows[i].handler == api_message_regenerate)
+			cr_expect_eq(post(rows[i].handler, reply, "", again),
+			    ERR_KEY_REUSED);
+		cr_expect_eq(post(api_message_post, c,
+				 "{\"content\":\"Edited\"}", again),
+		    ERR_KEY_REUSED);
+	}
 }
 
 Test(sends, keys_of_different_users_are_different_keys)
