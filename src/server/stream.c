@@ -32,7 +32,6 @@
 /* Bytes kept of the body of an error answer. */
 #define ERROR_BODY_MAX 4096
 
-static void ask(struct stream *s);
 static void arm_timer(struct stream *s);
 
 static uint64_t
@@ -146,6 +145,7 @@ store(struct stream *s, enum turn_status status, enum err error)
 	struct turn *t = s->turn;
 
 	assert(s->state == STREAM_ASKING || s->state == STREAM_WAITING);
+	stream_answer_leave(s);
 	stream_say_text(s, t->text.p + s->sent, t->text.n - s->sent);
 	s->sent = t->text.n;
 	t->status = status;
@@ -339,11 +339,12 @@ reset_parser(struct stream *s)
 	s->http_status = 0;
 }
 
-static void
-ask(struct stream *s)
+void
+stream_ask(struct stream *s)
 {
 	struct turn *t = s->turn;
 
+	stream_answer_leave(s);
 	reset_parser(s);
 	t->attempts++;
 	s->state = STREAM_ASKING;
@@ -356,8 +357,8 @@ ask(struct stream *s)
 }
 
 /* natter-local's answer, or a kept one, came with the turn. */
-static void
-answer_locally(struct stream *s)
+void
+stream_answer_locally(struct stream *s)
 {
 	struct turn *t = s->turn;
 
@@ -390,7 +391,7 @@ next_deadline_ms(const struct stream *s)
 		at = min64(at, s->retry_ms);
 	if (s->state != STREAM_STORING)
 		at = min64(at, s->end_ms);
-	return at;
+	return min64(at, stream_answer_due_ms(s));
 }
 
 static void
@@ -404,8 +405,9 @@ timer_fired(uv_timer_t *timer)
 		stream_say_heartbeat(s);
 		s->last_sent_ms = now;
 	}
+	stream_answer_tick(s, now);
 	if (s->state == STREAM_WAITING && now >= s->retry_ms)
-		ask(s);
+		stream_ask(s);
 	else if (s->state == STREAM_ASKING &&
 		 now >= s->last_byte_ms + (uint64_t)config->response_timeout_ms)
 		fail(s, ERR_MODEL_TIMEOUT, "the model was silent too long");
@@ -495,7 +497,9 @@ stream_begin(struct relay *r, const struct handoff *h)
 		s->handles++;
 	stream_say_start(s);
 	if (s->turn->is_local || s->turn->is_cached)
-		answer_locally(s);
+		stream_answer_locally(s);
+	else if (stream_answer_wait(s))
+		arm_timer(s);
 	else
-		ask(s);
+		stream_ask(s);
 }
