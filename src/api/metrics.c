@@ -1,6 +1,7 @@
 /*
  * /metrics: the numbers of all workers of this host, whichever of them
- * answers. Asks no store. Who may see them is nginx's to say.
+ * answers. Asks no store. Who may see them is nginx's to say; but to nginx all
+ * that a proxy on the same host forwards comes from this host.
  */
 #include "api/api.h"
 #include "base/arena.h"
@@ -14,6 +15,9 @@ api_metrics(struct request *req, struct reply *rep)
 {
 	struct buf text = {0};
 
+	if (*req->forwarded_for || *req->forwarded)
+		return request_fail(
+		    req, ERR_FORBIDDEN, "a proxy forwarded it: see Metrics");
 	metrics_write(&text);
 	if (!text.failed)
 		rep->body = arena_strndup(req->arena, text.p, text.n);

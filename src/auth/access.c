@@ -53,11 +53,23 @@ access_authenticate(struct request *req)
 	return identify(req, bearer(req->authorization));
 }
 
+/*
+ * A page's pictures and scripts are asked for by the hundred, so that who they
+ * are for is not limited. Whoever shows what nobody was given is charged by
+ * address; with no token at all, or an old one, it is anybody's browser.
+ */
+static enum err
+charge_forger(struct request *req, enum err e)
+{
+	return limit_stranger(req) == ERR_RATE_LIMITED ? ERR_RATE_LIMITED : e;
+}
+
 enum err
 access_authenticate_page(struct request *req)
 {
 	const char *token = bearer(req->authorization);
-	return identify(req, token ? token : browser_access_token(req));
+	enum err e = identify(req, token ? token : browser_access_token(req));
+	return e == ERR_TOKEN_INVALID ? charge_forger(req, e) : e;
 }
 
 enum err

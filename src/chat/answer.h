@@ -9,14 +9,21 @@
  * conversations, and each only until the user from whose conversation it came
  * deletes anything (store/cache.h). An answer from here is stored as any other,
  * with `"cached": true` in its metadata and without usage.
+ *
+ * Of those who ask the very same at once, one asks the model. Who waits for it
+ * wants the answer, not the order: the one whose builder fails, dies or takes
+ * too long asks for themselves.
  */
 #ifndef CHAT_ANSWER_H
 #define CHAT_ANSWER_H
 
+#include <hiredis/hiredis.h>
 #include <stdbool.h>
 
+#include "base/id.h"
+#include "store/cache.h"
+
 struct arena;
-struct cache;
 struct request;
 struct turn;
 
@@ -27,10 +34,17 @@ enum answer_wish {
 	ANSWER_FRESH,
 };
 
-/* Under which key a turn's answer is kept, if it is a whole one. */
+/*
+ * Where a turn's answer is kept, if it is a whole one. Of several turns with
+ * the same key one asks the model and holds the key's lock by its token; the
+ * others wait (server/stream_answer.c).
+ */
 struct answer_key {
 	char hash[65];
-	char stamp[128];
+	char stamp[128]; /* "" while another one's answer is waited for */
+	char token[ID_TEXT];
+	bool is_waiting;
+	struct cache_shared *shared;
 };
 
 /*
@@ -42,9 +56,21 @@ struct answer_key {
 void answer_find(struct request *req, struct turn *t, enum answer_wish wish,
     const char *store_id);
 
+/* The words that look for it once more, or that hold the lock on it; borrowed
+ * from the turn. Thread: relay. */
+void answer_ask(const struct turn *t, struct cache_ask *out);
+void answer_renew(const struct turn *t, struct cache_ask *out);
+
 /*
- * Keeps the answer of a turn that was stored, if it may be. One round trip at
- * most. Thread: ledger.
+ * What that look found, or NULL. CACHE_HIT: t->prompt is the answer, and
+ * t->is_cached; CACHE_WAIT: not yet; else the model is to be asked. Thread:
+ * relay.
+ */
+enum cache_found answer_told(struct turn *t, const redisReply *reply);
+
+/*
+ * Keeps the answer of a turn that has ended, if it is stored and may be kept,
+ * and lets those go on who wait for it. One round trip at most. Thread: ledger.
  */
 void answer_keep(struct cache *cache, struct arena *a, const struct turn *t);
 

@@ -9,6 +9,7 @@
 #include "base/buf.h"
 #include "base/config.h"
 #include "base/metrics.h"
+#include "base/text.h"
 #include "chat/budget.h"
 #include "http/request.h"
 #include "limit/quotas.h"
@@ -27,8 +28,7 @@ enum column {
 	REST,
 };
 
-#define DAY_S   ((int64_t)24 * 60 * 60)
-#define MONTH_S (30 * DAY_S)
+#define DAY_S ((int64_t)24 * 60 * 60)
 
 /* A reply that runs may end at any time: when to ask again, in s. */
 #define STREAM_RETRY_S 2
@@ -77,7 +77,8 @@ is_violated(const PGresult *r, int row, int64_t q)
 static void
 tell(struct request *req, const PGresult *r, int row)
 {
-	static const int64_t windows[] = {0, DAY_S, MONTH_S};
+	const int64_t windows[] = {
+	    0, DAY_S, DAY_S * text_month_days(pg_text(r, row, DAY))};
 	const int64_t resets[] = {
 	    0, pg_number(r, row, DAY_ENDS), pg_number(r, row, MONTH_ENDS)};
 	int64_t q = pg_number(r, row, QUOTA);

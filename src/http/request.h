@@ -114,6 +114,8 @@ struct request {
 	const char *natter_client; /* X-Natter-Client: the anti-CSRF header */
 	const char *device; /* X-Natter-Device: the client's id of its device */
 	const char *idempotency_key;
+	const char *forwarded_for; /* X-Forwarded-For, cut */
+	const char *forwarded;     /* Forwarded, cut */
 	const char *last_event_id;
 
 	const struct route *route;

@@ -39,6 +39,8 @@ static const struct param {
     PARAM("HTTP_ACCESS_CONTROL_REQUEST_METHOD", cors_method, 64, CUT),
     PARAM("HTTP_X_NATTER_CLIENT", natter_client, 64, CUT),
     PARAM("HTTP_X_NATTER_DEVICE", device, 256, REFUSE),
+    PARAM("HTTP_X_FORWARDED_FOR", forwarded_for, 64, CUT),
+    PARAM("HTTP_FORWARDED", forwarded, 64, CUT),
     PARAM("HTTP_IDEMPOTENCY_KEY", idempotency_key, 512, REFUSE),
     PARAM("HTTP_LAST_EVENT_ID", last_event_id, 64, CUT),
 #undef PARAM

@@ -239,6 +239,7 @@ open_handles(struct relay *r)
 	r->redis = relay_redis_new(&r->loop, r->config);
 	if (r->redis == NULL || !relay_log_open(r))
 		return false;
+	relay_redis_on_change(r->redis, stream_answer_redis_changed, r);
 	uv_prepare_init(&r->loop, &r->prepare);
 	uv_timer_init(&r->loop, &r->flush_timer);
 	uv_timer_init(&r->loop, &r->drain_timer);

@@ -76,7 +76,7 @@ struct relay {
 
 enum stream_state {
 	STREAM_ASKING,  /* a request is with the model */
-	STREAM_WAITING, /* pausing before the next try */
+	STREAM_WAITING, /* pausing before the next try, or is_listening */
 	STREAM_STORING, /* the turn is with the ledger: hands off it */
 	STREAM_ENDING,  /* it is back: the last word is on its way */
 	STREAM_OVER,    /* everything is said; waiting for handles to close */
@@ -143,6 +143,11 @@ struct stream {
 	uint64_t retry_ms;      /* when STREAM_WAITING ends */
 
 	struct stream_log log;
+	bool is_listening;  /* somebody else asks the very same */
+	bool is_looking;    /* and whether they are done is being asked */
+	bool looks_again;   /* and once more after that */
+	uint64_t answer_ms; /* when to look again, or to hold the lock */
+
 	size_t sent;       /* bytes of turn->text written to the client */
 	uint64_t event_id; /* of the last event */
 	int status;        /* HTTP status told to the client */
@@ -215,6 +220,17 @@ int64_t relay_log_life_s(const struct relay *r); /* the longest of a log */
 bool relay_checkpoint_open(struct relay *r);
 void relay_checkpoint_free(struct relay *r);
 void relay_checkpoint(struct relay *r);
+
+/* Asks the model; or says an answer that came otherwise, t->prompt. */
+void stream_ask(struct stream *s);
+void stream_answer_locally(struct stream *s);
+
+/* stream_answer.c: true: it waits for another's answer; retry_ms is its end. */
+bool stream_answer_wait(struct stream *s);
+void stream_answer_leave(struct stream *s);
+uint64_t stream_answer_due_ms(const struct stream *s);
+void stream_answer_tick(struct stream *s, uint64_t now_ms);
+void stream_answer_redis_changed(void *relay, bool is_away);
 
 /* stream_reply.c: what the client sees. The data of the first and the last
  * event, and their names. */

@@ -28,7 +28,6 @@
 /* Bytes kept of the body of an error answer. */
 #define ERROR_BODY_MAX 4096
 
-static void ask(struct stream *s);
 static void arm_timer(struct stream *s);
 
 static uint64_t
@@ -143,6 +142,7 @@ store(struct stream *s, enum turn_status status, enum err error)
 	struct turn *t = s->turn;
 
 	assert(stream_is_running(s));
+	stream_answer_leave(s);
 	t->status = status;
 	t->error = error;
 	if (s->parser.finish != MODEL_FINISH_NONE)
@@ -358,11 +358,12 @@ reset_parser(struct stream *s)
 	s->http_status = 0;
 }
 
-static void
-ask(struct stream *s)
+void
+stream_ask(struct stream *s)
 {
 	struct turn *t = s->turn;
 
+	stream_answer_leave(s);
 	reset_parser(s);
 	t->attempts++;
 	s->state = STREAM_ASKING;
@@ -375,8 +376,8 @@ ask(struct stream *s)
 }
 
 /* natter-local's answer, or a kept one, came with the turn. */
-static void
-answer_locally(struct stream *s)
+void
+stream_answer_locally(struct stream *s)
 {
 	struct turn *t = s->turn;
 
@@ -409,7 +410,7 @@ next_deadline_ms(const struct stream *s)
 		at = min64(at, s->retry_ms);
 	if (stream_is_running(s))
 		at = min64(at, s->end_ms);
-	return at;
+	return min64(at, stream_answer_due_ms(s));
 }
 
 static void
@@ -423,8 +424,9 @@ timer_fired(uv_timer_t *timer)
 		stream_say_heartbeat(s);
 		s->last_sent_ms = now;
 	}
+	stream_answer_tick(s, now);
 	if (s->state == STREAM_WAITING && now >= s->retry_ms)
-		ask(s);
+		stream_ask(s);
 	else if (s->state == STREAM_ASKING &&
 		 now >= s->last_byte_ms + (uint64_t)config->response_timeout_ms)
 		fail(s, ERR_MODEL_TIMEOUT, "the model was silent too long");
@@ -510,7 +512,9 @@ stream_begin(struct relay *r, const struct handoff *h)
 		s->handles++;
 	stream_log_begin(s);
 	if (s->turn->is_local || s->turn->is_cached)
-		answer_locally(s);
+		stream_answer_locally(s);
+	else if (stream_answer_wait(s))
+		arm_timer(s);
 	else
-		ask(s);
+		stream_ask(s);
 }

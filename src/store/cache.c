@@ -4,6 +4,7 @@
  * the values mean.
  */
 #include <sodium.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,8 +15,11 @@
 #include "store/cache_script.h"
 #include "store/redis.h"
 
+#define TEXT_OF_(n) #n
+#define TEXT_OF(n)  TEXT_OF_(n)
+
 /* A builder's lock, in ms: as long as a statement may take by default. */
-#define LOCK_MS "5000"
+#define LOCK_MS TEXT_OF(CACHE_LEASE_MS)
 
 /* Waits for another builder, in ms: doubled, 254 in all. */
 #define WAIT_FIRST_MS 2
@@ -77,9 +81,8 @@ troubles(const struct cache_shared *s)
 
 /* May what Redis holds be believed? */
 static bool
-is_sure(const struct cache *c)
+is_sure(const struct cache_shared *s)
 {
-	struct cache_shared *s = c->shared;
 	uint64_t told_ms = atomic_load(&s->told_ms);
 
 	return told_ms != 0 && clock_mono_ms() < told_ms + TOLD_MS &&
@@ -128,25 +131,37 @@ name_slot(struct arena *a, struct cache_slot *slot)
 /* What a script said: a number, and text with some of them. It is cut here and
  * not there: a copy of 45 kB in Lua takes as long as the rest. */
 static enum cache_answer
-read_answer(struct arena *a, const redisReply *reply, struct cache_slot *slot)
+parse_answer(const redisReply *reply, const char **out_text, size_t *out_n)
 {
-	const char *text, *line;
+	const char *line;
 	enum cache_answer got;
-	size_t n;
 
-	if (reply->type != REDIS_REPLY_ARRAY || reply->elements < 1 ||
+	if (reply == NULL || reply->type != REDIS_REPLY_ARRAY ||
+	    reply->elements < 1 ||
 	    reply->element[0]->type != REDIS_REPLY_INTEGER)
 		return ANSWER_BUSY;
 	got = (enum cache_answer)reply->element[0]->integer;
 	if (reply->elements < 2)
 		return got;
-	text = reply->element[1]->str;
-	n = reply->element[1]->len;
-	line = got == ANSWER_HIT ? memchr(text, '\n', n) : NULL;
+	*out_text = reply->element[1]->str;
+	*out_n = reply->element[1]->len;
+	line = got == ANSWER_HIT ? memchr(*out_text, '\n', *out_n) : NULL;
 	if (line != NULL) {
-		n -= (size_t)(line + 1 - text);
-		text = line + 1;
+		*out_n -= (size_t)(line + 1 - *out_text);
+		*out_text = line + 1;
 	}
+	return got;
+}
+
+static enum cache_answer
+read_answer(struct arena *a, const redisReply *reply, struct cache_slot *slot)
+{
+	const char *text = NULL;
+	size_t n = 0;
+	enum cache_answer got = parse_answer(reply, &text, &n);
+
+	if (text == NULL)
+		return got;
 	slot->payload = arena_strndup(a, text, n);
 	slot->payload_len = n;
 	slot->stamp = slot->payload;
@@ -195,12 +210,12 @@ static const enum metric miss_metrics[] = {
 };
 
 static enum cache_found
-judge(struct cache *c, enum cache_kind kind, enum cache_answer got)
+judge(struct cache_shared *s, enum cache_kind kind, enum cache_answer got)
 {
-	struct cache_counts *n = &c->shared->counts[kind];
+	struct cache_counts *n = &s->counts[kind];
 
 	/* The doubt may have come with the very question. */
-	if (got == ANSWER_BUSY || !is_sure(c)) {
+	if (got == ANSWER_BUSY || !is_sure(s)) {
 		count(&n->passes);
 		return CACHE_PASS;
 	}
@@ -222,11 +237,11 @@ cache_look(struct cache *c, struct arena *a, struct cache_slot *slot)
 {
 	if (c == NULL || !c->is_on)
 		return CACHE_PASS;
-	if (!is_sure(c) || !name_slot(a, slot)) {
+	if (!is_sure(c->shared) || !name_slot(a, slot)) {
 		count(&c->shared->counts[slot->kind].passes);
 		return CACHE_PASS;
 	}
-	return judge(c, slot->kind, look_patiently(c, a, slot));
+	return judge(c->shared, slot->kind, look_patiently(c, a, slot));
 }
 
 static int64_t
@@ -317,46 +332,107 @@ cache_write_end(struct cache *c, struct arena *a, struct cache_write *w)
 	w->n_users = 0;
 }
 
+/* As judge. Who waits has neither hit nor missed yet. */
+static enum cache_found
+judge_answer(struct cache_shared *s, enum cache_answer got)
+{
+	if (got == ANSWER_WAIT && is_sure(s))
+		return CACHE_WAIT;
+	return judge(s, CACHE_ANSWER, got);
+}
+
 enum cache_found
 cache_answer_look(struct cache *c, struct arena *a, const char *user_id,
     const char *hash, struct cache_slot *out)
 {
+	struct cache_answer_place at = {
+	    .user_id = user_id, .hash = hash, .token = new_id(a)};
 	AUTO_REPLY redisReply *reply = NULL;
 	enum cache_answer got = ANSWER_BUSY;
-	const char *args[] = {"cache:epoch", user_key(a, "ver", user_id),
-	    arena_printf(a, "%s:%s", kinds[CACHE_ANSWER].name, hash), user_id,
-	    new_id(a)};
+	enum cache_found found;
+	struct cache_ask ask;
 
 	if (c == NULL || !c->is_on)
 		return CACHE_PASS;
-	if (is_sure(c) && args[1] != NULL && args[2] != NULL &&
-	    args[4] != NULL &&
-	    redis_script_run(
-		c->redis, &cache_script_answer_look, 3, 5, args, &reply) == OK)
-		got = read_answer(a, reply, out);
-	return judge(c, CACHE_ANSWER, got);
+	out->token = at.token;
+	if (is_sure(c->shared) && at.token != NULL) {
+		cache_answer_ask(&ask, &at);
+		if (redis_script_run(c->redis, &cache_script_answer_look, 4,
+			ask.n - 3, ask.words + 3, &reply) == OK)
+			got = read_answer(a, reply, out);
+	}
+	found = judge_answer(c->shared, got);
+	if (found == CACHE_WAIT)
+		count(&c->shared->counts[CACHE_ANSWER].waits);
+	return found;
 }
 
 void
-cache_answer_keep(struct cache *c, struct arena *a, const char *user_id,
-    const char *hash, const char *stamp, const char *payload, size_t n)
+cache_answer_keep(struct cache *c, struct arena *a,
+    const struct cache_answer_place *at, const char *payload, size_t n)
 {
-	const char *args[] = {"cache:epoch", user_key(a, "ver", user_id),
-	    arena_printf(a, "%s:%s", kinds[CACHE_ANSWER].name, hash),
-	    user_key(a, "kept", user_id), stamp,
+	struct cache_ask ask;
+	const char *args[] = {"cache:epoch", ask.ver, ask.key,
+	    user_key(a, "kept", at->user_id), ask.lock, at->stamp,
 	    arena_printf(
 		a, "%lld", (long long)jittered(kinds[CACHE_ANSWER].ttl_ms)),
-	    n <= CACHE_VALUE_MAX ? arena_strndup(a, payload, n) : NULL};
+	    n <= CACHE_VALUE_MAX ? arena_strndup(a, payload, n) : "",
+	    at->token};
 	AUTO_REPLY redisReply *reply = NULL;
 
 	for (size_t i = 0; i < sizeof(args) / sizeof(*args); i++)
 		if (args[i] == NULL)
 			return;
+	cache_answer_ask(&ask, at);
 	if (c->is_on &&
-	    redis_script_run(c->redis, &cache_script_answer_keep, 4, 7, args,
+	    redis_script_run(c->redis, &cache_script_answer_keep, 5, 9, args,
 		&reply) == OK &&
 	    was_kept(reply))
 		count(&c->shared->counts[CACHE_ANSWER].keeps);
+}
+
+struct cache_shared *
+cache_shared(const struct cache *c)
+{
+	return c->shared;
+}
+
+void
+cache_answer_channel(const char *hash, char out[static 80])
+{
+	(void)snprintf(out, 80, "%s:%s", kinds[CACHE_ANSWER].name, hash);
+}
+
+void
+cache_answer_ask(struct cache_ask *out, const struct cache_answer_place *at)
+{
+	id_make(out->fresh);
+	(void)snprintf(out->ver, sizeof(out->ver), "ver:{%s}", at->user_id);
+	cache_answer_channel(at->hash, out->key);
+	(void)snprintf(out->lock, sizeof(out->lock), "%s:lock", out->key);
+	const char *words[] = {"EVAL", cache_script_answer_look.text, "4",
+	    "cache:epoch", out->ver, out->key, out->lock, at->user_id,
+	    out->fresh, at->token, LOCK_MS};
+	out->n = sizeof(words) / sizeof(*words);
+	memcpy(out->words, words, sizeof(words));
+}
+
+void
+cache_answer_renew(struct cache_ask *out, const struct cache_answer_place *at)
+{
+	cache_answer_channel(at->hash, out->key);
+	(void)snprintf(out->lock, sizeof(out->lock), "%s:lock", out->key);
+	const char *words[] = {"EVAL", cache_script_answer_renew, "1",
+	    out->lock, at->token, LOCK_MS};
+	out->n = sizeof(words) / sizeof(*words);
+	memcpy(out->words, words, sizeof(words));
+}
+
+enum cache_found
+cache_answer_told(struct cache_shared *shared, const redisReply *reply,
+    const char **out_text, size_t *out_n)
+{
+	return judge_answer(shared, parse_answer(reply, out_text, out_n));
 }
 
 /* Which Redis is this? One that was started anew may hold what was true once.

@@ -14,6 +14,8 @@
  *     ai_cache:<hash>         "<epoch> <user> <d>\n" and a model's answer, of
  *                             which user's conversation it came (chat/answer.h)
  *     kept:{user}             the keys of those: 256 at most
+ *     ai_cache:<hash>:lock    who asks the model for it, as long as they renew
+ *                             it; also a channel, ai_cache:<hash>: it is over
  *     cache:epoch             changed when anybody's data may have changed
  *     cache:seen              the state of Postgres that led to it
  *
@@ -36,6 +38,7 @@
 #ifndef STORE_CACHE_H
 #define STORE_CACHE_H
 
+#include <hiredis/hiredis.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -94,6 +97,7 @@ enum cache_found {
 	CACHE_HIT,   /* *payload is the value */
 	CACHE_BUILD, /* build it, then call cache_keep */
 	CACHE_PASS,  /* build it, and that is all */
+	CACHE_WAIT,  /* of answers alone: somebody else builds it */
 };
 
 /* A value: the first four are the caller's, the others cache_look's. */
@@ -152,16 +156,56 @@ void cache_write_begin(struct cache *c, struct arena *a, struct cache_write *w);
  */
 void cache_write_end(struct cache *c, struct arena *a, struct cache_write *w);
 
+/* A builder's lock on an answer is gone so long after it was renewed, in ms. */
+#define CACHE_LEASE_MS 5000
+
+/* An answer's place. Borrowed strings. */
+struct cache_answer_place {
+	const char *user_id; /* from whose conversation it comes */
+	const char *hash;
+	const char *stamp;
+	const char *token; /* of who may have its lock */
+};
+
 /*
- * Looks for an answer under `hash`. CACHE_BUILD: out_stamp (of the arena) is
- * for cache_answer_keep. No lock: a model is not waited for.
+ * Looks for an answer under `hash`. CACHE_BUILD: out->stamp (of the arena) is
+ * for cache_answer_keep, and nobody else builds it until out->token lets go of
+ * it or CACHE_LEASE_MS are over. CACHE_WAIT: somebody else does; what they come
+ * to is published on its key.
  */
 enum cache_found cache_answer_look(struct cache *c, struct arena *a,
     const char *user_id, const char *hash, struct cache_slot *out);
 
-/* Keeps an answer that came from the user's conversation. One round trip. */
-void cache_answer_keep(struct cache *c, struct arena *a, const char *user_id,
-    const char *hash, const char *stamp, const char *payload, size_t n);
+/*
+ * Keeps an answer that came from the user's conversation, `n` 0: none came,
+ * lets go of its lock and wakes who waits. One round trip.
+ */
+void cache_answer_keep(struct cache *c, struct arena *a,
+    const struct cache_answer_place *at, const char *payload, size_t n);
+
+/* What the caller's thread shares with the worker's others. */
+struct cache_shared *cache_shared(const struct cache *c);
+
+/*
+ * The same for who waits for Redis otherwise: the words of a command, which
+ * point into the struct. cache_answer_told reads its answer (NULL: there is
+ * none) and gives the value or the stamp, which points into it.
+ */
+struct cache_ask {
+	const char *words[12];
+	int n;
+	char ver[64], key[80], lock[88], fresh[ID_TEXT];
+};
+
+void
+cache_answer_ask(struct cache_ask *out, const struct cache_answer_place *at);
+void
+cache_answer_renew(struct cache_ask *out, const struct cache_answer_place *at);
+enum cache_found cache_answer_told(struct cache_shared *shared,
+    const redisReply *reply, const char **out_text, size_t *out_n);
+
+/* The channel on which an answer's end is told. */
+void cache_answer_channel(const char *hash, char out[static 80]);
 
 /*
  * Tells Redis the state of Postgres as far as others than natterd's requests

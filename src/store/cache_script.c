@@ -163,21 +163,40 @@ struct redis_script cache_script_answer_look = {
     "    end\n"
     "  end\n"
     "end\n"
-    "if s.deletions > 0 then return {0} end\n" FOUND(
+    "if s.deletions > 0 then return {0} end\n"
+    "local r = redis.pcall('SET', KEYS[4], ARGV[3], 'NX', 'PX', ARGV[4])\n"
+    "if not r then return {3} end\n"
+    "if r.err then return {0} end\n" FOUND(
 	"d", "ARGV[2]") "return {2, e .. ' ' .. ARGV[1] .. ' ' .. s.d}\n",
 };
 
+/* Whoever waits is told, kept or not. */
 struct redis_script cache_script_answer_keep = {
     .text = NOW STATE_OF TRY
-    "local s = state_of(KEYS[2])\n"
-    "local e = redis.call('GET', KEYS[1])\n"
-    "local e2, d = ARGV[1]:match('^(%S+) %S+ (%S+)$')\n"
-    "if s.deletions > 0 or e ~= e2 or s.d ~= d then return 0 end\n"
-    "if not try('SET', KEYS[3], ARGV[1] .. '\\n' .. ARGV[3],\n"
-    "    'PX', ARGV[2]) then\n"
-    "  return 0\n"
-    "end\n" ENTER("4", "3", "256") "return 1\n",
+    "local function keep()\n"
+    "  local s = state_of(KEYS[2])\n"
+    "  local e = redis.call('GET', KEYS[1])\n"
+    "  local e2, d = ARGV[1]:match('^(%S+) %S+ (%S+)$')\n"
+    "  if ARGV[3] == '' or s.deletions > 0 or e ~= e2 or s.d ~= d or\n"
+    "      not try('SET', KEYS[3], ARGV[1] .. '\\n' .. ARGV[3],\n"
+    "      'PX', ARGV[2]) then\n"
+    "    return 0\n"
+    "  end\n" ENTER(
+	"4", "3", "256") "  return 1\n"
+			 "end\n"
+			 "local kept = keep()\n"
+			 "if redis.call('GET', KEYS[5]) == ARGV[4] then\n"
+			 "  redis.call('DEL', KEYS[5])\n"
+			 "end\n"
+			 "redis.pcall('PUBLISH', KEYS[3], kept)\n"
+			 "return kept\n",
 };
+
+const char cache_script_answer_renew[] =
+    "if redis.call('GET', KEYS[1]) == ARGV[1] then\n"
+    "  return redis.call('PEXPIRE', KEYS[1], ARGV[2])\n"
+    "end\n"
+    "return 0\n";
 
 struct redis_script cache_script_tell = {
     .text =

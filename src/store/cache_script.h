@@ -27,11 +27,15 @@ extern struct redis_script cache_script_keep;
 extern const char cache_script_begin[];
 extern const char cache_script_end[];
 
-/* Keys: epoch, ver, value. Arguments: user, a new id */
+/* Keys: epoch, ver, value, lock. Arguments: user, a new id, token, lock ms */
 extern struct redis_script cache_script_answer_look;
 
-/* Keys: epoch, ver, value, kept. Arguments: stamp, ttl ms, value. 1: kept */
+/* Keys: epoch, ver, value, kept, lock. Arguments: stamp, ttl ms, value or "",
+ * token. Tells who listens to the value's key. 1: kept */
 extern struct redis_script cache_script_answer_keep;
+
+/* Keys: lock. Arguments: token, lock ms */
+extern const char cache_script_answer_renew[];
 
 /* Keys: epoch, seen. Arguments: state, a new id, end all values whatever */
 extern struct redis_script cache_script_tell;

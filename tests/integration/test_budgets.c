@@ -488,6 +488,10 @@ Test(budgets, a_month_has_a_budget_of_its_own)
 	cr_expect_eq(t->budget.cap + t->prompt_estimate, 100);
 	cr_expect_eq(line("tokens_per_month")->remaining, 0);
 	cr_expect_eq(line("tokens_per_day")->remaining, 4000);
+	cr_expect_eq(line("tokens_per_month")->window_s,
+	    world_number("SELECT extract(epoch FROM date_trunc('month',"
+			 " now(), 'UTC') + interval '1 month'"
+			 " - date_trunc('month', now(), 'UTC'))::int8"));
 	t->usage = (struct model_usage){60, 40, 0};
 	cr_assert_eq(world_finish(&w, t, "x"), OK);
 	turn_free(t);

@@ -635,27 +635,35 @@ Test(cache, a_builder_that_died_is_waited_for_a_little)
 
 /* Answers. */
 
+/* Looks; whoever is to build lets go at once, unless out_place says as whom. */
 static const char *
-answer(struct world *w, const char *hash, const char **out_stamp)
+answer(struct world *w, const char *hash, struct cache_answer_place *out_place)
 {
 	struct cache_slot slot = {0};
 	enum cache_found found =
 	    cache_answer_look(w->cache, w->arena, w->user, hash, &slot);
+	const struct cache_answer_place at = {
+	    .user_id = w->user,
+	    .hash = hash,
+	    .stamp = slot.stamp,
+	    .token = slot.token,
+	};
 
-	if (out_stamp)
-		*out_stamp = found == CACHE_BUILD ? slot.stamp : NULL;
+	if (out_place)
+		*out_place = at;
+	else if (found == CACHE_BUILD)
+		cache_answer_keep(w->cache, w->arena, &at, NULL, 0);
 	return found == CACHE_HIT ? slot.payload : NULL;
 }
 
 static void
 keep_answer(struct world *w, const char *hash, const char *text)
 {
-	const char *stamp = NULL;
+	struct cache_answer_place at;
 
-	cr_assert_null(answer(w, hash, &stamp));
-	cr_assert_not_null(stamp);
-	cache_answer_keep(
-	    w->cache, w->arena, w->user, hash, stamp, text, strlen(text));
+	cr_assert_null(answer(w, hash, &at));
+	cr_assert_not_null(at.stamp);
+	cache_answer_keep(w->cache, w->arena, &at, text, strlen(text));
 }
 
 Test(cache, answers_outlive_writes_and_not_deletions)
@@ -693,16 +701,54 @@ Test(cache, an_answer_from_what_was_deleted_meanwhile_is_not_kept)
 {
 	struct world w;
 	struct cache_write write;
-	const char *stamp;
+	struct cache_answer_place at;
 
 	world_open(&w, NULL, 60000);
-	cr_assert_null(answer(&w, w.user, &stamp));
+	cr_assert_null(answer(&w, w.user, &at));
 	write = write_of(&w, CACHE_DELETE);
 	begin(&w, &write);
-	cache_answer_keep(w.cache, w.arena, w.user, w.user, stamp, "m\nx", 3);
+	cache_answer_keep(w.cache, w.arena, &at, "m\nx", 3);
 	end(&w, &write);
 	cr_expect_null(answer(&w, w.user, NULL));
-	cache_answer_keep(w.cache, w.arena, w.user, w.user, stamp, "m\nx", 3);
+	cache_answer_keep(w.cache, w.arena, &at, "m\nx", 3);
 	cr_expect_null(answer(&w, w.user, NULL));
 	world_close(&w);
+}
+
+/* One at a time builds; who lets go, or is not heard of, is followed. */
+Test(cache, an_answer_has_one_builder)
+{
+	struct world a, b;
+	struct cache_answer_place first, second, third;
+	struct cache_ask ask;
+	char lock[80];
+
+	world_open(&a, NULL, 60000);
+	world_open(&b, NULL, 60000);
+	snprintf(lock, sizeof(lock), "ai_cache:%s:lock", a.user);
+	cr_expect_null(answer(&a, a.user, &first));
+	cr_assert_not_null(first.stamp);
+	cr_expect_leq(number_of(a.redis, WORDS("PTTL", lock)), CACHE_LEASE_MS);
+	cr_expect_null(answer(&b, a.user, &second));
+	cr_expect_null(second.stamp, "a builds");
+	/* Who waits cannot let go of it, or hold it. */
+	second.stamp = first.stamp;
+	cache_answer_keep(b.cache, b.arena, &second, NULL, 0);
+	cr_expect_eq(number_of(a.redis, WORDS("EXISTS", lock)), 1);
+	(void)number_of(a.redis, WORDS("PEXPIRE", lock, "3000"));
+	cache_answer_renew(&ask, &second);
+	cr_expect_eq(number_of(a.redis, ask.n, ask.words), 0);
+	cr_expect_leq(number_of(a.redis, WORDS("PTTL", lock)), 3000);
+	cache_answer_renew(&ask, &first);
+	cr_expect_eq(number_of(a.redis, ask.n, ask.words), 1);
+	cr_expect_gt(number_of(a.redis, WORDS("PTTL", lock)), 3000);
+	/* Nothing came of it: the next one builds. */
+	cache_answer_keep(a.cache, a.arena, &first, NULL, 0);
+	cr_expect_null(answer(&b, a.user, &third));
+	cr_expect_not_null(third.stamp);
+	cache_answer_keep(b.cache, b.arena, &third, "m\nx", 3);
+	cr_expect_str_eq(answer(&a, a.user, NULL), "m\nx");
+	cr_expect_eq(number_of(a.redis, WORDS("EXISTS", lock)), 0);
+	world_close(&a);
+	world_close(&b);
 }

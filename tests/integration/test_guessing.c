@@ -255,3 +255,23 @@ Test(guessing, n28_the_owners_device_gets_in_among_200_guesses)
 	    log_in(owner.username, password, "X-Natter-Device: " DEVICE), 200);
 	fprintf(stderr, "%d sign-ins of the owner meanwhile\n", during);
 }
+
+/* Those who are signed in, or not at all, do not notice. */
+Test(guessing, forged_tokens_are_limited_where_pages_are_guarded)
+{
+	struct person p;
+	int refused = 0;
+
+	open_world("CHAT_ADDRESS_RATE_PER_MINUTE=30", NULL);
+	person_make(&stack, &p);
+	for (int i = 0; i < 60; i++) {
+		long status = call_verify(&stack, "not.a.token");
+
+		cr_expect(status == 401 || status == 429, "%ld", status);
+		refused += status == 429;
+		cr_expect_eq(call_verify(&stack, p.token), 204);
+		cr_expect_eq(call_verify(&stack, NULL), 401);
+	}
+	cr_expect_gt(refused, 10);
+	cr_expect_lt(refused, 45);
+}

@@ -305,3 +305,25 @@ Test(metrics, only_this_host_may_look)
 	answer_clear(&a);
 	free(scrape());
 }
+
+/* To nginx, all that a proxy beside it forwards comes from this host. */
+Test(metrics, what_a_proxy_forwards_is_refused)
+{
+	static const char *const headers[] = {
+	    "X-Forwarded-For: 192.0.2.7", "Forwarded: for=192.0.2.7"};
+	struct stack_options o = {.settings = {"CHAT_WORKERS=1"}};
+
+	stack_start(&stack, &o);
+	for (size_t i = 0; i < sizeof(headers) / sizeof(*headers); i++) {
+		struct ask ask = {.base = stack.base,
+		    .path = "/metrics",
+		    .headers = {headers[i]}};
+		struct answer a;
+
+		http_ask(&ask, &a);
+		cr_expect_eq(a.status, 403);
+		cr_expect_str_eq(answer_text(&a, "code"), "forbidden");
+		answer_clear(&a);
+	}
+	free(scrape());
+}
