@@ -191,6 +191,9 @@ bool relay_cancel_open(struct relay *r);
 void relay_cancel_listen(struct relay *r, const char *worker_id);
 void relay_cancel_free(struct relay *r);
 
+/* Is the reply still the relay's: no turn has gone to the ledger? */
+bool stream_is_running(const struct stream *s);
+
 /* The last word is said: the stream goes. */
 void stream_is_over(struct stream *s);
 

@@ -36,6 +36,12 @@ now_ms(const struct stream *s)
 	return uv_now(&s->relay->loop);
 }
 
+bool
+stream_is_running(const struct stream *s)
+{
+	return s->state == STREAM_ASKING || s->state == STREAM_WAITING;
+}
+
 /* A model's server may quote the key that it was given. */
 static void
 hide_key(const struct stream *s, char *text)
