@@ -393,13 +393,15 @@ Test(recovery, a_worker_that_was_stopped_writes_nothing_over)
 Test(recovery, of_a_host_that_is_gone)
 {
 	static struct client c;
+	pid_t worker;
 
 	start("CHAT_WORKERS=1");
+	cr_assert_eq(stack_workers(&stack, &worker, 1), 1);
 	c.wanted = 3;
-	client_start(&c, "events=500 gap=50");
+	client_start(&c, "events=2000 gap=50");
 	cr_assert(wait_until(has_come, &c, 20000));
 	kill(stack.natterd, SIGKILL);
-	kill_all();
+	kill(worker, SIGKILL);
 	cr_expect(expect_recovered(&c));
 }
 
