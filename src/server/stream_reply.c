@@ -107,8 +107,13 @@ stream_say_heartbeat(struct stream *s)
 static void
 write_problem(const struct stream *s, struct buf *out)
 {
-	last_word_problem(
-	    out, s->turn->error, s->turn->message_id, s->request_id);
+	const struct last_problem p = {
+	    .error = s->turn->error,
+	    .message_id = s->turn->message_id,
+	    .request_id = s->request_id,
+	};
+
+	last_word_problem(out, &p);
 }
 
 const char *

@@ -26,11 +26,10 @@ static struct stack stack;
 static struct stores stores;
 
 static void
-setup(void)
+start_all(const char *timeout)
 {
-	const struct stack_options o = {.has_model = true,
-	    .settings = {"CHAT_WORKERS=1", "CHAT_REDIS_TIMEOUT=200",
-		"CHAT_STREAMS_PER_USER=0"}};
+	const struct stack_options o = {
+	    .has_model = true, .settings = {"CHAT_WORKERS=1", timeout}};
 	char *url;
 
 	stores_start(&stores, NULL);
@@ -38,6 +37,18 @@ setup(void)
 	setenv("SUPERUSER_DATABASE_URL", url, 1);
 	free(url);
 	stack_start(&stack, &o);
+}
+
+static void
+setup(void)
+{
+	start_all("CHAT_REDIS_TIMEOUT=200");
+}
+
+static void
+setup_patient(void)
+{
+	start_all("CHAT_REDIS_TIMEOUT=5000");
 }
 
 static void
@@ -49,6 +60,7 @@ teardown(void)
 }
 
 TestSuite(reply_logs, .init = setup, .fini = teardown, .timeout = 180);
+TestSuite(slow_redis, .init = setup_patient, .fini = teardown, .timeout = 180);
 
 /* One reply, asked for in a thread of its own. */
 struct client {
@@ -323,6 +335,8 @@ Test(reply_logs, a_log_flushed_before_the_end_is_whole_after_it)
 static void
 lose_redis(struct client *c, int n, void (*lose)(void), void (*back)(void))
 {
+	int events;
+
 	for (int i = 0; i < n; i++)
 		person_make(&stack, &c[i].person);
 	for (int i = 0; i < n; i++)
@@ -330,13 +344,10 @@ lose_redis(struct client *c, int n, void (*lose)(void), void (*back)(void))
 	for (int i = 0; i < n; i++)
 		wait_for(&c[i].events, 5);
 	lose();
-	for (int i = 0; i < n; i++) {
-		int events;
-
+	for (int i = 0; i < n; i++)
 		wait_for(&c[i].resumables, 1);
-		events = atomic_load(&c[i].events);
-		wait_for(&c[i].events, events + 20);
-	}
+	events = atomic_load(&c[n - 1].events);
+	wait_for(&c[n - 1].events, events + 20);
 	back();
 	for (int i = 0; i < n; i++) {
 		wait_for(&c[i].resumables, 2);
@@ -389,6 +400,40 @@ Test(reply_logs, a_redis_that_is_killed_comes_back_with_whole_logs)
 	static struct client c[5];
 
 	lose_redis(c, 5, slay, start_again);
+}
+
+/* Stops Redis for a moment, again and again, without the time-out's end. */
+static void *
+slow_down(void *arg)
+{
+	_Atomic bool *stop = arg;
+
+	while (!atomic_load(stop)) {
+		redis_do(WORDS("CLIENT", "PAUSE", "100", "ALL"));
+		nanosleep(&(struct timespec){0, 110000000}, NULL);
+	}
+	return NULL;
+}
+
+Test(slow_redis, it_slows_replies_and_loses_nothing)
+{
+	static struct client c[5];
+	static _Atomic bool stop;
+	pthread_t thread;
+
+	for (int i = 0; i < 5; i++)
+		person_make(&stack, &c[i].person);
+	pthread_create(&thread, NULL, slow_down, &stop);
+	for (int i = 0; i < 5; i++)
+		client_start(&c[i], "text=2000 chunk=20 gap=20 seed=5");
+	for (int i = 0; i < 5; i++) {
+		client_end(&c[i], 5, 2000);
+		expect_reply_agrees(&c[i].answer);
+		cr_expect_eq(atomic_load(&c[i].resumables), 0);
+		answer_clear(&c[i].answer);
+	}
+	atomic_store(&stop, true);
+	pthread_join(thread, NULL);
 }
 
 Test(reply_logs, a_reply_begun_without_redis_says_so)

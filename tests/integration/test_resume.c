@@ -7,11 +7,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <criterion/criterion.h>
 #include <hiredis/hiredis.h>
 
 #include "follow_call.h"
+#include "metrics_text.h"
 #include "raw_http.h"
 #include "store/redis.h"
 
@@ -416,4 +419,112 @@ Test(resume, a_slow_reader_beside_quick_ones)
 	}
 	answer_clear(&a);
 	free(want);
+}
+
+/* ---- one worker, with room for two readers ---- */
+
+static void
+setup_small(void)
+{
+	const struct stack_options o = {.has_model = true,
+	    .settings = {"CHAT_WORKERS=1", "CHAT_STREAMS_MAX=2"}};
+
+	stack_start(&hosts[0], &o);
+}
+
+static void
+teardown_small(void)
+{
+	stack_stop(&hosts[0]);
+}
+
+TestSuite(
+    resume_room, .init = setup_small, .fini = teardown_small, .timeout = 120);
+
+static double
+metric(const char *series)
+{
+	struct ask ask = {.base = hosts[0].base, .path = "/metrics"};
+	struct answer a;
+	double v;
+
+	http_ask(&ask, &a);
+	cr_assert_eq(a.status, 200);
+	v = metrics_sum(a.body.p, series);
+	answer_clear(&a);
+	return v;
+}
+
+static bool
+has_no_readers(void *arg)
+{
+	(void)arg;
+	return metric("natter_readers_in_flight{") == 0;
+}
+
+static bool
+has_a_reader(void *arg)
+{
+	(void)arg;
+	return metric("natter_readers_in_flight{") == 1;
+}
+
+Test(resume_room, readers_beyond_it_are_refused_and_counted_beside_replies)
+{
+	struct person p;
+	struct call say, readers[2];
+	struct answer a;
+	char id[40];
+
+	person_make(&hosts[0], &p);
+	call_say(&say, &hosts[0], &p, "[[text=800 chunk=10 gap=50]] go", 0);
+	call_await(&say, 2);
+	reply_id(&p, id);
+	for (int i = 0; i < 2; i++)
+		call_follow(&readers[i], &hosts[0], p.token, id, NULL);
+	for (int i = 0; i < 2; i++)
+		call_await(&readers[i], 2);
+	cr_expect_eq(metric("natter_readers_in_flight{"), 2);
+	cr_expect_eq(metric("natter_replies_in_flight{"), 1);
+	follow(&hosts[0], p.token, id, NULL, &a);
+	cr_expect_eq(a.status, 503);
+	cr_expect_str_eq(answer_text(&a, "code"), "busy");
+	cr_expect_not_null(answer_header(&a, "Retry-After"));
+	answer_clear(&a);
+	cr_expect(answer_ends_with(call_join(&say), "done"));
+	for (int i = 0; i < 2; i++) {
+		cr_expect_str_eq(
+		    call_join(&readers[i])->text.p, say.answer.text.p);
+		call_clear(&readers[i]);
+	}
+	call_clear(&say);
+	cr_expect_eq(metric("natter_streams_resumed_total"), 2);
+	cr_expect(wait_until(has_no_readers, NULL, 20000));
+}
+
+/* Who leaves is noticed, though nothing is to be said to them. */
+Test(resume_room, readers_that_leave_make_room)
+{
+	struct person p;
+	struct call say;
+	struct answer a;
+	char id[40];
+
+	person_make(&hosts[0], &p);
+	call_say(&say, &hosts[0], &p,
+	    "[[text=300 chunk=10 first=3000 gap=20]] go", 0);
+	call_await(&say, 1);
+	reply_id(&p, id);
+	for (int i = 0; i < 6; i++) {
+		int fd = follow_unread(&hosts[0], &p, id);
+
+		cr_assert(wait_until(has_a_reader, NULL, 20000));
+		shutdown(fd, SHUT_RDWR);
+		close(fd);
+		cr_assert(wait_until(has_no_readers, NULL, 20000));
+	}
+	follow(&hosts[0], p.token, id, NULL, &a);
+	cr_expect_str_eq(a.text.p, call_join(&say)->text.p);
+	answer_clear(&a);
+	call_clear(&say);
 }

@@ -233,6 +233,8 @@ Test(resume_deaths, the_worker_that_serves_the_readers)
 		cr_expect_str_eq(
 		    answer_event_text(a, "error", "code"), "draining");
 		cr_expect_str_eq(
+		    answer_event_text(a, "error", "resumable"), "true");
+		cr_expect_str_eq(
 		    answer_event_text(a, "error", "message_id"), s.id);
 		follow(&hosts[0], s.person.token, s.id,
 		    a->events[a->n_events - 1].id, &rest);
