@@ -245,12 +245,12 @@ Test(schema, deleting_a_user_leaves_no_row_of_theirs)
 }
 
 #define SWEEPER "01900000-0000-7000-8000-0000000000ff"
-#define TAKE                                                             \
-	"SET ROLE natter_app; SELECT count(*) FROM "                     \
+#define TAKE                                         \
+	"SET ROLE natter_app; SELECT count(*) FROM " \
 	"chat.take_lost_replies('" SWEEPER "', '10 s', 100)"
-#define SWEEP                                                            \
-	"SET ROLE natter_app; SELECT count(*) FILTER (WHERE "            \
-	"chat.end_taken_reply(t.user_id, t.message_id, NULL)) FROM "     \
+#define SWEEP                                                        \
+	"SET ROLE natter_app; SELECT count(*) FILTER (WHERE "        \
+	"chat.end_taken_reply(t.user_id, t.message_id, NULL)) FROM " \
 	"chat.take_lost_replies('" SWEEPER "', '10 s', 100) t"
 
 Test(schema, a_sweep_ends_replies_of_dead_workers_only)
@@ -299,8 +299,8 @@ Test(schema, a_sweep_skips_a_reply_that_is_being_finished)
 	busy = PQconnectdb(admin_url("postgres"));
 	PQclear(PQexec(busy, "UPDATE chat.messages SET content = 'y', "
 			     "status = 'complete'"));
-	PQclear(PQexec(
-	    busy, "BEGIN; SELECT FROM chat.running_replies FOR UPDATE"));
+	PQclear(
+	    PQexec(busy, "BEGIN; SELECT FROM chat.running_replies FOR UPDATE"));
 	/* Whose row is held is not taken. */
 	EXPECT_VALUE("SET lock_timeout = '1s'; " TAKE, "0");
 	PQclear(PQexec(busy, "ROLLBACK"));

@@ -1,7 +1,8 @@
 /*
  * What dead workers left: ended once, with the text that the log holds, and the
  * log closed for its readers; whatever lies in the log, and whoever else is at
- * it. The sweep is called as the ledger calls it; its own time is test_recovery's.
+ * it. The sweep is called as the ledger calls it; its own time is
+ * test_recovery's.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -165,8 +166,7 @@ read_last(const struct turn *t, struct last *out)
 	if (reply->elements == 0)
 		return;
 	entry = reply->element[0];
-	snprintf(
-	    out->place, sizeof(out->place), "%s", entry->element[0]->str);
+	snprintf(out->place, sizeof(out->place), "%s", entry->element[0]->str);
 	if (entry->element[1]->elements == 4) {
 		snprintf(out->event, sizeof(out->event), "%s",
 		    entry->element[1]->element[1]->str);
@@ -195,12 +195,12 @@ Test(sweep, the_text_of_the_log_is_stored_and_the_log_ends)
 	    1);
 	expect_settled(t, 13);
 	read_last(t, &last);
-	cr_expect(strncmp(last.place, SEALED, strlen(SEALED)) == 0, "%s",
-	    last.place);
+	cr_expect(
+	    strncmp(last.place, SEALED, strlen(SEALED)) == 0, "%s", last.place);
 	cr_expect(strstr(last.place, "-13") != NULL, "%s", last.place);
 	cr_expect_str_eq(last.event, "error");
-	cr_expect(strstr(last.data, "\"interrupted\"") != NULL, "%s",
-	    last.data);
+	cr_expect(
+	    strstr(last.data, "\"interrupted\"") != NULL, "%s", last.data);
 	cr_expect(strstr(last.data, t->message_id) != NULL, "%s", last.data);
 	snprintf(key, sizeof(key), "reply:%s", t->message_id);
 	cr_expect_leq(number_of(redis, WORDS("TTL", key)), 600);
@@ -277,10 +277,12 @@ Test(sweep, nothing_in_a_log_holds_it_up)
 		const char *want;
 	} rows[] = {
 	    {"2-3", "t", "a\0b", 3, "ab"},
-	    {"2-3", "t", "a\xff"
-			 "b",
-		3, "a\xef\xbf\xbd"
-		   "b"},
+	    {"2-3", "t",
+		"a\xff"
+		"b",
+		3,
+		"a\xef\xbf\xbd"
+		"b"},
 	    {"2-3", "t", "ab\xc3", 3, "ab"}, /* cut in a letter */
 	    {"2-4", "t", "a\0\xff\xf0", 4, "a\xef\xbf\xbd"},
 	    {"2-1", "t", "longer than it says", 19, ""},
@@ -293,8 +295,8 @@ Test(sweep, nothing_in_a_log_holds_it_up)
 		struct turn *t = lose();
 
 		log_start(t);
-		log_entry(t, rows[i].place, rows[i].field, rows[i].value,
-		    rows[i].n);
+		log_entry(
+		    t, rows[i].place, rows[i].field, rows[i].value, rows[i].n);
 		sweep();
 		cr_expect_eq(
 		    is_stored(t, "interrupted", rows[i].want), 1, "%zu", i);
@@ -400,8 +402,8 @@ Test(sweep, who_ends_its_reply_before_the_sweep_does_wins)
 	struct lost_reply l[LOST_MAX];
 	size_t n = 0;
 
-	cr_assert_eq(lost_take(w.services.pg, sweeper, LOST_OF_DEAD, l,
-			 LOST_MAX, &n),
+	cr_assert_eq(
+	    lost_take(w.services.pg, sweeper, LOST_OF_DEAD, l, LOST_MAX, &n),
 	    OK);
 	cr_assert_eq(n, 1);
 	cr_expect_eq(world_finish(&w, t, "Hello there."), OK);
@@ -421,8 +423,8 @@ Test(sweep, two_sweepers_end_a_reply_once)
 	bool has_more;
 
 	id_make(second);
-	cr_assert_eq(lost_take(w.services.pg, sweeper, LOST_OF_SILENT, l,
-			 LOST_MAX, &n),
+	cr_assert_eq(
+	    lost_take(w.services.pg, sweeper, LOST_OF_SILENT, l, LOST_MAX, &n),
 	    OK);
 	cr_assert_eq(n, 1);
 	/* The first has it, as long as it lives. */
