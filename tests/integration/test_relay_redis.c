@@ -171,6 +171,7 @@ Test(relay_redis, thousands_of_commands_and_megabytes_go_through)
 {
 	static char text[1 << 20];
 
+	config.redis_timeout_ms = 30000;
 	open_redis();
 	memset(text, 'x', sizeof(text) - 1);
 	for (int i = 0; i < 20; i++)
