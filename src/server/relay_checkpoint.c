@@ -51,8 +51,8 @@ count_due(const struct relay *r, uint64_t now)
 	const struct stream *s;
 	size_t n = 0;
 
-	TAILQ_FOREACH(s, &r->lost, log.lost)
-	n += is_due(s, now);
+	for (s = r->lost; s != NULL; s = s->log.next)
+		n += is_due(s, now);
 	return n < BATCH_MAX ? n : BATCH_MAX;
 }
 
@@ -63,8 +63,7 @@ fill(struct relay *r, struct checkpoints *c, size_t max)
 	size_t bytes = 0;
 	struct stream *s;
 
-	TAILQ_FOREACH(s, &r->lost, log.lost)
-	{
+	for (s = r->lost; s != NULL; s = s->log.next) {
 		if (c->n == max || bytes >= BATCH_BYTES)
 			return;
 		if (!is_due(s, now) || !copy(s, &c->items[c->n]))
@@ -115,10 +114,10 @@ kept_ready(uv_poll_t *handle, int status, int events)
 	if (c == NULL)
 		return;
 	r->is_keeping = false;
-	for (s = TAILQ_FIRST(&r->lost); s != NULL; s = next) {
+	for (s = r->lost; s != NULL; s = next) {
 		unsigned place = s->log.kept_as;
 
-		next = TAILQ_NEXT(s, log.lost);
+		next = s->log.next;
 		s->log.kept_as = 0;
 		if (place > 0)
 			settle(s, &c->items[place - 1]);

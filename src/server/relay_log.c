@@ -29,8 +29,7 @@ rebuild_some(struct relay *r)
 {
 	struct stream *s;
 
-	TAILQ_FOREACH(s, &r->lost, log.lost)
-	{
+	for (s = r->lost; s != NULL; s = s->log.next) {
 		if (r->n_rebuilding >= REBUILDS_MAX)
 			return;
 		if (!s->log.is_busy && !stream_log_rebuild(s))
@@ -43,7 +42,7 @@ look(uv_timer_t *timer)
 {
 	struct relay *r = timer->data;
 
-	if (TAILQ_EMPTY(&r->lost)) {
+	if (r->lost == NULL) {
 		uv_timer_stop(timer);
 		return;
 	}
@@ -86,7 +85,13 @@ relay_log_lost(struct stream *s)
 {
 	struct relay *r = s->relay;
 
-	TAILQ_INSERT_TAIL(&r->lost, s, log.lost);
+	s->log.next = NULL;
+	s->log.prev = r->lost_last;
+	if (r->lost_last != NULL)
+		r->lost_last->log.next = s;
+	else
+		r->lost = s;
+	r->lost_last = s;
 	metrics_move(GAUGE_REPLIES_UNLOGGED, 1);
 	if (!uv_is_active((uv_handle_t *)&r->log_timer))
 		uv_timer_start(&r->log_timer, look, LOOK_MS, LOOK_MS);
@@ -97,7 +102,14 @@ relay_log_found(struct stream *s)
 {
 	struct relay *r = s->relay;
 
-	TAILQ_REMOVE(&r->lost, s, log.lost);
+	if (s->log.prev != NULL)
+		s->log.prev->log.next = s->log.next;
+	else
+		r->lost = s->log.next;
+	if (s->log.next != NULL)
+		s->log.next->log.prev = s->log.prev;
+	else
+		r->lost_last = s->log.prev;
 	s->log.kept_as = 0;
 	metrics_move(GAUGE_REPLIES_UNLOGGED, -1);
 	/* A place is free for the next one. */
@@ -125,7 +137,6 @@ relay_log_life_s(const struct relay *r)
 bool
 relay_log_open(struct relay *r)
 {
-	TAILQ_INIT(&r->lost);
 	uv_timer_init(&r->loop, &r->log_timer);
 	r->log_timer.data = r;
 	relay_redis_on_change(r->redis, redis_changed, r);

@@ -8,7 +8,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/queue.h>
 #include <uv.h>
 
 #include "base/buf.h"
@@ -55,7 +54,7 @@ struct relay {
 
 	/* relay_log.c: streams whose log is not whole, and logs whose reply
 	 * ended meanwhile. */
-	TAILQ_HEAD(, stream) lost;
+	struct stream *lost, *lost_last;
 	size_t n_rebuilding;     /* scripts in flight */
 	char (*graves)[ID_TEXT]; /* messages; room for GRAVES_MAX, or NULL */
 	size_t n_graves;
@@ -104,10 +103,10 @@ struct stream_log {
 	uint64_t kept_ms; /* when they were given to the ledger */
 	unsigned kept_as; /* their place in the batch, from 1; 0: none */
 	enum log_state state : 8;
-	enum log_step step : 8;   /* numbered, not said: in flight */
-	bool is_busy : 1;         /* a command's answer is awaited */
-	bool has_started : 1;     /* the client has heard `start` */
-	TAILQ_ENTRY(stream) lost; /* while LOG_LOST */
+	enum log_step step : 8;     /* numbered, not said: in flight */
+	bool is_busy : 1;           /* a command's answer is awaited */
+	bool has_started : 1;       /* the client has heard `start` */
+	struct stream *prev, *next; /* while LOG_LOST: in relay->lost */
 };
 
 /* One reply in flight. */

@@ -474,14 +474,14 @@ Test(reply_logs, without_redis_the_text_goes_to_postgres_meanwhile)
 {
 	static struct client c[3];
 	struct reply_seen seen;
-	char *want = calloc(1, 8001), *stored;
+	char *want = calloc(1, 16001), *stored;
 
 	for (int i = 0; i < 3; i++)
-		client_start(&c[i], "text=8000 chunk=20 gap=20 seed=8");
+		client_start(&c[i], "text=16000 chunk=20 gap=20 seed=8");
 	for (int i = 0; i < 3; i++)
 		wait_for(&c[i].events, 5);
 	slay();
-	standin_text(8, 8000, want);
+	standin_text(8, 16000, want);
 	for (int i = 0; i < 3; i++) {
 		struct wanted w = {&c[i], 1};
 
@@ -504,9 +504,9 @@ Test(reply_logs, without_redis_the_text_goes_to_postgres_meanwhile)
 		cr_assert(wait_until(is_checkpointed, &w, 20000));
 	}
 	for (int i = 0; i < 3; i++) {
-		client_end(&c[i], 8, 8000);
+		client_end(&c[i], 8, 16000);
 		reply_seen_by_client(&c[i].answer, &seen);
-		cr_expect_eq(seen.n, 8000);
+		cr_expect_eq(seen.n, 16000);
 		reply_seen_free(&seen);
 		answer_clear(&c[i].answer);
 	}
