@@ -23,7 +23,7 @@
 #define EVENTS 24 /* of the replies that are hung up on */
 #define TEXT   "[[text=4000 chunk=40 gap=20 seed=9]] go"
 #define SLOWLY "[[text=240 chunk=10 gap=60 seed=4]] go"
-#define BIG    3000000
+#define BIG    2000000
 
 static struct stack hosts[HOSTS];
 
@@ -32,7 +32,8 @@ setup(void)
 {
 	const struct stack_options o = {.has_model = true,
 	    .settings = {"CHAT_WORKERS=2", "CHAT_REPLY_MAX_BYTES=8000000",
-		"CHAT_RATE_LIMIT_PER_MINUTE=1000", "CHAT_MODEL_RETRIES=0"}};
+		"CHAT_RATE_LIMIT_PER_MINUTE=1000", "CHAT_MODEL_RETRIES=0",
+		"CHAT_CLIENT_BUFFER=16777216"}};
 
 	for (size_t i = 0; i < HOSTS; i++)
 		stack_start(&hosts[i], &o);
