@@ -405,11 +405,11 @@ Test(resume, a_slow_reader_beside_quick_ones)
 	cr_assert_eq(strlen(want), BIG);
 	for (int round = 0; round < 2; round++) {
 		fd = follow_unread(&hosts[1], &p, id);
-		for (int i = 0; i < 3; i++) {
+		/* However few events a fast model's text comes in. */
+		for (size_t k = 0; k < 3 && k < a.n_events; k++) {
 			follow(&hosts[1], p.token, id,
-			    i == 0 ? NULL : a.events[i * 3].id, &rest);
-			expect_resumed(
-			    &a, i == 0 ? 0 : (size_t)i * 3 + 1, &rest, want);
+			    k == 0 ? NULL : a.events[k - 1].id, &rest);
+			expect_resumed(&a, k, &rest, want);
 			answer_clear(&rest);
 		}
 		raw_answer(fd, 30000, &rest);
