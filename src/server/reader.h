@@ -33,7 +33,6 @@ enum reader_state {
 struct reader {
 	struct relay *relay;
 	struct reader *prev, *next;
-	enum reader_state state;
 
 	struct follow *follow; /* owned */
 	const char *method;
@@ -41,25 +40,27 @@ struct reader {
 	char *origin; /* as a stream's */
 	char *limits;
 	struct phases phases; /* of the front */
-	char key[REPLY_LOG_KEY];
 
 	struct client client;
 	uv_timer_t timer;
-	int handles; /* libuv's not closed yet, and a look that is away */
 
 	struct reply_position at; /* how far the client has come */
-	bool is_reading;          /* an XRANGE is on its way */
-	bool is_due;              /* and was overtaken by a hint */
 	size_t read_count;        /* entries of the next, or this, XRANGE */
-	bool is_looking;          /* a look is with the ledger */
 	struct look *look;        /* the answer being told, owned */
 	uint64_t next_look_ms;
 	uint64_t last_sent_ms; /* for the heartbeat */
 	size_t waiting;        /* in the client's buffer, when last looked */
 	uint64_t told;         /* bytes of text, for the log line */
-	bool has_head;         /* the head was sent */
-	int status;            /* HTTP status told */
-	enum err error;        /* how it ended, for the log line */
+
+	enum reader_state state;
+	int handles;     /* libuv's not closed yet, and a look that is away */
+	int status;      /* HTTP status told */
+	enum err error;  /* how it ended, for the log line */
+	bool is_reading; /* an XRANGE is on its way */
+	bool is_due;     /* and was overtaken by a hint */
+	bool is_looking; /* a look is with the ledger */
+	bool has_head;   /* the head was sent */
+	char key[REPLY_LOG_KEY]; /* of the log, and its channel */
 };
 
 /* reader_stored.c: prepares the relay for readers; false: it cannot. */

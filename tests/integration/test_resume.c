@@ -23,7 +23,7 @@
 #define EVENTS 24 /* of the replies that are hung up on */
 #define TEXT   "[[text=4000 chunk=40 gap=20 seed=9]] go"
 #define SLOWLY "[[text=240 chunk=10 gap=60 seed=4]] go"
-#define BIG    3000000
+#define BIG    2000000
 
 static struct stack hosts[HOSTS];
 
@@ -32,7 +32,8 @@ setup(void)
 {
 	const struct stack_options o = {.has_model = true,
 	    .settings = {"CHAT_WORKERS=2", "CHAT_REPLY_MAX_BYTES=8000000",
-		"CHAT_RATE_LIMIT_PER_MINUTE=1000", "CHAT_MODEL_RETRIES=0"}};
+		"CHAT_RATE_LIMIT_PER_MINUTE=1000", "CHAT_MODEL_RETRIES=0",
+		"CHAT_CLIENT_BUFFER=16777216"}};
 
 	for (size_t i = 0; i < HOSTS; i++)
 		stack_start(&hosts[i], &o);
@@ -404,11 +405,11 @@ Test(resume, a_slow_reader_beside_quick_ones)
 	cr_assert_eq(strlen(want), BIG);
 	for (int round = 0; round < 2; round++) {
 		fd = follow_unread(&hosts[1], &p, id);
-		for (int i = 0; i < 3; i++) {
+		/* However few events a fast model's text comes in. */
+		for (size_t k = 0; k < 3 && k < a.n_events; k++) {
 			follow(&hosts[1], p.token, id,
-			    i == 0 ? NULL : a.events[i * 3].id, &rest);
-			expect_resumed(
-			    &a, i == 0 ? 0 : (size_t)i * 3 + 1, &rest, want);
+			    k == 0 ? NULL : a.events[k - 1].id, &rest);
+			expect_resumed(&a, k, &rest, want);
 			answer_clear(&rest);
 		}
 		raw_answer(fd, 30000, &rest);
