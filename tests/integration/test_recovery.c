@@ -464,6 +464,8 @@ Test(recovery, of_hundreds_at_once)
 		     " JOIN chat.usage_tracking u ON u.id = m.id"
 		     " WHERE m.status = 'interrupted' AND m.content <> ''"
 		     " AND m.created_at > $1::timestamptz"
+		     " AND (SELECT q.content LIKE '%number%' FROM"
+		     " chat.messages q WHERE q.id = m.parent_id)"
 		     " AND u.completion_tokens ="
 		     " (octet_length(m.content) + 3) / 4",
 	    since, "500");
