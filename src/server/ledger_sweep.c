@@ -135,9 +135,10 @@ say_end(const struct piece *p, const struct lost_reply *l,
 		last.name_len = 4;
 		data = &l->stored;
 	} else {
-		last_word_problem(&problem,
-		    &(struct last_problem){.error = ERR_INTERRUPTED,
-			.message_id = l->message_id});
+		last_word_problem(&problem, &(struct last_problem){
+						.error = ERR_INTERRUPTED,
+						.message_id = l->message_id,
+					    });
 	}
 	last.data = data->p;
 	last.n = data->n;

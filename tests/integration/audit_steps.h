@@ -140,6 +140,8 @@ static const struct step record_steps[] = {
 	"message.update" MINE "message {m} {\"changed\": [\"metadata\"]}"},
     {"PATCH " API "/messages/{id}", API "/messages/{m}", "t",
 	"{\"metadata\":{\"a\":1}}", 200, {NULL}, NULL},
+    {"POST " API "/messages/{id}/cancel", API "/messages/{m}/cancel", "t", NULL,
+	200, {NULL}, NULL},
     {"PUT " API "/messages/{id}/feedback", API "/messages/{m}/feedback", "t",
 	"{\"rating\":\"up\"}", 200, {NULL}, NULL},
     {"PUT " API "/messages/{id}/feedback", API "/messages/{m}/feedback", "t",
