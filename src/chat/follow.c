@@ -75,5 +75,6 @@ follow_start_json(const struct follow *f, uint64_t offset, struct buf *out)
 	json_write_text(out, "user_message_id", question);
 	json_write_text(out, "conversation_id", f->conversation_id);
 	json_write_number(out, "offset", (int64_t)offset);
+	json_write_flag(out, "resumable", true);
 	json_write_close(out, '}');
 }

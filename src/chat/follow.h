@@ -47,8 +47,9 @@ struct follow_ask {
 enum err follow_new(struct request *req, const struct follow_ask *ask,
     struct follow **out_follow) MUST_CHECK;
 
-/* The data of the `start` event of a reader: ids, and `offset`, the byte of the
- * reply's text with which the next delta begins. */
+/* The data of the `start` event of a reader: as that of the reply itself, and
+ * `offset`, the byte of its text with which the next delta begins. It is
+ * resumable in any case: what readers are told comes from where it is kept. */
 void
 follow_start_json(const struct follow *f, uint64_t offset, struct buf *out);
 

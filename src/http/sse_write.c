@@ -35,9 +35,8 @@ write_data(struct buf *out, const char *data, size_t n)
 	}
 }
 
-void
-sse_write_event(struct buf *out, const char *id, const char *event,
-    const char *data, size_t n)
+static void
+write_head(struct buf *out, const char *id, const char *event)
 {
 	if (id) {
 		buf_puts(out, "id: ");
@@ -47,8 +46,28 @@ sse_write_event(struct buf *out, const char *id, const char *event,
 	buf_puts(out, "event: ");
 	buf_puts(out, event);
 	buf_putc(out, '\n');
+}
+
+void
+sse_write_event(struct buf *out, const char *id, const char *event,
+    const char *data, size_t n)
+{
+	write_head(out, id, event);
 	write_data(out, n ? data : "", n);
 	buf_putc(out, '\n');
+}
+
+void
+sse_write_open(struct buf *out, const char *id, const char *event)
+{
+	write_head(out, id, event);
+	buf_puts(out, "data: ");
+}
+
+void
+sse_write_close(struct buf *out)
+{
+	buf_puts(out, "\n\n");
 }
 
 void

@@ -14,6 +14,11 @@ struct buf;
 void sse_write_event(struct buf *out, const char *id, const char *event,
     const char *data, size_t n);
 
+/* The same for data that the caller writes itself: one line without a break,
+ * up to sse_write_close. */
+void sse_write_open(struct buf *out, const char *id, const char *event);
+void sse_write_close(struct buf *out);
+
 /* Appends a comment line, which clients ignore: a heartbeat. */
 void sse_write_comment(struct buf *out, const char *text);
 

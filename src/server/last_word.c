@@ -8,15 +8,16 @@
 #include "server/last_word.h"
 
 void
-last_word_problem(struct buf *out, enum err error, const char *message_id,
-    const char *request_id)
+last_word_problem(struct buf *out, const struct last_problem *p)
 {
 	AUTO_JSON struct json_object *o = NULL;
 	struct buf b = {0};
 
-	reply_problem(&b, error, NULL, request_id);
+	reply_problem(&b, p->error, NULL, p->request_id);
 	if (json_parse_object(b.p, b.n, &o) == OK) {
-		json_put_text(o, "message_id", message_id);
+		json_put_text(o, "message_id", p->message_id);
+		if (p->is_resumable)
+			json_put_flag(o, "resumable", true);
 		json_append(out, o);
 	}
 	buf_free(&b);

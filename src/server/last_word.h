@@ -6,6 +6,7 @@
 #ifndef SERVER_LAST_WORD_H
 #define SERVER_LAST_WORD_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/errors.h"
@@ -23,9 +24,15 @@ struct last_word {
 	size_t n;
 };
 
-/* Appends the problem, with the message that it is about. */
-void last_word_problem(struct buf *out, enum err error, const char *message_id,
-    const char *request_id);
+struct last_problem {
+	enum err error;
+	const char *message_id; /* what it is about */
+	const char *request_id;
+	bool is_resumable; /* about this stream alone, not about the reply */
+};
+
+/* Appends it as JSON. */
+void last_word_problem(struct buf *out, const struct last_problem *p);
 
 /* Appends head and document; returns the HTTP status. */
 int last_word_document(struct buf *out, const struct last_word *w);

@@ -21,6 +21,7 @@
 #include "chat/turn.h"
 #include "server/disowned.h"
 #include "server/ledger.h"
+#include "server/ledger_checkpoint.h"
 #include "server/look.h"
 #include "server/master.h"
 #include "server/shared.h"
@@ -71,6 +72,8 @@ struct ledger {
 	struct queue *rolls;
 	struct looks *looks;       /* the relay's */
 	struct roll *_Atomic roll; /* the relay's question; NULL: none */
+	struct queue *kept;
+	struct checkpoints *_Atomic checkpoints; /* to be stored; NULL: none */
 	struct turn *batch[BATCH_MAX];
 	size_t n_batch;
 	struct pg_call calls[BATCH_MAX * TURN_FINISH_CALLS];
@@ -402,15 +405,36 @@ watch(struct ledger *l)
 	l->next_watch_ms = clock_mono_ms() + WATCH_MS;
 }
 
+/* Stores a few texts of running replies. */
+static void
+keep_some(struct ledger *l)
+{
+	struct checkpoints *c = atomic_exchange(&l->checkpoints, NULL);
+	bool is_given;
+
+	if (c == NULL)
+		return;
+	arena_reset(l->arena, ARENA_MAX);
+	if (checkpoints_store(c, l->pg, l->arena)) {
+		atomic_store(&l->checkpoints, c);
+		return;
+	}
+	is_given = queue_push(l->kept, c);
+	assert(is_given);
+}
+
 /* Does what is due; how long nothing will be, in ms. */
 static int
 do_rounds(struct ledger *l)
 {
 	uint64_t now = clock_mono_ms(), next;
 
+	keep_some(l);
 	sign_if_due(l);
 	if (now >= l->next_watch_ms)
 		watch(l);
+	if (atomic_load(&l->checkpoints) != NULL)
+		return 0; /* the rest of them, after what has ended */
 	if (looks_answer(l->looks, l->pg))
 		return 0;
 	now = clock_mono_ms();
@@ -485,6 +509,21 @@ ledger_ask(struct ledger *l, struct roll *roll)
 }
 
 void
+ledger_keeps_for(struct ledger *l, struct queue *kept)
+{
+	l->kept = kept;
+}
+
+void
+ledger_keep(struct ledger *l, struct checkpoints *checkpoints)
+{
+	struct checkpoints *before =
+	    atomic_exchange(&l->checkpoints, checkpoints);
+
+	assert(before == NULL);
+}
+
+void
 roll_free(struct roll *roll)
 {
 	if (roll == NULL)
@@ -543,6 +582,7 @@ ledger_free(struct ledger *l)
 	cache_free(l->cache);
 	redis_free(l->redis);
 	roll_free(atomic_load(&l->roll));
+	checkpoints_free(atomic_load(&l->checkpoints));
 	arena_free(l->arena);
 	arena_free(l->cache_arena);
 	queue_free(l->inbox);

@@ -130,13 +130,27 @@ client_closed(struct client *c)
 	reader_let_go(x);
 }
 
-void
-reader_end(struct reader *x, enum err error)
+static void
+end_by(struct reader *x, struct last_problem problem)
 {
 	if (x->state == READER_OVER)
 		return;
-	reader_say_error(x, error);
+	problem.message_id = x->follow->message_id;
+	problem.request_id = x->follow->request_id;
+	reader_say_error(x, &problem);
 	leave(x);
+}
+
+void
+reader_end(struct reader *x, enum err error)
+{
+	end_by(x, (struct last_problem){.error = error, .is_resumable = true});
+}
+
+void
+reader_end_failed(struct reader *x, enum err error)
+{
+	end_by(x, (struct last_problem){.error = error});
 }
 
 void

@@ -17,6 +17,7 @@
 #include "chat/follow.h"
 #include "http/request.h"
 #include "server/client.h"
+#include "server/last_word.h"
 #include "server/relay_priv.h"
 #include "server/reply_log.h"
 
@@ -49,6 +50,7 @@ struct reader {
 	struct reply_position at; /* how far the client has come */
 	bool is_reading;          /* an XRANGE is on its way */
 	bool is_due;              /* and was overtaken by a hint */
+	size_t read_count;        /* entries of the next, or this, XRANGE */
 	bool is_looking;          /* a look is with the ledger */
 	struct look *look;        /* the answer being told, owned */
 	uint64_t next_look_ms;
@@ -66,7 +68,10 @@ bool readers_open(struct relay *r);
 /* Begins a reader. Takes the handoff over in any case. */
 void reader_begin(struct relay *r, const struct handoff *h);
 
-/* Ends one with an error event, or all of them. */
+/*
+ * Ends one, or all of them, with an error event that says by `resumable` that
+ * it is about this stream alone: the reply can be followed again.
+ */
 void reader_end(struct reader *x, enum err error);
 void readers_end(struct relay *r, enum err error);
 
@@ -78,6 +83,7 @@ uint64_t reader_now_ms(const struct reader *x);
 void reader_arm(struct reader *x);    /* the timer, after anything was done */
 void reader_let_go(struct reader *x); /* of one handle; x may be gone then */
 void reader_end_with(struct reader *x, const struct reply_event *last);
+void reader_end_failed(struct reader *x, enum err error); /* as the reply */
 
 /* reader_log.c: asks for the next entries, unless the client has to read
  * first; what channels call. */
@@ -97,6 +103,6 @@ void reader_say_heartbeat(struct reader *x);
 
 /* The last word: `done` or `error` with this data, JSON. */
 void reader_say_end(struct reader *x, const struct reply_event *end);
-void reader_say_error(struct reader *x, enum err error);
+void reader_say_error(struct reader *x, const struct last_problem *problem);
 
 #endif

@@ -1,36 +1,23 @@
 /*
  * What a reader reads from the log.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "server/reader.h"
 #include "server/relay_redis.h"
 
-/* Entries of one XRANGE: of the usual ones some 16 KB. */
-#define READ_COUNT      32
-#define READ_COUNT_TEXT "32"
+/* Entries of one XRANGE: the first of a reader, and the most. As many as were
+ * of some 64 KB the last time, for a fast model's are large. */
+#define READ_FIRST 4
+#define READ_MAX   64
+#define READ_BYTES 65536
 
-/*
- * Is text missing between what the client has and this event? The log was lost
- * and not yet made anew, or is an old one of a Redis that started again.
- */
-static bool
-has_gap(const struct reader *x, const struct reply_event *e)
-{
-	uint64_t begins = e->at.bytes;
-
-	if (reply_event_is_delta(e))
-		begins -= e->n;
-	return begins > x->at.bytes;
-}
-
+/* A delta, as much of it as is new. */
 static void
 take_delta(struct reader *x, struct reply_event *e, struct buf *out)
 {
-	x->at.n = e->at.n;
-	if (!reply_event_cut(e, x->at.bytes))
-		return;
 	while (e->n > 0 && ((unsigned char)*e->data & 0xc0) == 0x80) {
 		e->data++; /* somebody asked for half a character */
 		e->n--;
@@ -41,32 +28,59 @@ take_delta(struct reader *x, struct reply_event *e, struct buf *out)
 		reply_event_say(e, out);
 }
 
-/* Takes one event; false: none after it is to be taken now. */
+/* The last event. A client that claims more text than there was begins again.
+ */
+static void
+take_end(struct reader *x, const struct reply_event *e)
+{
+	if (e->at.bytes >= x->at.bytes) {
+		reader_end_with(x, e);
+		return;
+	}
+	reader_begin_again(x);
+	x->is_due = true;
+}
+
+/*
+ * Takes one event; false: none after it is to be taken now. Where text is
+ * missing before it, the log was lost and is not yet made anew, or is an old
+ * one of a Redis that started again: then it says nothing.
+ */
 static bool
 take(struct reader *x, struct reply_event *e, struct buf *out)
 {
-	if (has_gap(x, e))
+	bool is_delta = reply_event_is_delta(e);
+	enum reply_cut part = reply_event_cut(e, x->at.bytes);
+
+	if (part == REPLY_GAP || (!is_delta && e->at.bytes > x->at.bytes))
 		return false;
-	if (reply_event_is_delta(e)) {
-		take_delta(x, e, out);
-		return true;
-	}
 	if (reply_event_is_terminal(e)) {
 		reader_say(x, out);
 		buf_clear(out);
-		if (e->at.bytes < x->at.bytes) {
-			reader_begin_again(
-			    x); /* it claimed more than there was */
+		/* Who has much to read yet would be cut by one more word. */
+		if (client_waiting(&x->client) > 0)
 			x->is_due = true;
-		} else {
-			reader_end_with(x, e);
-		}
+		else
+			take_end(x, e);
 		return false;
 	}
 	x->at.n = e->at.n;
-	if (!reply_event_is(e, "start")) /* it was told one */
+	if (is_delta && part == REPLY_NEW)
+		take_delta(x, e, out);
+	else if (!is_delta && !reply_event_is(e, "start")) /* it was told one */
 		reply_event_say(e, out);
 	return true;
+}
+
+/* How many entries to read, after so many had so many bytes. */
+static size_t
+count_for(size_t n, size_t bytes)
+{
+	size_t count = bytes == 0 ? READ_MAX : READ_BYTES * n / bytes;
+
+	if (count > READ_MAX)
+		return READ_MAX;
+	return count > 0 ? count : 1;
 }
 
 /* Takes what was read; returns whether there was anything new. */
@@ -76,15 +90,20 @@ take_all(struct reader *x, const redisReply *reply)
 	struct reply_position before = x->at;
 	struct reply_event e;
 	struct buf out = {0};
-	size_t i = 0;
+	size_t i = 0, bytes = 0;
 
-	while (i < reply->elements && reply_event_read(reply->element[i], &e) &&
-	       take(x, &e, &out))
+	while (i < reply->elements && reply_event_read(reply->element[i], &e)) {
+		bytes += e.n;
+		if (!take(x, &e, &out))
+			break;
 		i++;
+	}
 	reader_say(x, &out);
 	buf_free(&out);
-	if (reply->elements == READ_COUNT && i == READ_COUNT)
+	if (i == x->read_count)
 		x->is_due = true;
+	if (i > 0)
+		x->read_count = count_for(i, bytes);
 	return x->at.n != before.n || x->at.bytes != before.bytes;
 }
 
@@ -113,9 +132,8 @@ log_came(void *arg, const redisReply *reply)
 void
 reader_read_on(struct reader *x)
 {
-	char from[REPLY_POSITION_TEXT + 1] = "(";
-	const char *words[] = {
-	    "XRANGE", x->key, from, "+", "COUNT", READ_COUNT_TEXT};
+	char from[REPLY_POSITION_TEXT + 1] = "(", count[24];
+	const char *words[] = {"XRANGE", x->key, from, "+", "COUNT", count};
 
 	if (x->state != READER_FOLLOWING || client_waiting(&x->client) > 0)
 		return;
@@ -125,6 +143,9 @@ reader_read_on(struct reader *x)
 	}
 	x->is_due = false;
 	reply_position_print(x->at, from + 1);
+	if (x->read_count == 0)
+		x->read_count = READ_FIRST;
+	snprintf(count, sizeof(count), "%zu", x->read_count);
 	x->is_reading =
 	    relay_redis_send(x->relay->redis, 6, words, NULL, log_came, x);
 }

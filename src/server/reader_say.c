@@ -119,13 +119,12 @@ reader_say_end(struct reader *x, const struct reply_event *end)
 }
 
 void
-reader_say_error(struct reader *x, enum err error)
+reader_say_error(struct reader *x, const struct last_problem *problem)
 {
 	struct reply_event e = {.at = x->at, .name = "error", .name_len = 5};
 	struct buf data = {0};
 
-	last_word_problem(
-	    &data, error, x->follow->message_id, x->follow->request_id);
+	last_word_problem(&data, problem);
 	e.data = data.p;
 	e.n = data.n;
 	reader_say_end(x, &e);

@@ -44,11 +44,13 @@ end_as_stored(struct reader *x, const struct message *m)
 	struct buf data = {0};
 
 	if (strcmp(m->status, "failed") == 0) {
-		reader_end(x, err_from_code(m->error_code, ERR_MODEL_FAILED));
+		reader_end_failed(
+		    x, err_from_code(m->error_code, ERR_MODEL_FAILED));
 		return;
 	}
 	if (strcmp(m->status, "interrupted") == 0) {
-		reader_end(x, err_from_code(m->error_code, ERR_INTERRUPTED));
+		reader_end_failed(
+		    x, err_from_code(m->error_code, ERR_INTERRUPTED));
 		return;
 	}
 	message_write(&data, m);
@@ -104,7 +106,7 @@ reader_tell(struct reader *x)
 	while (x->at.bytes < m.content_len && client_is_open(&x->client) &&
 	       client_waiting(&x->client) == 0)
 		tell_piece(x, m.content, m.content_len);
-	if (x->at.bytes < m.content_len)
+	if (x->at.bytes < m.content_len || client_waiting(&x->client) > 0)
 		return; /* client_drained comes back */
 	if (is_over(&m)) {
 		end_as_stored(x, &m);
@@ -140,7 +142,7 @@ look_came(struct reader *x, struct look *l)
 
 	if (l->error == ERR_NOT_FOUND) {
 		look_free(l);
-		reader_end(x, ERR_NOT_FOUND);
+		reader_end_failed(x, ERR_NOT_FOUND);
 		return;
 	}
 	if (l->error == OK)

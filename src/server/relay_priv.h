@@ -1,5 +1,5 @@
 /*
- * What relay.c, relay_roll.c, stream.c and stream_reply.c share. Thread: relay.
+ * What the files of the relay and of its streams share. Thread: relay.
  */
 #ifndef SERVER_RELAY_PRIV_H
 #define SERVER_RELAY_PRIV_H
@@ -8,18 +8,22 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/queue.h>
 #include <uv.h>
 
 #include "base/buf.h"
+#include "base/id.h"
 #include "model/model.h"
 #include "server/client.h"
 #include "server/relay.h"
 #include "server/upstream.h"
 
+struct checkpoints;
 struct looks;
 struct queue;
 struct reader;
 struct relay_redis;
+struct reply_event;
 
 struct relay {
 	const struct config *config;
@@ -46,6 +50,19 @@ struct relay {
 	size_t n_readers;
 	struct looks *looks; /* what readers ask the ledger */
 	uv_poll_t looks_poll;
+
+	/* relay_log.c: streams whose log is not whole, and logs whose reply
+	 * ended meanwhile. */
+	TAILQ_HEAD(, stream) lost;
+	size_t n_rebuilding;     /* scripts in flight */
+	char (*graves)[ID_TEXT]; /* messages; room for GRAVES_MAX, or NULL */
+	size_t n_graves;
+	uv_timer_t log_timer;
+	/* relay_checkpoint.c */
+	struct queue *kept; /* struct checkpoints: back from the ledger */
+	uv_poll_t kept_poll;
+	bool is_keeping; /* some are with the ledger */
+
 	bool is_draining;
 	bool is_closing;
 	_Atomic size_t count; /* streams, inbox included */
@@ -59,7 +76,36 @@ enum stream_state {
 	STREAM_ASKING,  /* a request is with the model */
 	STREAM_WAITING, /* pausing before the next try */
 	STREAM_STORING, /* the turn is with the ledger: hands off it */
+	STREAM_ENDING,  /* it is back: the last word is on its way */
 	STREAM_OVER,    /* everything is said; waiting for handles to close */
+};
+
+enum log_state {
+	LOG_NONE,   /* there is none: an instant reply, or given up */
+	LOG_WHOLE,  /* every event goes there before the client has it */
+	LOG_LOST,   /* the reply goes on without, until Redis is back */
+	LOG_SEALED, /* somebody else has ended the reply */
+};
+
+/* What an event is about. */
+enum log_step {
+	STEP_NONE,
+	STEP_START,
+	STEP_TEXT,
+	STEP_END,
+};
+
+/* A stream's part in stream_log.c. */
+struct stream_log {
+	size_t asked;     /* bytes of text that have been made events */
+	size_t kept;      /* and that Postgres has, of an unlogged reply */
+	uint64_t kept_ms; /* when they were given to the ledger */
+	unsigned kept_as; /* their place in the batch, from 1; 0: none */
+	enum log_state state : 8;
+	enum log_step step : 8;   /* numbered, not said: in flight */
+	bool is_busy : 1;         /* a command's answer is awaited */
+	bool has_started : 1;     /* the client has heard `start` */
+	TAILQ_ENTRY(stream) lost; /* while LOG_LOST */
 };
 
 /* One reply in flight. */
@@ -94,6 +140,7 @@ struct stream {
 	uint64_t end_ms;        /* CHAT_REPLY_MAX_SECONDS are over */
 	uint64_t retry_ms;      /* when STREAM_WAITING ends */
 
+	struct stream_log log;
 	size_t sent;       /* bytes of turn->text written to the client */
 	uint64_t event_id; /* of the last event */
 	int status;        /* HTTP status told to the client */
@@ -108,7 +155,7 @@ void stream_begin(struct relay *r, const struct handoff *h);
 void stream_stored(struct stream *s);
 
 /* Writes text that waits, or notices that the model is done. */
-void stream_service(struct stream *s, uint64_t now_ms);
+void stream_service(struct stream *s);
 
 /* Ends the reply now as interrupted, text so far is kept; `why` is constant. */
 void stream_interrupt(struct stream *s, enum err error, const char *why);
@@ -129,10 +176,49 @@ void relay_reader_gone(struct relay *r);
 bool relay_roll_open(struct relay *r);
 void relay_roll_free(struct relay *r);
 
-/* stream_reply.c: what the client sees. */
-void stream_say_start(struct stream *s);
-void stream_say_text(struct stream *s, const char *p, size_t n);
+/* Is the reply still the relay's: no turn has gone to the ledger? */
+bool stream_is_running(const struct stream *s);
+
+/* The last word is said: the stream goes. */
+void stream_is_over(struct stream *s);
+
+/* stream_log.c: begins to log, and says `start`. */
+void stream_log_begin(struct stream *s);
+
+/* stream_log.c: makes events of what is due, one append at a time. */
+void stream_log_go(struct stream *s);
+
+/* stream_log.c: writes the log anew; false: Redis is away. Of a stream whose
+ * log is lost and that is not busy. */
+bool stream_log_rebuild(struct stream *s);
+
+/* stream_log.c: the reply was ended elsewhere. */
+void stream_log_seal(struct stream *s);
+
+/* relay_log.c: all streams' logs, while Redis is away and when it is back. */
+bool relay_log_open(struct relay *r);
+void relay_log_close(struct relay *r); /* its handles; the loop runs after */
+void relay_log_free(struct relay *r);
+void relay_log_lost(struct stream *s);
+void relay_log_found(struct stream *s);
+void relay_log_bury(const struct stream *s);     /* it ends without its log */
+int64_t relay_log_life_s(const struct relay *r); /* the longest of a log */
+
+/* relay_checkpoint.c: texts of unlogged replies on their way to Postgres. */
+bool relay_checkpoint_open(struct relay *r);
+void relay_checkpoint_free(struct relay *r);
+void relay_checkpoint(struct relay *r);
+
+/* stream_reply.c: what the client sees. The data of the first and the last
+ * event, and their names. */
+const char *stream_start_data(
+    const struct stream *s, enum log_state state, struct buf *out);
+const char *stream_end_data(const struct stream *s, struct buf *out);
+void stream_say_start(struct stream *s, const struct reply_event *e);
+void stream_say_event(struct stream *s, const struct reply_event *e);
+void stream_say_resumable(struct stream *s);
 void stream_say_heartbeat(struct stream *s);
-void stream_say_end(struct stream *s); /* done or error, then END_REQUEST */
+/* `e`, or the document, then END_REQUEST. */
+void stream_say_end(struct stream *s, const struct reply_event *e);
 
 #endif

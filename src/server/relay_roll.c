@@ -19,13 +19,6 @@
  * second, and one round trip. */
 #define ROLL_MS 3000
 
-/* Later the turn is the ledger's, and its text is said. */
-static bool
-is_running(const struct stream *s)
-{
-	return s->state == STREAM_ASKING || s->state == STREAM_WAITING;
-}
-
 static void
 sign(struct roll *roll, const char *user_id, const char *grant_id)
 {
@@ -49,7 +42,7 @@ make_roll(const struct relay *r)
 		return NULL;
 	}
 	for (const struct stream *s = r->streams; s != NULL; s = s->next)
-		if (is_running(s))
+		if (stream_is_running(s))
 			sign(roll, s->turn->user_id, s->turn->grant_id);
 	for (const struct reader *x = r->readers; x != NULL; x = x->next)
 		sign(roll, x->follow->user_id, x->follow->grant_id);
@@ -109,7 +102,7 @@ answer_roll(struct relay *r, struct roll *roll)
 	qsort(roll->pairs, roll->n_ended, sizeof(*roll->pairs), compare_pairs);
 	for (s = r->streams; s != NULL; s = next) {
 		next = s->next;
-		if (is_running(s) &&
+		if (stream_is_running(s) &&
 		    has_ended(roll, s->turn->user_id, s->turn->grant_id))
 			end(s);
 	}

@@ -102,7 +102,6 @@ void
 reply_event_say(const struct reply_event *e, struct buf *out)
 {
 	char id[REPLY_POSITION_TEXT], name[32];
-	struct buf text = {0};
 
 	reply_position_print(e->at, id);
 	snprintf(name, sizeof(name), "%.*s", (int)e->name_len, e->name);
@@ -110,12 +109,12 @@ reply_event_say(const struct reply_event *e, struct buf *out)
 		sse_write_event(out, id, name, e->data, e->n);
 		return;
 	}
-	json_write_open(&text, NULL, '{');
-	json_write_bytes(&text, "text", e->data, e->n);
-	json_write_close(&text, '}');
-	sse_write_event(out, id, name, text.p, text.n);
-	out->failed |= text.failed;
-	buf_free(&text);
+	buf_reserve(out, e->n + 128);
+	sse_write_open(out, id, name);
+	buf_putc(out, '{');
+	json_write_bytes(out, "text", e->data, e->n);
+	buf_putc(out, '}');
+	sse_write_close(out);
 }
 
 static void

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "base/json_write.h"
 #include "base/log.h"
 #include "chat/turn.h"
 #include "http/origin.h"
@@ -32,26 +33,20 @@ allow_origin(const struct stream *s, struct reply *rep)
 	origin_allow(s->relay->config, s->origin ? s->origin : "", rep);
 }
 
-/* Appends the stream's next event. */
-static void
-add_event(
-    struct stream *s, const char *name, const struct buf *data, struct buf *out)
+const char *
+stream_start_data(const struct stream *s, enum log_state state, struct buf *out)
 {
-	struct reply_event e = {
-	    .at = {++s->event_id, s->sent},
-	    .name = name,
-	    .name_len = strlen(name),
-	    .data = data->p,
-	    .n = data->n,
-	};
-
-	reply_event_say(&e, out);
+	turn_start_json(s->turn, out);
+	out->n -= out->n > 0; /* its closing brace */
+	json_write_flag(out, "resumable", state != LOG_LOST);
+	json_write_close(out, '}');
+	return "start";
 }
 
 void
-stream_say_start(struct stream *s)
+stream_say_start(struct stream *s, const struct reply_event *e)
 {
-	struct buf out = {0}, data = {0};
+	struct buf out = {0};
 	struct reply head = {
 	    .status = 200,
 	    .content_type = "text/event-stream",
@@ -67,28 +62,33 @@ stream_say_start(struct stream *s)
 	reply_head(&out, &head, s->request_id);
 	free(s->limits);
 	s->limits = NULL;
-	turn_start_json(s->turn, &data);
-	add_event(s, "start", &data, &out);
-	buf_free(&data);
+	reply_event_say(e, &out);
 	send_bytes(s, &out);
 }
 
 void
-stream_say_text(struct stream *s, const char *p, size_t n)
+stream_say_event(struct stream *s, const struct reply_event *e)
 {
 	struct buf out = {0};
-	struct reply_event e = {
-	    .at = {s->event_id + 1, s->sent + n},
-	    .name = "delta",
-	    .name_len = 5,
-	    .data = p,
-	    .n = n,
-	};
 
-	if (!s->wants_stream || !client_is_open(&s->client) || n == 0)
+	if (!s->wants_stream || !client_is_open(&s->client))
 		return;
-	s->event_id++;
-	reply_event_say(&e, &out);
+	reply_event_say(e, &out);
+	send_bytes(s, &out);
+}
+
+void
+stream_say_resumable(struct stream *s)
+{
+	struct buf out = {0}, data = {0};
+
+	if (!s->wants_stream || !client_is_open(&s->client))
+		return;
+	json_write_open(&data, NULL, '{');
+	json_write_flag(&data, "resumable", s->log.state != LOG_LOST);
+	json_write_close(&data, '}');
+	sse_write_event(&out, NULL, "resumable", data.p, data.n);
+	buf_free(&data);
 	send_bytes(s, &out);
 }
 
@@ -105,58 +105,53 @@ stream_say_heartbeat(struct stream *s)
 
 /* The problem that the client is told, with the message it is about. */
 static void
-write_problem(struct stream *s, struct buf *out)
+write_problem(const struct stream *s, struct buf *out)
 {
-	last_word_problem(
-	    out, s->turn->error, s->turn->message_id, s->request_id);
+	const struct last_problem p = {
+	    .error = s->turn->error,
+	    .message_id = s->turn->message_id,
+	    .request_id = s->request_id,
+	};
+
+	last_word_problem(out, &p);
 }
 
-static void
-write_end_event(struct stream *s, struct buf *out)
+const char *
+stream_end_data(const struct stream *s, struct buf *out)
 {
-	struct buf data = {0};
-
-	if (s->turn->error == OK) {
-		add_event(s, "done", &s->turn->stored, out);
-	} else {
-		write_problem(s, &data);
-		add_event(s, "error", &data, out);
+	if (s->turn->error != OK) {
+		write_problem(s, out);
+		return "error";
 	}
-	buf_free(&data);
+	buf_add(out, s->turn->stored.p, s->turn->stored.n);
+	return "done";
 }
 
 static void
-write_document(struct stream *s, struct buf *out)
+write_document(struct stream *s, const struct reply_event *e, struct buf *out)
 {
-	struct last_word w = {
+	const struct last_word w = {
 	    .config = s->relay->config,
 	    .origin = s->origin,
 	    .limits = s->limits,
 	    .request_id = s->request_id,
 	    .error = s->turn->error,
-	    .data = s->turn->stored.p,
-	    .n = s->turn->stored.n,
+	    .data = e->data,
+	    .n = e->n,
 	};
-	struct buf problem = {0};
 
-	if (w.error != OK) {
-		write_problem(s, &problem);
-		w.data = problem.p;
-		w.n = problem.n;
-	}
 	s->status = last_word_document(out, &w);
-	buf_free(&problem);
 }
 
 void
-stream_say_end(struct stream *s)
+stream_say_end(struct stream *s, const struct reply_event *e)
 {
 	struct buf out = {0};
 
 	if (s->wants_stream)
-		write_end_event(s, &out);
+		reply_event_say(e, &out);
 	else
-		write_document(s, &out);
+		write_document(s, e, &out);
 	if (out.failed)
 		client_cut(&s->client);
 	else

@@ -5,6 +5,7 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { mkdtempSync, chmodSync, mkdirSync, openSync, readFileSync, rmSync,
   writeFileSync } from 'node:fs';
+import { createServer as createHttpServer } from 'node:http';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -25,6 +26,12 @@ function documentedClient() {
     'docs/client.md');
 }
 
+function documentedAsk() {
+  const text = readFileSync(join(SRC, 'docs/client.md'), 'utf8');
+  return between(text, /### In JavaScript[\s\S]*?```js\n([\s\S]*?)```/,
+    'docs/client.md');
+}
+
 function documentedSignIn() {
   const text = readFileSync(join(SRC, 'nginx/auth-request.conf'), 'utf8');
   return between(text, /# SITE: where people sign in[\s\S]*?#\n((?:#\t.*\n)+)/,
@@ -37,6 +44,26 @@ async function freePort() {
       const { port } = server.address();
       server.close(() => give(port));
     });
+  });
+}
+
+// A model that takes a second for its 40 words.
+function startModel() {
+  const answer = async (request, response) => {
+    const say = (choice) => response.write(
+      `data: ${JSON.stringify({ choices: [{ index: 0, ...choice }] })}\n\n`);
+    request.resume();
+    response.writeHead(200, { 'Content-Type': 'text/event-stream' });
+    for (let i = 0; i < 40; i++) {
+      say({ delta: { content: `wört ${i} ` } });
+      await sleep(30);
+    }
+    say({ delta: {}, finish_reason: 'stop' });
+    response.end('data: [DONE]\n\n');
+  };
+  return new Promise((give) => {
+    const server = createHttpServer(answer)
+      .listen(0, '127.0.0.1', () => give(server));
   });
 }
 
@@ -121,6 +148,7 @@ function writeSite(dir) {
   mkdirSync(join(dir, 'site'));
   const write = (name, text) => writeFileSync(join(dir, 'site', name), text);
   write('client.js', documentedClient() + SITE_JS);
+  write('ask.js', documentedAsk());
   write('index.html', page(HOME));
   write('sign-in.html', page(SIGN_IN + documentedSignIn()));
 }
@@ -141,6 +169,7 @@ export async function startStack() {
   const dir = mkdtempSync(join(tmpdir(), 'natter-browser-'));
   chmodSync(dir, 0o755);
   const port = await freePort(), behind = await freePort();
+  const model = await startModel();
   execFileSync('openssl', ['req', '-x509', '-newkey', 'rsa:2048', '-nodes',
     '-subj', '/CN=natter.test', '-keyout', join(dir, 'key'),
     '-out', join(dir, 'cert')], { stdio: 'ignore' });
@@ -159,6 +188,8 @@ CHAT_REGISTRATION=open
 CHAT_HASH_MEMORY=8192
 CHAT_RUN_DIR=${dir}
 CHAT_WORKERS=2
+OPENAI_BASE_URL=http://127.0.0.1:${model.address().port}/v1
+CHAT_MODEL=words
 CHAT_ORIGINS=https://app.natter.test:${port}
 `, { mode: 0o600 });
   const natterd = start(dir, 'natterd', 'spawn-fcgi', ['-n', '-s',
@@ -176,6 +207,8 @@ CHAT_ORIGINS=https://app.natter.test:${port}
       for (const child of [natterd, nginx]) child.kill('SIGTERM');
       await ended(natterd);
       await ended(nginx);
+      model.closeAllConnections();
+      model.close();
       rmSync(dir, { recursive: true, force: true });
     },
   };

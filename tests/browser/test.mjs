@@ -288,6 +288,50 @@ const tests = {
     await context.close();
   },
 
+  async a_reply_is_read_to_its_end_however_often_it_is_cut() {
+    const context = await newBrowser();
+    const { page } = await member(context);
+    for (const events of [1, 2, 7]) {
+      const got = await page.evaluate(async (most) => {
+        const { ask } = await import('/ask.js');
+        const whole = window.fetch;
+        let cuts = 0, text = '';
+        // Ends in mid-stream so often; after so many bytes, some in events.
+        const cut = (body) => {
+          let left = most;
+          return body.pipeThrough(new TransformStream({
+            transform(bytes, to) {
+              if (left-- > 0) return to.enqueue(bytes);
+              to.enqueue(bytes.slice(0, 20));
+              return cuts % 2 ? to.error(new Error('cut')) : to.terminate();
+            },
+          }));
+        };
+        window.fetch = async (...how) => {
+          const response = await whole(...how);
+          if (!response.ok || cuts === 3) return response;
+          cuts++;
+          return new Response(cut(response.body), response);
+        };
+        try {
+          const made = await whole('/api/v1/conversations', { method: 'POST',
+            headers: { Authorization: `Bearer ${access}`,
+              'Content-Type': 'application/json' }, body: '{}' });
+          const message = await ask('', access, (await made.json()).id, 'Hello',
+            (more, isNew) => { text = isNew ? '' : text + more; });
+          return { cuts, text, message };
+        } finally {
+          window.fetch = whole;
+        }
+      }, events);
+      assert.equal(got.cuts, 3);
+      assert.equal(got.message.status, 'complete');
+      assert.equal(got.text, got.message.content);
+      assert.match(got.text, /^wört 0 wört 1 .*wört 39 $/);
+    }
+    await context.close();
+  },
+
   async leaving_takes_the_cookies_and_the_session() {
     const context = await newBrowser();
     const { page, name } = await member(context);

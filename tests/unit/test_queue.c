@@ -200,6 +200,31 @@ Test(queue, nothing_is_lost_or_doubled_between_threads, .timeout = 120)
 	}
 }
 
+static void *
+wake(void *q)
+{
+	queue_wake(q);
+	return NULL;
+}
+
+/* For ever, but for the wake: before the wait or in its middle. */
+Test(queue, a_wake_ends_one_wait_and_loses_nothing, .timeout = 60)
+{
+	struct queue *q = queue_new(2);
+	pthread_t t;
+
+	queue_wake(q);
+	cr_expect_null(queue_wait(q, -1));
+	cr_assert_eq(pthread_create(&t, NULL, wake, q), 0);
+	cr_expect_null(queue_wait(q, -1));
+	cr_assert_eq(pthread_join(t, NULL), 0);
+	queue_wake(q);
+	cr_assert(queue_push(q, &items[1]));
+	cr_expect_eq(queue_wait(q, -1), &items[1]);
+	cr_expect_null(queue_wait(q, 0));
+	queue_free(q);
+}
+
 Test(queue, a_size_that_overflows_is_refused)
 {
 	cr_expect_null(queue_new(SIZE_MAX));

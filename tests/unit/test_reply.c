@@ -335,3 +335,12 @@ Test(reply, every_status_in_use_has_a_reason)
 	cr_expect_str_eq(reply_reason(204), "No Content");
 	cr_expect_str_eq(reply_reason(299), "Unknown");
 }
+
+Test(reply, codes_are_read_back)
+{
+	for (int e = OK + 1; e < ERR__MAX; e++)
+		cr_expect_eq(err_from_code(err_code((enum err)e), OK), e);
+	cr_expect_eq(err_from_code("ok", ERR_INTERNAL), ERR_INTERNAL);
+	cr_expect_eq(err_from_code("", ERR_INTERNAL), ERR_INTERNAL);
+	cr_expect_eq(err_from_code(NULL, ERR_BUSY), ERR_BUSY);
+}
