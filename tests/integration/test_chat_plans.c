@@ -60,10 +60,11 @@ fill(const char *user, const char *kind)
 	    user);
 	world_sql("INSERT INTO chat.messages (user_id, id, conversation_id,"
 		  " parent_id, position, role, content, status)"
-		  " SELECT '%s', " MADE_ID("d", "n") ", " MADE_ID("c",
-		      "2") ", CASE WHEN n > 1 THEN " MADE_ID("d", "1") " END,"
-					" n, 'assistant', 'word', 'complete'"
-					" FROM generate_series(1, 1001) n",
+		  " SELECT '%s', " MADE_ID("d", "n") ", " MADE_ID(
+		      "c", "2") ", CASE WHEN n > 1 THEN " MADE_ID("d",
+		      "1") " END,"
+			   " n, 'assistant', 'word', 'complete'"
+			   " FROM generate_series(1, 1001) n",
 	    user);
 	world_sql("INSERT INTO chat.usage_tracking (user_id, id, model)"
 		  " SELECT '%s', " MADE_ID(
@@ -209,8 +210,8 @@ static const struct look unseen[] = {
 	" 'natter-local', 'send'",
 	600},
     {"chat_PATH_DESC",
-	"'" USER "', " A_CONVERSATION ", NULL, NULL, " MADE_ID("a",
-	    "5000") ", 51, 4000000, false",
+	"'" USER "', " A_CONVERSATION
+	", NULL, NULL, " MADE_ID("a", "5000") ", 51, 4000000, false",
 	600},
     {"chat_FORK_LOOK",
 	"'" USER "', " A_CONVERSATION ", NULL, " MADE_ID("a", "40") ", 10001",
@@ -265,23 +266,23 @@ Test(chat_plans, every_statement_touches_a_few_pages)
 		"'" USER "', " A_CONVERSATION ", NULL, " A_MESSAGE ", 100000",
 		60},
 	    {"chat_PATH_DESC",
-		"'" USER "', " A_CONVERSATION ", NULL, " MADE_ID("a",
-		    "5000") ", NULL, 51, 4000000, true",
+		"'" USER "', " A_CONVERSATION
+		", NULL, " MADE_ID("a", "5000") ", NULL, 51, 4000000, true",
 		2000},
 	    {"chat_PATH_DESC",
-		"'" USER "', " A_CONVERSATION ", NULL, NULL, " MADE_ID("a",
-		    "5000") ", 51, 4000000, false",
+		"'" USER "', " A_CONVERSATION
+		", NULL, NULL, " MADE_ID("a", "5000") ", 51, 4000000, false",
 		600},
 	    {"chat_PATH_ASC",
-		"'" USER "', " A_CONVERSATION ", NULL, " MADE_ID("a",
-		    "5408") ", 5000, 51, 4000000, false, 100000",
+		"'" USER "', " A_CONVERSATION ", NULL, " MADE_ID(
+		    "a", "5408") ", 5000, 51, 4000000, false, 100000",
 		1900}, /* from a mark 8 pages further */
-	    {"chat_SIBLINGS_LIST", "'" USER "', " MADE_ID("d", "500")
-		", 500, 51, 4000000", 400},
+	    {"chat_SIBLINGS_LIST",
+		"'" USER "', " MADE_ID("d", "500") ", 500, 51, 4000000", 400},
 	    {"chat_SIBLINGS_PLACE", "'" USER "', " MADE_ID("d", "500"), 1200},
 	    {"chat_FORK_LOOK",
-		"'" USER "', " A_CONVERSATION ", NULL, " MADE_ID("a",
-		    "40") ", 10001",
+		"'" USER "', " A_CONVERSATION
+		", NULL, " MADE_ID("a", "40") ", 10001",
 		200},
 	    {"chat_TURN_LOST", "'" USER "', " A_REPLY, 90},
 	    {"chat_TURN_FINISH",
