@@ -96,7 +96,8 @@ make_ids(struct arena *a, size_t n)
 		p += ID_TEXT - 1;
 		*p++ = ',';
 	}
-	strcpy(p - 1, "}");
+	p[-1] = '}';
+	*p = '\0';
 	return ids;
 }
 

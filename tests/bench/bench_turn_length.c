@@ -70,7 +70,7 @@ fill(void (*run)(const char *sql), const char *user, const char *conversation,
 	    "CASE WHEN n <= %d THEN 1 ELSE n - 1 END,"
 	    " 'FM000000000000'))::uuid END, n,"
 	    " CASE n %% 2 WHEN 1 THEN 'user' ELSE 'assistant' END,"
-	    " left(repeat(md5(n::text), %d), %d), 'complete', now()"
+	    " left(repeat(md5(n::text) || ' ', %d), %d), 'complete', now()"
 	    " FROM generate_series(1, %d) n",
 	    user, conversation, conversation, conversation, shape->fan,
 	    shape->bytes / 32 + 1, shape->bytes, shape->messages);
@@ -79,8 +79,8 @@ fill(void (*run)(const char *sql), const char *user, const char *conversation,
 	    "UPDATE chat.conversations SET message_count = %d,"
 	    " next_position = %d, leaf_id = ('%.24s' || to_char(%d,"
 	    " 'FM000000000000'))::uuid WHERE id = '%s'",
-	    shape->messages, shape->messages + 1, conversation,
-	    shape->messages, conversation);
+	    shape->messages, shape->messages + 1, conversation, shape->messages,
+	    conversation);
 	run(sql);
 }
 
@@ -167,8 +167,8 @@ turn_in_stack(const struct stack *s, const struct person *p,
 {
 	char path[128], body[256];
 	struct answer a;
-	(void)snprintf(path, sizeof(path),
-	    "/api/v1/conversations/%s/messages", conversation);
+	(void)snprintf(path, sizeof(path), "/api/v1/conversations/%s/messages",
+	    conversation);
 	(void)snprintf(body, sizeof(body),
 	    "{\"content\":\"[[text=5]] How are you?\",\"parent_id\":\"%s\"}",
 	    leaf);

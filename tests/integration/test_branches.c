@@ -150,8 +150,7 @@ read_pages(world_handler_fn handler, const char *id, const char *query,
 		cr_assert(n == (size_t)limit || (n < (size_t)limit && !next),
 		    "%zu rows of %d", n, limit);
 		for (size_t i = 0; i < n; i++)
-			tree_add_shown(
-			    out, json_object_array_get_idx(data, i));
+			tree_add_shown(out, json_object_array_get_idx(data, i));
 		(void)snprintf(cursor, sizeof(cursor), "%s", next ? next : "");
 	} while (*cursor);
 }
@@ -189,8 +188,7 @@ Test(branches, the_tree_is_what_was_asked_for)
 {
 	static struct tree got;
 	grow(120);
-	read_pages(
-	    api_messages_list, conversation, "order=asc", 200, &got);
+	read_pages(api_messages_list, conversation, "order=asc", 200, &got);
 	const char *why = tree_differs(&tree, &got, TREE_SAME_IDS);
 	cr_expect_null(why, "%s", why);
 	cr_expect_eq(world_number("SELECT message_count FROM chat.conversations"
@@ -226,13 +224,14 @@ Test(branches, a_long_path_is_paged_in_both_orders)
 	static struct tree got;
 	static int want[TREE_MAX];
 	char query[128];
-	world_sql("INSERT INTO chat.messages (user_id, id, conversation_id,"
-		  " parent_id, position, role, content, status)"
-		  " SELECT '%s', ('%.24s' || to_char(n, 'FM000000000000'))::uuid,"
-		  " '%s', CASE WHEN n > 1 THEN ('%.24s'"
-		  " || to_char(n - 1, 'FM000000000000'))::uuid END, n,"
-		  " CASE n %% 2 WHEN 1 THEN 'user' ELSE 'assistant' END,"
-		  " 'm' || n, 'complete' FROM generate_series(1, %d) n",
+	world_sql(
+	    "INSERT INTO chat.messages (user_id, id, conversation_id,"
+	    " parent_id, position, role, content, status)"
+	    " SELECT '%s', ('%.24s' || to_char(n, 'FM000000000000'))::uuid,"
+	    " '%s', CASE WHEN n > 1 THEN ('%.24s'"
+	    " || to_char(n - 1, 'FM000000000000'))::uuid END, n,"
+	    " CASE n %% 2 WHEN 1 THEN 'user' ELSE 'assistant' END,"
+	    " 'm' || n, 'complete' FROM generate_series(1, %d) n",
 	    w.user, conversation, conversation, conversation, LONG);
 	world_sql("UPDATE chat.conversations SET leaf_id = (SELECT m.id"
 		  " FROM chat.messages m WHERE m.conversation_id = '%s'"
@@ -280,18 +279,18 @@ Test(branches, pages_of_the_current_path_stay_on_it)
 		    OK);
 		(void)snprintf(query, sizeof(query),
 		    "leaf=current&limit=4&order=%s", rows[i].order);
-		cr_assert_eq(world_call(&w, api_messages_list, conversation,
-				 query, ""),
+		cr_assert_eq(
+		    world_call(&w, api_messages_list, conversation, query, ""),
 		    OK);
 		(void)snprintf(query, sizeof(query),
 		    "leaf=current&limit=50&order=%s&cursor=%s", rows[i].order,
 		    world_text(&w, "next_cursor"));
 		edit(0, "elsewhere");
-		cr_assert_eq(world_call(&w, api_messages_list, conversation,
-				 query, ""),
+		cr_assert_eq(
+		    world_call(&w, api_messages_list, conversation, query, ""),
 		    OK);
-		cr_assert_eq(json_object_array_length(json_object_object_get(
-				 w.answer, "data")),
+		cr_assert_eq(json_object_array_length(
+				 json_object_object_get(w.answer, "data")),
 		    2);
 		for (int k = 0; k < 2; k++)
 			cr_expect_str_eq(row_id((size_t)k),
@@ -314,13 +313,13 @@ Test(branches, siblings_in_order_with_their_place)
 			read_pages(api_message_siblings, node(at)->id, "",
 			    limit, &got);
 			expect_rows(&got, want, n, "siblings");
-			cr_expect_eq(json_object_get_int64(
-					 json_object_object_get(
-					     w.answer, "sibling_index")),
+			cr_expect_eq(
+			    json_object_get_int64(json_object_object_get(
+				w.answer, "sibling_index")),
 			    place);
-			cr_expect_eq(json_object_get_int64(
-					 json_object_object_get(
-					     w.answer, "sibling_count")),
+			cr_expect_eq(
+			    json_object_get_int64(json_object_object_get(
+				w.answer, "sibling_count")),
 			    (int64_t)n);
 		}
 	}
@@ -381,8 +380,8 @@ Test(branches, the_chosen_branch_is_where_the_next_question_comes)
 				 t->user_message_id, node(end)->id),
 		    1);
 		cr_assert_eq(world_finish(&w, t, "a"), OK);
-		tree_add(&tree, t->user_message_id, node(end)->id, false,
-		    "next");
+		tree_add(
+		    &tree, t->user_message_id, node(end)->id, false, "next");
 		tree_add(&tree, t->message_id, t->user_message_id, true, "a");
 		turn_free(t);
 	}
@@ -470,8 +469,8 @@ Test(branches, one_reply_at_a_time_on_a_branch)
 	    {api_message_post, conversation, "{\"content\":\"x\"}"},
 	};
 	for (size_t i = 0; i < sizeof(refused) / sizeof(*refused); i++) {
-		cr_expect_eq(ask(refused[i].handler, refused[i].id,
-				 refused[i].body, &t),
+		cr_expect_eq(
+		    ask(refused[i].handler, refused[i].id, refused[i].body, &t),
 		    ERR_REPLY_IN_PROGRESS, "row %zu", i);
 		cr_expect_str_eq(w.req.running_message, running->message_id);
 	}
@@ -480,12 +479,11 @@ Test(branches, one_reply_at_a_time_on_a_branch)
 			 w.user),
 	    7);
 	/* Another branch of the same conversation. */
-	cr_assert_eq(
-	    ask(api_message_regenerate, node(0)->id, "", &t), OK);
+	cr_assert_eq(ask(api_message_regenerate, node(0)->id, "", &t), OK);
 	turn_free(t);
 	/* A fork would take half a reply along. */
-	cr_expect_eq(world_call(&w, api_conversation_fork, conversation, "",
-			 ""),
+	cr_expect_eq(
+	    world_call(&w, api_conversation_fork, conversation, "", ""),
 	    ERR_REPLY_IN_PROGRESS);
 	cr_assert_eq(world_finish(&w, running, "done"), OK);
 	turn_free(running);
@@ -547,10 +545,10 @@ Test(branches, hostile_ids_are_refused_by_name)
 	    w.user, conversation, w.user, conversation);
 	char ids[2][ID_TEXT];
 	for (int i = 0; i < 2; i++) {
-		(void)snprintf(body, sizeof(body), "order=desc&limit=%d",
-		    2 - i);
-		cr_assert_eq(world_call(&w, api_messages_list, conversation,
-				 body, ""),
+		(void)snprintf(
+		    body, sizeof(body), "order=desc&limit=%d", 2 - i);
+		cr_assert_eq(
+		    world_call(&w, api_messages_list, conversation, body, ""),
 		    OK);
 		strcpy(ids[i], row_id(i == 0 ? 1 : 0));
 	}
@@ -590,19 +588,18 @@ Test(branches, hostile_ids_are_refused_by_name)
 	    {api_message_regenerate, node(1)->id, "[]", ERR_BAD_JSON, NULL},
 	};
 	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
-		cr_expect_eq(
-		    ask(rows[i].handler, rows[i].id, rows[i].body, &t),
+		cr_expect_eq(ask(rows[i].handler, rows[i].id, rows[i].body, &t),
 		    rows[i].want, "row %zu", i);
 		cr_expect_null(t);
 		if (rows[i].field)
-			cr_expect_str_eq(w.req.bad_field, rows[i].field,
-			    "row %zu", i);
+			cr_expect_str_eq(
+			    w.req.bad_field, rows[i].field, "row %zu", i);
 	}
 	const char *const leaves[] = {foreign, stolen, "x", ""};
 	for (size_t i = 0; i < sizeof(leaves) / sizeof(*leaves); i++) {
 		(void)snprintf(leaf, sizeof(leaf), "leaf=%s", leaves[i]);
-		cr_expect_eq(world_call(&w, api_messages_list, conversation,
-				 leaf, ""),
+		cr_expect_eq(
+		    world_call(&w, api_messages_list, conversation, leaf, ""),
 		    ERR_INVALID_FIELD, "leaf %zu", i);
 		cr_expect_str_eq(w.req.bad_field, "leaf");
 		(void)snprintf(
@@ -618,15 +615,14 @@ Test(branches, hostile_ids_are_refused_by_name)
 		    ERR_INVALID_FIELD, "leaf %zu", i);
 		cr_expect_str_eq(w.req.bad_field, "message_id");
 	}
+	cr_expect_eq(world_call(&w, api_message_siblings, stolen, "", ""),
+	    ERR_NOT_FOUND);
 	cr_expect_eq(
-	    world_call(&w, api_message_siblings, stolen, "", ""),
-	    ERR_NOT_FOUND);
-	cr_expect_eq(world_call(&w, api_message_siblings, "x", "", ""),
-	    ERR_NOT_FOUND);
+	    world_call(&w, api_message_siblings, "x", "", ""), ERR_NOT_FOUND);
 	cr_expect_eq(world_call(&w, api_conversation_fork, theirs, "", ""),
 	    ERR_NOT_FOUND);
-	cr_expect_eq(world_call(&w, api_messages_list, theirs, "leaf=current",
-			 ""),
+	cr_expect_eq(
+	    world_call(&w, api_messages_list, theirs, "leaf=current", ""),
 	    ERR_NOT_FOUND);
 	(void)snprintf(body, sizeof(body), "{\"leaf_id\":\"%s\"}", stolen);
 	cr_expect_eq(world_call(&w, api_conversation_patch, theirs, "", body),
@@ -648,17 +644,17 @@ Test(branches, an_expired_conversation_has_no_branches)
 	world_sql("UPDATE chat.conversations SET expires_at = now()"
 		  " WHERE id = '%s'",
 	    conversation);
-	cr_expect_eq(ask(api_message_regenerate, node(1)->id, "", &t),
-	    ERR_NOT_FOUND);
-	cr_expect_eq(ask(api_message_edit, node(0)->id, CONTENT, &t),
-	    ERR_NOT_FOUND);
+	cr_expect_eq(
+	    ask(api_message_regenerate, node(1)->id, "", &t), ERR_NOT_FOUND);
+	cr_expect_eq(
+	    ask(api_message_edit, node(0)->id, CONTENT, &t), ERR_NOT_FOUND);
 	cr_expect_eq(world_call(&w, api_message_siblings, node(1)->id, "", ""),
 	    ERR_NOT_FOUND);
-	cr_expect_eq(world_call(&w, api_messages_list, conversation,
-			 "leaf=current", ""),
+	cr_expect_eq(
+	    world_call(&w, api_messages_list, conversation, "leaf=current", ""),
 	    ERR_NOT_FOUND);
-	cr_expect_eq(world_call(&w, api_conversation_fork, conversation, "",
-			 ""),
+	cr_expect_eq(
+	    world_call(&w, api_conversation_fork, conversation, "", ""),
 	    ERR_NOT_FOUND);
 }
 
@@ -774,9 +770,8 @@ Test(branches, a_fork_goes_on_by_itself)
 			 conversation),
 	    4);
 	/* Its original may go. */
-	cr_assert_eq(world_call(&w, api_conversation_delete, conversation, "",
-			 ""),
-	    OK);
+	cr_assert_eq(
+	    world_call(&w, api_conversation_delete, conversation, "", ""), OK);
 	cr_expect_eq(world_number("SELECT count(*) FROM chat.messages"
 				  " WHERE conversation_id = '%s'",
 			 fork),
@@ -799,8 +794,8 @@ Test(branches, a_fork_leaves_a_store_that_is_not_open_any_more)
 		world_sql("UPDATE chat.stores SET is_active = %s"
 			  " WHERE id = '%s'",
 		    states[i], store);
-		cr_assert_eq(world_call(&w, api_conversation_fork, conversation,
-				 "", ""),
+		cr_assert_eq(
+		    world_call(&w, api_conversation_fork, conversation, "", ""),
 		    OK);
 		const char *kept = world_text(&w, "store_id");
 		cr_expect(i == 0 ? kept && !strcmp(kept, store) : !kept);
@@ -813,12 +808,13 @@ Test(branches, a_fork_is_bounded)
 	world_conversation(&w, id);
 	cr_expect_eq(world_call(&w, api_conversation_fork, id, "", ""),
 	    ERR_INVALID_FIELD, "nothing is there");
-	world_sql("INSERT INTO chat.messages (user_id, id, conversation_id,"
-		  " parent_id, position, role, content, status)"
-		  " SELECT '%s', ('%.24s' || to_char(n, 'FM000000000000'))::uuid,"
-		  " '%s', CASE WHEN n > 1 THEN ('%.24s'"
-		  " || to_char(n - 1, 'FM000000000000'))::uuid END, n,"
-		  " 'user', 'm', 'complete' FROM generate_series(1, %d) n",
+	world_sql(
+	    "INSERT INTO chat.messages (user_id, id, conversation_id,"
+	    " parent_id, position, role, content, status)"
+	    " SELECT '%s', ('%.24s' || to_char(n, 'FM000000000000'))::uuid,"
+	    " '%s', CASE WHEN n > 1 THEN ('%.24s'"
+	    " || to_char(n - 1, 'FM000000000000'))::uuid END, n,"
+	    " 'user', 'm', 'complete' FROM generate_series(1, %d) n",
 	    w.user, id, id, id, IMPORT_MESSAGES_MAX + 1);
 	for (int over = 1; over >= 0; over--) {
 		char body[128];
@@ -845,6 +841,50 @@ Test(branches, a_fork_is_bounded)
 	cr_expect_str_eq(w.req.bad_field, "message_id");
 }
 
+/* What a store sets holds for a turn that names a message of it, too. */
+Test(branches, limits_of_a_store_are_found_by_a_message)
+{
+	char store[ID_TEXT];
+	char elsewhere[ID_TEXT];
+	id_make(store);
+	world_sql("INSERT INTO chat.stores (id, slug, name, is_open)"
+		  " VALUES ('%s', 's-%.8s', 'Shop', true)",
+	    store, store + 24);
+	world_sql("UPDATE chat.conversations SET store_id = '%s'"
+		  " WHERE id = '%s'",
+	    store, conversation);
+	say(-1, "one");
+	world_conversation(&w, elsewhere);
+	cr_assert_eq(
+	    world_call(&w, api_conversation_get, conversation, "", ""), OK);
+	const char *const names[] = {
+	    conversation, world_text(&w, "short_id"), node(0)->id, node(1)->id};
+	for (size_t i = 0; i < 4; i++)
+		cr_expect_eq(world_number("SELECT count(*)"
+					  " FROM auth.limits_in('%s', '%s') l"
+					  " WHERE l.store_id = '%s'",
+				 w.user, names[i], store),
+		    1, "%s", names[i]);
+	const char *const others[] = {elsewhere, store, "-", "x", ""};
+	for (size_t i = 0; i < 5; i++)
+		cr_expect_eq(world_number("SELECT count(*)"
+					  " FROM auth.limits_in('%s', '%s') l"
+					  " WHERE l.store_id IS NULL",
+				 w.user, others[i]),
+		    1, "%s", others[i]);
+	cr_expect_eq(world_number("SELECT count(*)"
+				  " FROM auth.limits_in('%s', NULL) l"
+				  " WHERE l.store_id IS NULL",
+			 w.user),
+	    1);
+	/* Nobody else's. */
+	cr_expect_eq(world_number("SELECT count(*)"
+				  " FROM auth.limits_in('%s', '%s') l"
+				  " WHERE l.store_id IS NULL",
+			 store, node(0)->id),
+	    1);
+}
+
 /* As retention leaves it when old months went. */
 Test(branches, branches_of_which_the_beginning_is_gone)
 {
@@ -865,11 +905,10 @@ Test(branches, branches_of_which_the_beginning_is_gone)
 	cr_expect_eq(got.n, 2);
 	regenerate(0);
 	edit(0, "two, once more");
-	cr_assert_eq(world_call(&w, api_conversation_fork, conversation, "",
-			 ""),
-	    OK, "%s", w.req.why);
-	cr_expect_str_eq(
-	    json_object_get_string(json_object_object_get(w.answer,
-		"message_count")),
+	cr_assert_eq(
+	    world_call(&w, api_conversation_fork, conversation, "", ""), OK,
+	    "%s", w.req.why);
+	cr_expect_str_eq(json_object_get_string(
+			     json_object_object_get(w.answer, "message_count")),
 	    "2");
 }

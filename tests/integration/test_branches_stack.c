@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "support/stack_shared.h"
 #include "support/tree.h"
@@ -88,8 +89,7 @@ read_tree(const char *token, const char *conversation, struct tree *out)
 		struct json_object *o = json_tokener_parse(a.body.p);
 		struct json_object *data = json_object_object_get(o, "data");
 		for (size_t i = 0; i < json_object_array_length(data); i++)
-			tree_add_shown(
-			    out, json_object_array_get_idx(data, i));
+			tree_add_shown(out, json_object_array_get_idx(data, i));
 		(void)snprintf(cursor, sizeof(cursor), "%s",
 		    answer_text(&a, "next_cursor"));
 		json_object_put(o);
@@ -113,8 +113,7 @@ Test(branches_stack, a_streamed_edit_and_a_streamed_retry)
 	cr_expect_str_eq(
 	    answer_event_text(&a, "start", "user_message_id"), question);
 	cr_expect_str_neq(answer_event_text(&a, "start", "message_id"), reply);
-	cr_expect_str_eq(
-	    answer_event_text(&a, "done", "parent_id"), question);
+	cr_expect_str_eq(answer_event_text(&a, "done", "parent_id"), question);
 	answer_clear(&a);
 
 	turn("messages", question, "edit",
@@ -140,8 +139,7 @@ Test(branches_stack, a_failed_reply_is_retried_in_one_request)
 		turn("messages", reply, "regenerate", "{}", &a);
 		bool is_well = a.status == 201;
 		if (is_well) {
-			cr_expect_str_eq(
-			    answer_text(&a, "status"), "complete");
+			cr_expect_str_eq(answer_text(&a, "status"), "complete");
 			answer_clear(&a);
 			return;
 		}
@@ -163,9 +161,8 @@ race(void *arg)
 	struct racer *r = arg;
 	struct answer a;
 	turn("messages", r->id, r->verb,
-	    strcmp(r->verb, "edit") == 0
-		? "{\"content\":\"[[first=1500]] x\"}"
-		: "{}",
+	    strcmp(r->verb, "edit") == 0 ? "{\"content\":\"[[first=1500]] x\"}"
+					 : "{}",
 	    &a);
 	r->status = a.status;
 	(void)snprintf(r->running, sizeof(r->running), "%s",
@@ -190,8 +187,8 @@ Test(branches_stack, of_twenty_retries_at_once_one_runs)
 	answer_clear(&a);
 	for (int i = 0; i < N; i++) {
 		racers[i].verb = i % 3 == 0 ? "edit" : "regenerate";
-		strcpy(racers[i].id,
-		    i % 3 == 0 || i % 2 == 0 ? question : reply);
+		strcpy(
+		    racers[i].id, i % 3 == 0 || i % 2 == 0 ? question : reply);
 		cr_assert_eq(
 		    pthread_create(&threads[i], NULL, race, &racers[i]), 0);
 	}
@@ -241,7 +238,8 @@ note(struct client *c, const char *id, const char *parent, bool is_reply,
 	pthread_mutex_unlock(&lock);
 }
 
-/* The reply shows its own text; its question is what was asked, or was there. */
+/* The reply shows its own text; its question is what was asked, or was there.
+ */
 static void
 took(struct client *c, const struct answer *a, const char *parent,
     const char *content)
@@ -251,8 +249,8 @@ took(struct client *c, const struct answer *a, const char *parent,
 	char question[ID_TEXT];
 	(void)snprintf(
 	    question, sizeof(question), "%s", answer_text(a, "parent_id"));
-	note(c, answer_text(a, "id"), question, true,
-	    answer_text(a, "content"));
+	note(
+	    c, answer_text(a, "id"), question, true, answer_text(a, "content"));
 }
 
 static void
@@ -262,7 +260,8 @@ step(struct client *c, int i)
 	char body[256], content[64];
 	struct tree_node at = pick(&c->seed);
 	int what = rand_r(&c->seed) % 10;
-	(void)snprintf(content, sizeof(content), "[[text=9]] %u-%d", c->seed, i);
+	(void)snprintf(
+	    content, sizeof(content), "[[text=9]] %u-%d", c->seed, i);
 	if (what == 0) {
 		(void)snprintf(
 		    body, sizeof(body), "{\"message_id\":\"%s\"}", at.id);
@@ -319,8 +318,8 @@ Test(branches_stack, clients_at_once_lose_and_invent_nothing)
 	answer_clear(&a);
 	for (unsigned i = 0; i < N; i++) {
 		clients[i].seed = i + 1;
-		cr_assert_eq(pthread_create(&clients[i].thread, NULL, work,
-				 &clients[i]),
+		cr_assert_eq(
+		    pthread_create(&clients[i].thread, NULL, work, &clients[i]),
 		    0);
 	}
 	int forks = 0, refused = 0;
@@ -412,13 +411,22 @@ Test(branches_stack, another_reply_is_none_that_was_kept)
 	turn("conversations", p.conversation, "messages", body, &a);
 	cr_assert_eq(a.status, 201);
 	char first[40];
-	(void)snprintf(first, sizeof(first), "%s", answer_text(&a, "parent_id"));
+	(void)snprintf(
+	    first, sizeof(first), "%s", answer_text(&a, "parent_id"));
 	answer_clear(&a);
-	turn("messages", first, "edit", body, &a);
-	cr_assert_eq(a.status, 201);
-	cr_expect_str_eq(answer_text(&a, "metadata.cached"), "true");
-	(void)snprintf(reply, sizeof(reply), "%s", answer_text(&a, "id"));
-	answer_clear(&a);
+	/* A worker in doubt about its Redis takes none for a while. */
+	bool was_kept = false;
+	for (int i = 0; i < 100 && !was_kept; i++) {
+		turn("messages", first, "edit", body, &a);
+		cr_assert_eq(a.status, 201);
+		was_kept = !strcmp(answer_text(&a, "metadata.cached"), "true");
+		(void)snprintf(
+		    reply, sizeof(reply), "%s", answer_text(&a, "id"));
+		answer_clear(&a);
+		if (!was_kept)
+			usleep(100000);
+	}
+	cr_assert(was_kept);
 	turn("messages", reply, "regenerate", "{}", &a);
 	cr_assert_eq(a.status, 201);
 	cr_expect_str_eq(answer_text(&a, "metadata.cached"), "");

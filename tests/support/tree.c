@@ -93,11 +93,11 @@ tree_differs(const struct tree *a, const struct tree *b, enum tree_ids ids)
 	}
 	for (size_t i = 0; i < a->n; i++) {
 		const struct tree_node *x = &a->nodes[i], *y = &b->nodes[i];
-		bool is_same = x->is_reply == y->is_reply &&
-			       !strcmp(x->content, y->content) &&
-			       tree_find(a, x->parent) ==
-				   tree_find(b, y->parent) &&
-			       (ids == TREE_OTHER_IDS || !strcmp(x->id, y->id));
+		bool is_same =
+		    x->is_reply == y->is_reply &&
+		    !strcmp(x->content, y->content) &&
+		    tree_find(a, x->parent) == tree_find(b, y->parent) &&
+		    (ids == TREE_OTHER_IDS || !strcmp(x->id, y->id));
 		if (is_same)
 			continue;
 		(void)snprintf(why, sizeof(why),
