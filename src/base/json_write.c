@@ -44,11 +44,11 @@ put_escape(struct buf *b, char c)
 
 /* What needs no escape is copied in runs. */
 static void
-put_string(struct buf *b, const char *s)
+put_string(struct buf *b, const char *s, size_t n)
 {
-	const char *run = s;
+	const char *run = s, *end = s + n;
 	buf_putc(b, '"');
-	for (; *s; s++) {
+	for (; s < end; s++) {
 		if ((unsigned char)*s >= 0x20 && *s != '"' && *s != '\\')
 			continue;
 		buf_add(b, run, (size_t)(s - run));
@@ -93,9 +93,16 @@ json_write_text(struct buf *b, const char *key, const char *text)
 {
 	begin(b, key);
 	if (text)
-		put_string(b, text);
+		put_string(b, text, strlen(text));
 	else
 		buf_puts(b, "null");
+}
+
+void
+json_write_bytes(struct buf *b, const char *key, const char *p, size_t n)
+{
+	begin(b, key);
+	put_string(b, p, n);
 }
 
 void

@@ -14,6 +14,7 @@
 #define BASE_JSON_WRITE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct buf;
@@ -26,6 +27,9 @@ void json_write_close(struct buf *b, char bracket);
 
 /* A member that is a string, or null for NULL. */
 void json_write_text(struct buf *b, const char *key, const char *text);
+
+/* A member that is a string of `n` bytes. */
+void json_write_bytes(struct buf *b, const char *key, const char *p, size_t n);
 
 /* A member that is a number. */
 void json_write_number(struct buf *b, const char *key, int64_t number);

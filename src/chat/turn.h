@@ -105,6 +105,10 @@ struct turn_ask {
 enum err turn_begin(struct request *req, const struct turn_ask *ask,
     struct turn **out_turn) MUST_CHECK;
 
+/* Ends the text as a string, in place. Whoever reads the text while the ledger
+ * has the turn calls it before giving it away: then nobody moves it. */
+void turn_end_text(struct turn *t);
+
 /* The most statements that finishing one turn takes. */
 #define TURN_FINISH_CALLS 6
 

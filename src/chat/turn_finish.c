@@ -39,23 +39,39 @@ turn_status_name(enum turn_status s)
 	return status_names[s];
 }
 
+/* Room for the NUL, and the NUL; false without memory. */
+static bool
+end_in_place(struct buf *text)
+{
+	if (text->n == text->room) {
+		/* Full to its cap, as a reply that was cut there is. */
+		text->failed = false;
+		text->cap = text->cap ? text->cap + 1 : 0;
+		if (!buf_reserve(text, 1))
+			return false;
+	}
+	text->p[text->n] = '\0';
+	return true;
+}
+
+void
+turn_end_text(struct turn *t)
+{
+	if (t->text.n > 0)
+		(void)end_in_place(&t->text);
+}
+
 /*
- * The text as a string, ended in place: a reply may be 16 MiB, and the buffer
- * is the ledger's now. NULL without memory.
+ * The text as a string: in place, since a reply may be 16 MiB. NULL without
+ * memory.
  */
 static const char *
 end_text(struct buf *text, struct arena *a)
 {
 	if (text->n == 0)
 		return "";
-	if (text->n == text->room) {
-		/* Full to its cap, as a reply that was cut there is. */
-		text->failed = false;
-		text->cap = text->cap ? text->cap + 1 : 0;
-		if (!buf_reserve(text, 1))
-			return arena_strndup(a, text->p, text->n);
-	}
-	text->p[text->n] = '\0';
+	if (!end_in_place(text))
+		return arena_strndup(a, text->p, text->n);
 	return text->p;
 }
 

@@ -2,7 +2,6 @@
  * Server-sent events as bytes. A line break inside the data would end the
  * field, so each line gets a `data:` of its own, which clients join again.
  */
-#include <inttypes.h>
 #include <string.h>
 
 #include "base/buf.h"
@@ -36,17 +35,39 @@ write_data(struct buf *out, const char *data, size_t n)
 	}
 }
 
-void
-sse_write_event(
-    struct buf *out, uint64_t id, const char *event, const char *data, size_t n)
+static void
+write_head(struct buf *out, const char *id, const char *event)
 {
-	if (id)
-		buf_printf(out, "id: %" PRIu64 "\n", id);
+	if (id) {
+		buf_puts(out, "id: ");
+		buf_puts(out, id);
+		buf_putc(out, '\n');
+	}
 	buf_puts(out, "event: ");
 	buf_puts(out, event);
 	buf_putc(out, '\n');
+}
+
+void
+sse_write_event(struct buf *out, const char *id, const char *event,
+    const char *data, size_t n)
+{
+	write_head(out, id, event);
 	write_data(out, n ? data : "", n);
 	buf_putc(out, '\n');
+}
+
+void
+sse_write_open(struct buf *out, const char *id, const char *event)
+{
+	write_head(out, id, event);
+	buf_puts(out, "data: ");
+}
+
+void
+sse_write_close(struct buf *out)
+{
+	buf_puts(out, "\n\n");
 }
 
 void

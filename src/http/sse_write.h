@@ -7,13 +7,17 @@
 #define HTTP_SSE_WRITE_H
 
 #include <stddef.h>
-#include <stdint.h>
 
 struct buf;
 
-/* Appends one event; `data` is one line (JSON). id 0 writes no id line. */
-void sse_write_event(struct buf *out, uint64_t id, const char *event,
+/* Appends one event; `data` is one line (JSON). id NULL writes no id line. */
+void sse_write_event(struct buf *out, const char *id, const char *event,
     const char *data, size_t n);
+
+/* The same for data that the caller writes itself: one line without a break,
+ * up to sse_write_close. */
+void sse_write_open(struct buf *out, const char *id, const char *event);
+void sse_write_close(struct buf *out);
 
 /* Appends a comment line, which clients ignore: a heartbeat. */
 void sse_write_comment(struct buf *out, const char *text);

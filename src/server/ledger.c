@@ -19,6 +19,7 @@
 #include "chat/queries.h"
 #include "chat/turn.h"
 #include "server/ledger.h"
+#include "server/ledger_checkpoint.h"
 #include "server/master.h"
 #include "server/shared.h"
 #include "store/cache.h"
@@ -67,6 +68,8 @@ struct ledger {
 	struct queue *stored;
 	struct queue *rolls;
 	struct roll *_Atomic roll; /* the relay's question; NULL: none */
+	struct queue *kept;
+	struct checkpoints *_Atomic checkpoints; /* to be stored; NULL: none */
 	struct turn *batch[BATCH_MAX];
 	size_t n_batch;
 	struct pg_call calls[BATCH_MAX * TURN_FINISH_CALLS];
@@ -386,15 +389,36 @@ watch(struct ledger *l)
 	l->next_watch_ms = clock_mono_ms() + WATCH_MS;
 }
 
+/* Stores a few texts of running replies. */
+static void
+keep_some(struct ledger *l)
+{
+	struct checkpoints *c = atomic_exchange(&l->checkpoints, NULL);
+	bool is_given;
+
+	if (c == NULL)
+		return;
+	arena_reset(l->arena, ARENA_MAX);
+	if (checkpoints_store(c, l->pg, l->arena)) {
+		atomic_store(&l->checkpoints, c);
+		return;
+	}
+	is_given = queue_push(l->kept, c);
+	assert(is_given);
+}
+
 /* Does what is due; how long nothing will be, in ms. */
 static int
 do_rounds(struct ledger *l)
 {
 	uint64_t now = clock_mono_ms(), next;
 
+	keep_some(l);
 	sign_if_due(l);
 	if (now >= l->next_watch_ms)
 		watch(l);
+	if (atomic_load(&l->checkpoints) != NULL)
+		return 0; /* the rest of them, after what has ended */
 	now = clock_mono_ms();
 	next = l->next_sign_ms < l->next_watch_ms ? l->next_sign_ms
 						  : l->next_watch_ms;
@@ -450,6 +474,21 @@ void
 ledger_ask(struct ledger *l, struct roll *roll)
 {
 	struct roll *before = atomic_exchange(&l->roll, roll);
+
+	assert(before == NULL);
+}
+
+void
+ledger_keeps_for(struct ledger *l, struct queue *kept)
+{
+	l->kept = kept;
+}
+
+void
+ledger_keep(struct ledger *l, struct checkpoints *checkpoints)
+{
+	struct checkpoints *before =
+	    atomic_exchange(&l->checkpoints, checkpoints);
 
 	assert(before == NULL);
 }
@@ -513,6 +552,7 @@ ledger_free(struct ledger *l)
 	cache_free(l->cache);
 	redis_free(l->redis);
 	roll_free(atomic_load(&l->roll));
+	checkpoints_free(atomic_load(&l->checkpoints));
 	arena_free(l->arena);
 	arena_free(l->cache_arena);
 	queue_free(l->inbox);

@@ -21,6 +21,7 @@
 
 #include "base/errors.h"
 
+struct checkpoints;
 struct ledger;
 struct queue;
 struct session_pair;
@@ -54,6 +55,13 @@ void ledger_give(struct ledger *l, struct turn *t);
  * queue within about a second. One at a time. Thread: relay.
  */
 void ledger_ask(struct ledger *l, struct roll *roll);
+
+/* Where checkpoints come back to. Called once, before the thread. */
+void ledger_keeps_for(struct ledger *l, struct queue *kept);
+
+/* Stores texts of running replies (ledger_checkpoint.h); they come back
+ * through the queue. One batch at a time. Thread: relay. */
+void ledger_keep(struct ledger *l, struct checkpoints *checkpoints);
 
 /* No more turns: the thread ends when what it has is stored. */
 void ledger_close(struct ledger *l);

@@ -57,14 +57,13 @@ service_dirty(uv_prepare_t *handle)
 {
 	struct relay *r = handle->data;
 	struct stream *s = r->dirty;
-	uint64_t now = uv_now(&r->loop);
 
 	r->dirty = NULL;
 	while (s != NULL) {
 		struct stream *next = s->dirty_next;
 
 		s->is_dirty = false;
-		stream_service(s, now);
+		stream_service(s);
 		s = next;
 	}
 	if (r->dirty != NULL && !uv_is_active((uv_handle_t *)&r->flush_timer))
@@ -90,6 +89,7 @@ close_all(struct relay *r)
 	r->upstream = NULL;
 	relay_redis_close(r->redis);
 	r->redis = NULL;
+	relay_log_close(r);
 	close_handle((uv_handle_t *)&r->inbox_poll, NULL);
 	close_handle((uv_handle_t *)&r->stored_poll, NULL);
 	close_handle((uv_handle_t *)&r->rolls_poll, NULL);
@@ -219,7 +219,7 @@ open_handles(struct relay *r)
 		return false;
 	/* Before `prepare` is started, for what it sends. */
 	r->redis = relay_redis_new(&r->loop, r->config);
-	if (r->redis == NULL)
+	if (r->redis == NULL || !relay_log_open(r))
 		return false;
 	relay_redis_on_change(r->redis, stream_answer_redis_changed, r);
 	uv_prepare_init(&r->loop, &r->prepare);
@@ -316,6 +316,7 @@ relay_free(struct relay *r)
 	if (r == NULL)
 		return;
 	relay_roll_free(r);
+	relay_log_free(r);
 	uv_loop_close(&r->loop);
 	queue_free(r->inbox);
 	queue_free(r->stored);

@@ -1,5 +1,5 @@
 /*
- * What relay.c, relay_roll.c, stream.c and stream_reply.c share. Thread: relay.
+ * What the files of the relay and of its streams share. Thread: relay.
  */
 #ifndef SERVER_RELAY_PRIV_H
 #define SERVER_RELAY_PRIV_H
@@ -11,13 +11,16 @@
 #include <uv.h>
 
 #include "base/buf.h"
+#include "base/id.h"
 #include "model/model.h"
 #include "server/client.h"
 #include "server/relay.h"
 #include "server/upstream.h"
 
+struct checkpoints;
 struct queue;
 struct relay_redis;
+struct reply_event;
 
 struct relay {
 	const struct config *config;
@@ -40,6 +43,19 @@ struct relay {
 	struct stream *streams; /* all, doubly linked */
 	struct stream *dirty;   /* those with something to flush */
 	size_t n_streams;
+
+	/* relay_log.c: streams whose log is not whole, and logs whose reply
+	 * ended meanwhile. */
+	struct stream *lost, *lost_last;
+	size_t n_rebuilding;     /* scripts in flight */
+	char (*graves)[ID_TEXT]; /* messages; room for GRAVES_MAX, or NULL */
+	size_t n_graves;
+	uv_timer_t log_timer;
+	/* relay_checkpoint.c */
+	struct queue *kept; /* struct checkpoints: back from the ledger */
+	uv_poll_t kept_poll;
+	bool is_keeping; /* some are with the ledger */
+
 	bool is_draining;
 	bool is_closing;
 	_Atomic size_t count; /* inbox included */
@@ -52,7 +68,36 @@ enum stream_state {
 	STREAM_ASKING,  /* a request is with the model */
 	STREAM_WAITING, /* pausing before the next try, or is_listening */
 	STREAM_STORING, /* the turn is with the ledger: hands off it */
+	STREAM_ENDING,  /* it is back: the last word is on its way */
 	STREAM_OVER,    /* everything is said; waiting for handles to close */
+};
+
+enum log_state {
+	LOG_NONE,   /* there is none: an instant reply, or given up */
+	LOG_WHOLE,  /* every event goes there before the client has it */
+	LOG_LOST,   /* the reply goes on without, until Redis is back */
+	LOG_SEALED, /* somebody else has ended the reply */
+};
+
+/* What an event is about. */
+enum log_step {
+	STEP_NONE,
+	STEP_START,
+	STEP_TEXT,
+	STEP_END,
+};
+
+/* A stream's part in stream_log.c. */
+struct stream_log {
+	size_t asked;     /* bytes of text that have been made events */
+	size_t kept;      /* and that Postgres has, of an unlogged reply */
+	uint64_t kept_ms; /* when they were given to the ledger */
+	unsigned kept_as; /* their place in the batch, from 1; 0: none */
+	enum log_state state : 8;
+	enum log_step step : 8;     /* numbered, not said: in flight */
+	bool is_busy : 1;           /* a command's answer is awaited */
+	bool has_started : 1;       /* the client has heard `start` */
+	struct stream *prev, *next; /* while LOG_LOST: in relay->lost */
 };
 
 /* One reply in flight. */
@@ -92,6 +137,7 @@ struct stream {
 	bool looks_again;   /* and once more after that */
 	uint64_t answer_ms; /* when to look again, or to hold the lock */
 
+	struct stream_log log;
 	size_t sent;       /* bytes of turn->text written to the client */
 	uint64_t event_id; /* of the last event */
 	int status;        /* HTTP status told to the client */
@@ -106,7 +152,7 @@ void stream_begin(struct relay *r, const struct handoff *h);
 void stream_stored(struct stream *s);
 
 /* Writes text that waits, or notices that the model is done. */
-void stream_service(struct stream *s, uint64_t now_ms);
+void stream_service(struct stream *s);
 
 /* Ends the reply now as interrupted, text so far is kept; `why` is constant. */
 void stream_interrupt(struct stream *s, enum err error, const char *why);
@@ -135,10 +181,49 @@ uint64_t stream_answer_due_ms(const struct stream *s);
 void stream_answer_tick(struct stream *s, uint64_t now_ms);
 void stream_answer_redis_changed(void *relay, bool is_away);
 
-/* stream_reply.c: what the client sees. */
-void stream_say_start(struct stream *s);
-void stream_say_text(struct stream *s, const char *p, size_t n);
+/* Is the reply still the relay's: no turn has gone to the ledger? */
+bool stream_is_running(const struct stream *s);
+
+/* The last word is said: the stream goes. */
+void stream_is_over(struct stream *s);
+
+/* stream_log.c: begins to log, and says `start`. */
+void stream_log_begin(struct stream *s);
+
+/* stream_log.c: makes events of what is due, one append at a time. */
+void stream_log_go(struct stream *s);
+
+/* stream_log.c: writes the log anew; false: Redis is away. Of a stream whose
+ * log is lost and that is not busy. */
+bool stream_log_rebuild(struct stream *s);
+
+/* stream_log.c: the reply was ended elsewhere. */
+void stream_log_seal(struct stream *s);
+
+/* relay_log.c: all streams' logs, while Redis is away and when it is back. */
+bool relay_log_open(struct relay *r);
+void relay_log_close(struct relay *r); /* its handles; the loop runs after */
+void relay_log_free(struct relay *r);
+void relay_log_lost(struct stream *s);
+void relay_log_found(struct stream *s);
+void relay_log_bury(const struct stream *s);     /* it ends without its log */
+int64_t relay_log_life_s(const struct relay *r); /* the longest of a log */
+
+/* relay_checkpoint.c: texts of unlogged replies on their way to Postgres. */
+bool relay_checkpoint_open(struct relay *r);
+void relay_checkpoint_free(struct relay *r);
+void relay_checkpoint(struct relay *r);
+
+/* stream_reply.c: what the client sees. The data of the first and the last
+ * event, and their names. */
+const char *stream_start_data(
+    const struct stream *s, enum log_state state, struct buf *out);
+const char *stream_end_data(const struct stream *s, struct buf *out);
+void stream_say_start(struct stream *s, const struct reply_event *e);
+void stream_say_event(struct stream *s, const struct reply_event *e);
+void stream_say_resumable(struct stream *s);
 void stream_say_heartbeat(struct stream *s);
-void stream_say_end(struct stream *s); /* done or error, then END_REQUEST */
+/* `e`, or the document, then END_REQUEST. */
+void stream_say_end(struct stream *s, const struct reply_event *e);
 
 #endif

@@ -17,13 +17,6 @@
  * second, and one round trip. */
 #define ROLL_MS 3000
 
-/* Later the turn is the ledger's, and its text is said. */
-static bool
-is_running(const struct stream *s)
-{
-	return s->state == STREAM_ASKING || s->state == STREAM_WAITING;
-}
-
 /* Writes down who leans on what; NULL without memory. */
 static struct roll *
 make_roll(const struct relay *r)
@@ -39,7 +32,7 @@ make_roll(const struct relay *r)
 	for (const struct stream *s = r->streams; s != NULL; s = s->next) {
 		struct session_pair *p = &roll->pairs[roll->n];
 
-		if (!is_running(s))
+		if (!stream_is_running(s))
 			continue;
 		roll->n++;
 		memcpy(p->user_id, s->turn->user_id, ID_TEXT);
@@ -91,7 +84,7 @@ answer_roll(struct relay *r, struct roll *roll)
 		struct session_pair own;
 
 		next = s->next;
-		if (!is_running(s))
+		if (!stream_is_running(s))
 			continue;
 		memcpy(own.user_id, s->turn->user_id, ID_TEXT);
 		memcpy(own.grant_id, s->turn->grant_id, ID_TEXT);

@@ -19,10 +19,6 @@
 #include "server/relay_priv.h"
 #include "server/serve_log.h"
 
-/* Text goes out at once when the last piece is this long ago, in ms; what
- * comes sooner is sent together. */
-#define COALESCE_MS 25
-
 /* Pauses before the second, third… try, in ms; doubled each time. */
 #define RETRY_FIRST_MS 250
 
@@ -38,6 +34,12 @@ static uint64_t
 now_ms(const struct stream *s)
 {
 	return uv_now(&s->relay->loop);
+}
+
+bool
+stream_is_running(const struct stream *s)
+{
+	return s->state == STREAM_ASKING || s->state == STREAM_WAITING;
 }
 
 /* A model's server may quote the key that it was given. */
@@ -108,6 +110,7 @@ free_stream(struct stream *s)
 {
 	log_end(s);
 	count_end(s);
+	assert(!s->log.is_busy && s->log.state == LOG_NONE);
 	turn_free(s->turn);
 	model_parser_free(&s->parser);
 	buf_free(&s->error_body);
@@ -144,10 +147,8 @@ store(struct stream *s, enum turn_status status, enum err error)
 {
 	struct turn *t = s->turn;
 
-	assert(s->state == STREAM_ASKING || s->state == STREAM_WAITING);
+	assert(stream_is_running(s));
 	stream_answer_leave(s);
-	stream_say_text(s, t->text.p + s->sent, t->text.n - s->sent);
-	s->sent = t->text.n;
 	t->status = status;
 	t->error = error;
 	if (s->parser.finish != MODEL_FINISH_NONE)
@@ -158,7 +159,9 @@ store(struct stream *s, enum turn_status status, enum err error)
 	if (!t->is_cached)
 		memcpy(t->answered_by, s->parser.model, sizeof(t->answered_by));
 	buf_free(&t->prompt);
+	turn_end_text(t);
 	s->state = STREAM_STORING;
+	stream_log_go(s);
 	ledger_give(s->relay->ledger, t);
 }
 
@@ -173,7 +176,7 @@ fail(struct stream *s, enum err error, const char *why)
 void
 stream_interrupt(struct stream *s, enum err error, const char *why)
 {
-	if (s->state != STREAM_ASKING && s->state != STREAM_WAITING)
+	if (!stream_is_running(s))
 		return;
 	explain(s, why);
 	upstream_stop(s->relay->upstream, &s->transfer);
@@ -389,7 +392,7 @@ next_deadline_ms(const struct stream *s)
 		    s->last_byte_ms + (uint64_t)config->response_timeout_ms);
 	if (s->state == STREAM_WAITING)
 		at = min64(at, s->retry_ms);
-	if (s->state != STREAM_STORING)
+	if (stream_is_running(s))
 		at = min64(at, s->end_ms);
 	return min64(at, stream_answer_due_ms(s));
 }
@@ -411,7 +414,7 @@ timer_fired(uv_timer_t *timer)
 	else if (s->state == STREAM_ASKING &&
 		 now >= s->last_byte_ms + (uint64_t)config->response_timeout_ms)
 		fail(s, ERR_MODEL_TIMEOUT, "the model was silent too long");
-	else if (s->state != STREAM_STORING && now >= s->end_ms)
+	else if (stream_is_running(s) && now >= s->end_ms)
 		fail(s, ERR_MODEL_TIMEOUT, "the reply took too long");
 	arm_timer(s);
 }
@@ -428,24 +431,14 @@ arm_timer(struct stream *s)
 }
 
 void
-stream_service(struct stream *s, uint64_t now)
+stream_service(struct stream *s)
 {
 	if (s->state != STREAM_ASKING)
 		return;
-	if (s->parser.has_done && !s->is_full) {
+	if (s->parser.has_done && !s->is_full)
 		answered(s);
-		return;
-	}
-	if (s->sent == s->turn->text.n)
-		return;
-	if (s->sent > 0 && now < s->last_flush_ms + COALESCE_MS) {
-		relay_mark_dirty(s);
-		return;
-	}
-	stream_say_text(
-	    s, s->turn->text.p + s->sent, s->turn->text.n - s->sent);
-	s->sent = s->turn->text.n;
-	s->last_flush_ms = now;
+	else
+		stream_log_go(s);
 }
 
 void
@@ -459,7 +452,13 @@ stream_stored(struct stream *s)
 		explain(s, "the reply could not be stored");
 	}
 	upstream_stop(s->relay->upstream, &s->transfer);
-	stream_say_end(s);
+	s->state = STREAM_ENDING;
+	stream_log_go(s);
+}
+
+void
+stream_is_over(struct stream *s)
+{
 	s->state = STREAM_OVER;
 	uv_timer_stop(&s->timer);
 	uv_close((uv_handle_t *)&s->timer, timer_closed);
@@ -495,7 +494,7 @@ stream_begin(struct relay *r, const struct handoff *h)
 	if (client_open(&s->client, &r->loop, h->fd, h->request_id,
 		(size_t)r->config->client_buffer_bytes) == 0)
 		s->handles++;
-	stream_say_start(s);
+	stream_log_begin(s);
 	if (s->turn->is_local || s->turn->is_cached)
 		stream_answer_locally(s);
 	else if (stream_answer_wait(s))

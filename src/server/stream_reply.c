@@ -8,12 +8,14 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "base/json_write.h"
 #include "base/log.h"
 #include "chat/turn.h"
 #include "http/origin.h"
 #include "http/reply.h"
 #include "http/sse_write.h"
 #include "server/relay_priv.h"
+#include "server/reply_log.h"
 
 static void
 send_bytes(struct stream *s, struct buf *b)
@@ -30,10 +32,20 @@ allow_origin(const struct stream *s, struct reply *rep)
 	origin_allow(s->relay->config, s->origin ? s->origin : "", rep);
 }
 
-void
-stream_say_start(struct stream *s)
+const char *
+stream_start_data(const struct stream *s, enum log_state state, struct buf *out)
 {
-	struct buf out = {0}, data = {0};
+	turn_start_json(s->turn, out);
+	out->n -= out->n > 0; /* its closing brace */
+	json_write_flag(out, "resumable", state != LOG_LOST);
+	json_write_close(out, '}');
+	return "start";
+}
+
+void
+stream_say_start(struct stream *s, const struct reply_event *e)
+{
+	struct buf out = {0};
 	struct reply head = {
 	    .status = 200,
 	    .content_type = "text/event-stream",
@@ -49,26 +61,33 @@ stream_say_start(struct stream *s)
 	reply_head(&out, &head, s->request_id);
 	free(s->limits);
 	s->limits = NULL;
-	turn_start_json(s->turn, &data);
-	sse_write_event(&out, ++s->event_id, "start", data.p, data.n);
-	buf_free(&data);
+	reply_event_say(e, &out);
 	send_bytes(s, &out);
 }
 
 void
-stream_say_text(struct stream *s, const char *p, size_t n)
+stream_say_event(struct stream *s, const struct reply_event *e)
 {
-	AUTO_JSON struct json_object *o = json_object_new_object();
 	struct buf out = {0};
-	const char *text;
-	size_t len;
 
-	if (!s->wants_stream || !client_is_open(&s->client) || n == 0)
+	if (!s->wants_stream || !client_is_open(&s->client))
 		return;
-	json_object_object_add(
-	    o, "text", json_object_new_string_len(p, (int)n));
-	text = json_text(o, &len);
-	sse_write_event(&out, ++s->event_id, "delta", text, len);
+	reply_event_say(e, &out);
+	send_bytes(s, &out);
+}
+
+void
+stream_say_resumable(struct stream *s)
+{
+	struct buf out = {0}, data = {0};
+
+	if (!s->wants_stream || !client_is_open(&s->client))
+		return;
+	json_write_open(&data, NULL, '{');
+	json_write_flag(&data, "resumable", s->log.state != LOG_LOST);
+	json_write_close(&data, '}');
+	sse_write_event(&out, NULL, "resumable", data.p, data.n);
+	buf_free(&data);
 	send_bytes(s, &out);
 }
 
@@ -85,7 +104,7 @@ stream_say_heartbeat(struct stream *s)
 
 /* The problem that the client is told, with the message it is about. */
 static void
-write_problem(struct stream *s, struct buf *out)
+write_problem(const struct stream *s, struct buf *out)
 {
 	AUTO_JSON struct json_object *o = NULL;
 	struct buf b = {0};
@@ -98,35 +117,27 @@ write_problem(struct stream *s, struct buf *out)
 	buf_free(&b);
 }
 
-static void
-write_end_event(struct stream *s, struct buf *out)
+const char *
+stream_end_data(const struct stream *s, struct buf *out)
 {
-	struct buf data = {0};
-
-	if (s->turn->error == OK) {
-		sse_write_event(out, ++s->event_id, "done", s->turn->stored.p,
-		    s->turn->stored.n);
-	} else {
-		write_problem(s, &data);
-		sse_write_event(out, ++s->event_id, "error", data.p, data.n);
+	if (s->turn->error != OK) {
+		write_problem(s, out);
+		return "error";
 	}
-	buf_free(&data);
+	buf_add(out, s->turn->stored.p, s->turn->stored.n);
+	return "done";
 }
 
 static void
-write_document(struct stream *s, struct buf *out)
+write_document(struct stream *s, const struct reply_event *e, struct buf *out)
 {
 	struct reply rep = {
 	    .status = 201,
 	    .content_type = "application/json",
 	    .limits = s->limits,
 	};
-	struct buf data = {0};
 
-	if (s->turn->error == OK) {
-		buf_add(&data, s->turn->stored.p, s->turn->stored.n);
-	} else {
-		write_problem(s, &data);
+	if (s->turn->error != OK) {
 		rep.status = err_status(s->turn->error);
 		rep.content_type = "application/problem+json";
 		if (rep.status == 503)
@@ -137,22 +148,21 @@ write_document(struct stream *s, struct buf *out)
 	}
 	allow_origin(s, &rep);
 	s->status = rep.status;
-	rep.body_len = data.n;
-	rep.body = data.p;
+	rep.body_len = e->n;
+	rep.body = e->data;
 	reply_head(out, &rep, s->request_id);
-	buf_add(out, data.p, data.n);
-	buf_free(&data);
+	buf_add(out, e->data, e->n);
 }
 
 void
-stream_say_end(struct stream *s)
+stream_say_end(struct stream *s, const struct reply_event *e)
 {
 	struct buf out = {0};
 
 	if (s->wants_stream)
-		write_end_event(s, &out);
+		reply_event_say(e, &out);
 	else
-		write_document(s, &out);
+		write_document(s, e, &out);
 	if (out.failed)
 		client_cut(&s->client);
 	else

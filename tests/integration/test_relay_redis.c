@@ -171,6 +171,7 @@ Test(relay_redis, thousands_of_commands_and_megabytes_go_through)
 {
 	static char text[1 << 20];
 
+	config.redis_timeout_ms = 30000;
 	open_redis();
 	memset(text, 'x', sizeof(text) - 1);
 	for (int i = 0; i < 20; i++)
@@ -271,6 +272,38 @@ Test(relay_redis, a_full_redis_is_away_until_it_has_room)
 		redis_free(r);
 	}
 	run_until(&seen.back, 1);
+	close_redis();
+}
+
+/* What docs/operations.md asks for is enough. */
+Test(relay_redis, a_redis_user_needs_what_is_documented)
+{
+	static const char script[] =
+	    "redis.call('DEL', KEYS[1])\n"
+	    "redis.call('XADD', KEYS[1], '1-0', 't', 'a')\n"
+	    "redis.call('EXPIRE', KEYS[1], 60)\n"
+	    "redis.call('PUBLISH', KEYS[1], '1')\n"
+	    "return #redis.call('XREVRANGE', KEYS[1], '+', '-')";
+	struct redis *r = redis_new(server.url, 1000);
+	char url[SERVER_URL + 16];
+
+	expect_status(r, "OK",
+	    WORDS("ACL", "SETUSER", "app", "on", ">pw", "resetchannels",
+		"&reply:*", "~*", "-@all", "+eval", "+xadd", "+xrange",
+		"+xrevrange", "+xlen", "+expire", "+del", "+publish",
+		"+subscribe", "+unsubscribe"));
+	redis_free(r);
+	snprintf(url, sizeof(url), "unix://app:pw@%s",
+	    server.url + sizeof("unix://") - 1);
+	config.redis_url = url;
+	open_redis();
+	cr_assert(relay_redis_listen(redis, "reply:1", hinted, NULL));
+	run_until(&seen.looks, 1);
+	cr_assert(send_words(WORDS("EVAL", script, "1", "reply:1"), NULL));
+	run_until(&seen.answers, 1);
+	cr_expect_eq(seen.number, 1, "%s", seen.last);
+	run_until(&seen.hints, 1);
+	cr_expect_eq(seen.away, 0);
 	close_redis();
 }
 

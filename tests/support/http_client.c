@@ -146,6 +146,27 @@ set_options(CURL *curl, struct call *c, const char *url)
 		curl_easy_setopt(curl, CURLOPT_NOBODY, 1L);
 }
 
+/* The project's parser passes ids over: the i-th event's is in the body. */
+static void
+read_ids(struct answer *a)
+{
+	const char *line = a->body.p, *id = "";
+	size_t i = 0, n, id_len = 0;
+
+	for (; i < a->n_events && *line != '\0';
+	     line += n + (line[n] == '\n')) {
+		n = strcspn(line, "\n");
+		if (n > 4 && strncmp(line, "id: ", 4) == 0) {
+			id = line + 4;
+			id_len = n - 4;
+		} else if (strncmp(line, "event: ", 7) == 0) {
+			a->events[i++].id = strndup(id, id_len);
+			id_len = 0;
+		}
+	}
+	assert(i == a->n_events);
+}
+
 void
 http_ask(const struct ask *ask, struct answer *a)
 {
@@ -170,12 +191,14 @@ http_ask(const struct ask *ask, struct answer *a)
 	terminate(&a->head);
 	terminate(&a->body);
 	terminate(&a->text);
+	read_ids(a);
 }
 
 void
 answer_clear(struct answer *a)
 {
 	for (size_t i = 0; i < a->n_events; i++) {
+		free(a->events[i].id);
 		free(a->events[i].name);
 		free(a->events[i].data);
 	}

@@ -34,6 +34,7 @@ struct ask {
 
 /* One server-sent event. */
 struct event {
+	char *id; /* of this very event, "" for none; set at the answer's end */
 	char *name;
 	char *data;
 };

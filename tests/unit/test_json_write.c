@@ -47,6 +47,18 @@ Test(json_write, members_and_elements_are_separated)
 	buf_free(&b);
 }
 
+Test(json_write, strings_of_a_length_may_hold_any_character)
+{
+	struct buf b = {0};
+	json_write_open(&b, NULL, '{');
+	json_write_bytes(&b, "a", "x\"\0\nyz", 5);
+	json_write_bytes(&b, "b", "", 0);
+	json_write_close(&b, '}');
+	cr_expect_str_eq(
+	    text_of(&b), "{\"a\":\"x\\\"\\u0000\\ny\",\"b\":\"\"}");
+	buf_free(&b);
+}
+
 Test(json_write, a_buffer_that_ends_after_a_key_takes_a_value)
 {
 	struct buf b = {0};

@@ -12,25 +12,24 @@
 Test(sse_write, writes_an_event)
 {
 	static const struct {
-		uint64_t id;
-		const char *event, *data, *want;
+		const char *id, *event, *data, *want;
 	} rows[] = {
-	    {7, "delta", "{\"a\":1}",
-		"id: 7\nevent: delta\ndata: {\"a\":1}\n\n"},
-	    {0, "start", "{}", "event: start\ndata: {}\n\n"},
-	    {UINT64_MAX, "x", "1",
+	    {"7-12", "delta", "{\"a\":1}",
+		"id: 7-12\nevent: delta\ndata: {\"a\":1}\n\n"},
+	    {NULL, "start", "{}", "event: start\ndata: {}\n\n"},
+	    {"18446744073709551615", "x", "1",
 		"id: 18446744073709551615\nevent: x\ndata: 1\n\n"},
-	    {1, "done", "", "id: 1\nevent: done\ndata: \n\n"},
+	    {"1", "done", "", "id: 1\nevent: done\ndata: \n\n"},
 	    /* a line break stays inside the event */
-	    {0, "d", "a\nb", "event: d\ndata: a\ndata: b\n\n"},
-	    {0, "d", "a\rb", "event: d\ndata: a\ndata: b\n\n"},
-	    {0, "d", "a\r\nb", "event: d\ndata: a\ndata: b\n\n"},
-	    {0, "d", "a\n\nevent: x",
+	    {NULL, "d", "a\nb", "event: d\ndata: a\ndata: b\n\n"},
+	    {NULL, "d", "a\rb", "event: d\ndata: a\ndata: b\n\n"},
+	    {NULL, "d", "a\r\nb", "event: d\ndata: a\ndata: b\n\n"},
+	    {NULL, "d", "a\n\nevent: x",
 		"event: d\ndata: a\ndata: \n"
 		"data: event: x\n\n"},
-	    {0, "d", "a\n", "event: d\ndata: a\ndata: \n\n"},
-	    {0, "d", "\r\n", "event: d\ndata: \ndata: \n\n"},
-	    {0, "d", "\r", "event: d\ndata: \ndata: \n\n"},
+	    {NULL, "d", "a\n", "event: d\ndata: a\ndata: \n\n"},
+	    {NULL, "d", "\r\n", "event: d\ndata: \ndata: \n\n"},
+	    {NULL, "d", "\r", "event: d\ndata: \ndata: \n\n"},
 	};
 	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
 		struct buf b = {0};
@@ -45,7 +44,7 @@ Test(sse_write, writes_an_event)
 Test(sse_write, data_may_be_absent)
 {
 	struct buf b = {0};
-	sse_write_event(&b, 0, "e", NULL, 0);
+	sse_write_event(&b, NULL, "e", NULL, 0);
 	char *got = buf_take(&b);
 	cr_expect_str_eq(got, "event: e\ndata: \n\n");
 	free(got);
@@ -69,9 +68,9 @@ Test(sse_write, writes_a_comment_of_one_line)
 Test(sse_write, events_follow_each_other)
 {
 	struct buf b = {0};
-	sse_write_event(&b, 1, "a", "1", 1);
+	sse_write_event(&b, "1", "a", "1", 1);
 	sse_write_comment(&b, "c");
-	sse_write_event(&b, 2, "b", "22", 1);
+	sse_write_event(&b, "2", "b", "22", 1);
 	char *got = buf_take(&b);
 	cr_expect_str_eq(got, "id: 1\nevent: a\ndata: 1\n\n"
 			      ": c\n\n"
