@@ -39,11 +39,13 @@
  */
 #define LOST_AFTER_S 900
 
-enum { LOCK, BEGIN, HISTORY, OTHERS, CALLS_MAX = OTHERS + 2 };
+/* A claim only where there is a key, FACTS only where natter-local may answer,
+ * HISTORY unless there is a copy. */
+enum { LOCK, BEGIN, ALWAYS, CALLS_MAX = ALWAYS + 3 };
 
 /* What TURN_LOCK, TURN_BEGIN, TURN_FACTS and TURN_REFUSAL give. */
 enum { LOCK_ID, LOCK_SYSTEM_PROMPT, LOCK_ANSWERS_OF, LOCK_IS_TEMPORARY };
-enum { BEGIN_ID, BEGIN_MODEL }; /* the rest is budget.c's */
+enum { BEGIN_ID, BEGIN_MODEL, BEGIN_PARENT = 12 }; /* the rest: budget.c */
 enum { FACTS_USERNAME, FACTS_CONVERSATIONS, FACTS_MESSAGES, FACTS_FIRST_MS };
 enum { REFUSAL_PARENT_FITS, REFUSAL_RUNNING, REFUSAL_IS_LOST };
 
@@ -68,9 +70,10 @@ struct beginning {
 	const char *quotas;
 	const char *max_tokens;   /* NULL: nothing was said */
 	const char *prompt_bytes; /* of the settings' system prompt */
+	struct history_copy copy;
 	struct pg_call calls[CALLS_MAX];
 	size_t n_calls;
-	size_t facts; /* which of them is TURN_FACTS, if any */
+	struct pg_call *facts, *history; /* of them; NULL: not sent */
 };
 
 static bool
@@ -178,6 +181,16 @@ prepare(struct beginning *b)
 	return OK;
 }
 
+static struct pg_call
+history_call(const struct beginning *b)
+{
+	return (struct pg_call){
+	    .query = chat_query(CHAT_TURN_HISTORY),
+	    .params = {b->turn->user_id, b->turn->user_message_id, b->limit,
+		b->bytes},
+	};
+}
+
 static void
 fill_calls(struct beginning *b)
 {
@@ -198,21 +211,22 @@ fill_calls(struct beginning *b)
 		LOCAL_MODEL, kinds[b->ask->kind],
 		b->ask->key ? b->ask->key->key : NULL},
 	};
-	b->calls[HISTORY] = (struct pg_call){
-	    .query = chat_query(CHAT_TURN_HISTORY),
-	    .params = {user, t->user_message_id, b->limit, b->bytes},
-	};
-	b->n_calls = OTHERS;
+	b->n_calls = ALWAYS;
+	b->facts = b->history = NULL;
 	if (b->ask->key)
 		send_key_claim(
 		    b->ask->key, user, t->message_id, &b->calls[b->n_calls++]);
 	/* The conversation's own model may be natter-local too. */
 	if (!b->forced_model || !strcmp(b->forced_model, LOCAL_MODEL)) {
-		b->facts = b->n_calls++;
-		b->calls[b->facts] = (struct pg_call){
+		b->facts = &b->calls[b->n_calls++];
+		*b->facts = (struct pg_call){
 		    .query = chat_query(CHAT_TURN_FACTS),
 		    .params = {user, t->message_id, LOCAL_MODEL},
 		};
+	}
+	if (!b->copy.rows) {
+		b->history = &b->calls[b->n_calls++];
+		*b->history = history_call(b);
 	}
 }
 
@@ -331,7 +345,7 @@ static enum err
 answer_locally(struct beginning *b)
 {
 	struct turn *t = b->turn;
-	const PGresult *r = b->calls[b->facts].result;
+	const PGresult *r = b->facts ? b->facts->result : NULL;
 	struct local_facts facts = {
 	    .username = b->req->who.username,
 	    .question = b->ask->content,
@@ -346,6 +360,21 @@ answer_locally(struct beginning *b)
 	local_answer(&t->prompt, &facts);
 	t->prompt_estimate = context_tokens(strlen(b->ask->content));
 	return t->prompt.failed ? ERR_TOO_LARGE : OK;
+}
+
+/* Reads what a copy was to spare, which ends with another reply. */
+static enum err
+read_history(struct beginning *b)
+{
+	const char *parent = pg_text(b->calls[BEGIN].result, 0, BEGIN_PARENT);
+	if (b->history || (parent && !strcmp(parent, b->copy.leaf)))
+		return OK;
+	b->history = &b->calls[b->n_calls];
+	*b->history = history_call(b);
+	enum err e = chat_run(b->req, b->history, 1);
+	if (e == OK)
+		b->n_calls++;
+	return e;
 }
 
 /* Takes what the pipeline gave and builds the model's request. */
@@ -363,17 +392,22 @@ take(struct beginning *b)
 	if (!strcmp(t->model, LOCAL_MODEL))
 		return answer_locally(b);
 	const char *own = pg_text(lock, 0, LOCK_SYSTEM_PROMPT);
+	enum err e = read_history(b);
+	if (e != OK)
+		return e;
+	const PGresult *history =
+	    b->history ? b->history->result : b->copy.rows;
+	history_note(t, b->copy.stamp, history, b->ask->content);
 	struct context c = {
 	    .model = t->model,
 	    .system_prompt = own ? own : config->system_prompt,
-	    .history = b->calls[HISTORY].result,
+	    .history = history,
 	    .question = b->ask->content,
 	    .history_bytes = t->budget.history_bytes,
 	    .max_tokens = t->budget.cap,
 	    .tokens_field = config->model_tokens_field,
 	};
-	enum err e =
-	    context_request(b->req->arena, &c, &t->prompt, &t->prompt_estimate);
+	e = context_request(b->req->arena, &c, &t->prompt, &t->prompt_estimate);
 	if (e == OK && !pg_flag(lock, 0, LOCK_IS_TEMPORARY))
 		answer_find(b->req, t, b->ask->cache,
 		    pg_text(lock, 0, LOCK_ANSWERS_OF));
@@ -393,6 +427,7 @@ turn_begin(
 	b.turn = make_turn(req, ask);
 	if (!b.turn)
 		return ERR_BUSY;
+	history_find(req, ask->conversation_id, &b.copy);
 	e = store(&b);
 	if (e == OK && !is_replay(&b)) {
 		e = take(&b);
@@ -400,6 +435,7 @@ turn_begin(
 		if (e != OK)
 			turn_abandon(req, b.turn, e);
 	}
+	history_clear(&b.copy);
 	if (e != OK || is_replay(&b)) {
 		turn_free(b.turn);
 		b.turn = NULL;
@@ -417,6 +453,7 @@ turn_free(struct turn *t)
 	buf_free(&t->prompt);
 	buf_free(&t->text);
 	buf_free(&t->stored);
+	history_note_free(t->history);
 	free(t->answer);
 	free(t);
 }

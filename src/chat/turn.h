@@ -23,6 +23,7 @@
 #include "base/id.h"
 #include "chat/answer.h"
 #include "chat/budget.h"
+#include "chat/history.h"
 #include "model/model.h"
 
 struct arena;
@@ -51,6 +52,7 @@ struct turn {
 	bool wants_stream; /* SSE; otherwise one JSON body at the end */
 	bool is_local;     /* natter-local: `prompt` holds its whole answer */
 	bool is_cached;    /* the same of an answer that was kept */
+	struct history_note *history; /* for the next turn; NULL: not kept */
 	struct answer_key *answer; /* where to keep this one; NULL: nowhere */
 
 	struct budget budget; /* what was reserved for it */

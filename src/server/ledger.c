@@ -280,6 +280,7 @@ run_told(struct ledger *l, size_t from, size_t to)
 	for (size_t i = from; i < to && e == OK; i++) {
 		arena_reset(l->cache_arena, CACHE_ARENA_MAX);
 		answer_keep(l->cache, l->cache_arena, l->batch[i]);
+		history_keep(l->cache, l->cache_arena, l->batch[i]);
 	}
 	return e;
 }

@@ -9,6 +9,8 @@
  * enough: what ends other pauses ends this one too. Must not know what a key
  * holds (chat/answer.h).
  */
+#include <stddef.h>
+
 #include "base/config.h"
 #include "chat/turn.h"
 #include "server/relay_priv.h"
@@ -27,15 +29,29 @@ is_builder(const struct stream *s)
 {
 	const struct answer_key *key = s->turn->answer;
 
-	return key != NULL && !key->is_waiting && s->state != STREAM_STORING &&
-	       s->state != STREAM_OVER;
+	return key != NULL && !key->is_waiting && stream_is_running(s);
+}
+
+/* What this file sends and listens to is its own: others have commands of the
+ * same stream on the way. */
+static void *
+arg_of(struct stream *s)
+{
+	return &s->answer_ms;
+}
+
+static struct stream *
+stream_of(void *arg)
+{
+	return (
+	    struct stream *)((char *)arg - offsetof(struct stream, answer_ms));
 }
 
 /* What the look found. */
 static void
 looked(void *arg, const redisReply *reply)
 {
-	struct stream *s = arg;
+	struct stream *s = stream_of(arg);
 	enum cache_found found = answer_told(s->turn, reply);
 
 	s->is_looking = false;
@@ -64,7 +80,7 @@ look(struct stream *s)
 	s->answer_ms = uv_now(&s->relay->loop) + LOOK_MS - LOOK_MS / 8 +
 		       (uintptr_t)s / 64 % (LOOK_MS / 4);
 	s->is_looking = relay_redis_send(
-	    s->relay->redis, ask.n, ask.words, NULL, looked, s);
+	    s->relay->redis, ask.n, ask.words, NULL, looked, arg_of(s));
 	if (!s->is_looking) {
 		stream_answer_leave(s);
 		stream_ask(s);
@@ -75,7 +91,7 @@ static void
 hinted(void *arg, const char *payload)
 {
 	(void)payload; /* there is a reason to look, whatever it says */
-	look(arg);
+	look(stream_of(arg));
 }
 
 bool
@@ -89,7 +105,7 @@ stream_answer_wait(struct stream *s)
 	if (key == NULL || !key->is_waiting || relay_redis_is_away(r->redis))
 		return false;
 	cache_answer_channel(key->hash, channel);
-	if (!relay_redis_listen(r->redis, channel, hinted, s))
+	if (!relay_redis_listen(r->redis, channel, hinted, arg_of(s)))
 		return false;
 	s->is_listening = true;
 	s->state = STREAM_WAITING;
@@ -107,9 +123,9 @@ stream_answer_leave(struct stream *s)
 	if (!s->is_listening)
 		return;
 	s->is_listening = s->is_looking = false;
-	relay_redis_forget(s->relay->redis, s);
+	relay_redis_forget(s->relay->redis, arg_of(s));
 	cache_answer_channel(s->turn->answer->hash, channel);
-	relay_redis_unlisten(s->relay->redis, channel, s);
+	relay_redis_unlisten(s->relay->redis, channel, arg_of(s));
 }
 
 uint64_t

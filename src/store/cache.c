@@ -367,6 +367,21 @@ cache_answer_look(struct cache *c, struct arena *a, const char *user_id,
 	return found;
 }
 
+static void
+keep_answer(struct cache *c, enum cache_kind kind, const char *args[static 9])
+{
+	AUTO_REPLY redisReply *reply = NULL;
+
+	for (size_t i = 0; i < 9; i++)
+		if (args[i] == NULL)
+			return;
+	if (c->is_on &&
+	    redis_script_run(c->redis, &cache_script_answer_keep, 5, 9, args,
+		&reply) == OK &&
+	    was_kept(reply))
+		count(&c->shared->counts[kind].keeps);
+}
+
 void
 cache_answer_keep(struct cache *c, struct arena *a,
     const struct cache_answer_place *at, const char *payload, size_t n)
@@ -378,17 +393,60 @@ cache_answer_keep(struct cache *c, struct arena *a,
 		a, "%lld", (long long)jittered(kinds[CACHE_ANSWER].ttl_ms)),
 	    n <= CACHE_VALUE_MAX ? arena_strndup(a, payload, n) : "",
 	    at->token};
-	AUTO_REPLY redisReply *reply = NULL;
 
-	for (size_t i = 0; i < sizeof(args) / sizeof(*args); i++)
-		if (args[i] == NULL)
-			return;
 	cache_answer_ask(&ask, at);
-	if (c->is_on &&
-	    redis_script_run(c->redis, &cache_script_answer_keep, 5, 9, args,
-		&reply) == OK &&
-	    was_kept(reply))
-		count(&c->shared->counts[CACHE_ANSWER].keeps);
+	keep_answer(c, CACHE_ANSWER, args);
+}
+
+static const char *
+context_key(struct arena *a, const char *user_id, const char *conversation)
+{
+	return arena_printf(
+	    a, "%s:{%s}:%s", kinds[CACHE_CONTEXT].name, user_id, conversation);
+}
+
+/* The stamp stands before the value. */
+static const char *
+stamp_before(struct arena *a, const redisReply *reply)
+{
+	const char *text = reply->element[1]->str;
+
+	return arena_strndup(a, text, strcspn(text, "\n"));
+}
+
+enum cache_found
+cache_context_look(struct cache *c, struct arena *a, const char *user_id,
+    const char *conversation, struct cache_slot *out)
+{
+	const char *args[] = {"cache:epoch", user_key(a, "ver", user_id),
+	    context_key(a, user_id, conversation), user_id, new_id(a)};
+	AUTO_REPLY redisReply *reply = NULL;
+	enum cache_answer got = ANSWER_BUSY;
+
+	if (c == NULL || !c->is_on || args[1] == NULL || args[2] == NULL ||
+	    args[4] == NULL)
+		return CACHE_PASS;
+	if (is_sure(c->shared) &&
+	    redis_script_run(
+		c->redis, &cache_script_context_look, 3, 5, args, &reply) == OK)
+		got = read_answer(a, reply, out);
+	if (got == ANSWER_HIT)
+		out->stamp = stamp_before(a, reply);
+	return judge(c->shared, CACHE_CONTEXT, got);
+}
+
+void
+cache_context_keep(struct cache *c, struct arena *a,
+    const struct cache_answer_place *at, const char *payload, size_t n)
+{
+	const char *key = context_key(a, at->user_id, at->hash);
+	const char *args[] = {"cache:epoch", user_key(a, "ver", at->user_id),
+	    key, user_key(a, "kept", at->user_id), "none", at->stamp,
+	    arena_printf(
+		a, "%lld", (long long)jittered(kinds[CACHE_CONTEXT].ttl_ms)),
+	    n <= CACHE_VALUE_MAX ? arena_strndup(a, payload, n) : "", "none"};
+
+	keep_answer(c, CACHE_CONTEXT, args);
 }
 
 struct cache_shared *

@@ -13,6 +13,7 @@
  *     held:{user}             the values' keys, the oldest first: 64 at most
  *     ai_cache:<hash>         "<epoch> <user> <d>\n" and a model's answer, of
  *                             which user's conversation it came (chat/answer.h)
+ *     ctx:{user}:<conversation>  the same of what its next turn is told
  *     kept:{user}             the keys of those: 256 at most
  *     ai_cache:<hash>:lock    who asks the model for it, as long as they renew
  *                             it; also a channel, ai_cache:<hash>: it is over
@@ -162,7 +163,7 @@ void cache_write_end(struct cache *c, struct arena *a, struct cache_write *w);
 /* An answer's place. Borrowed strings. */
 struct cache_answer_place {
 	const char *user_id; /* from whose conversation it comes */
-	const char *hash;
+	const char *hash;    /* of a context: the conversation */
 	const char *stamp;
 	const char *token; /* of who may have its lock */
 };
@@ -181,6 +182,16 @@ enum cache_found cache_answer_look(struct cache *c, struct arena *a,
  * lets go of its lock and wakes who waits. One round trip.
  */
 void cache_answer_keep(struct cache *c, struct arena *a,
+    const struct cache_answer_place *at, const char *payload, size_t n);
+
+/*
+ * What the next turn of a conversation is told: as an answer it outlives writes
+ * and not deletions, and nobody waits for it. CACHE_HIT or CACHE_BUILD also
+ * give out->stamp, for cache_context_keep. One round trip each.
+ */
+enum cache_found cache_context_look(struct cache *c, struct arena *a,
+    const char *user_id, const char *conversation, struct cache_slot *out);
+void cache_context_keep(struct cache *c, struct arena *a,
     const struct cache_answer_place *at, const char *payload, size_t n);
 
 /* What the caller's thread shares with the worker's others. */

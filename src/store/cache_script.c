@@ -170,6 +170,19 @@ struct redis_script cache_script_answer_look = {
 	"d", "ARGV[2]") "return {2, e .. ' ' .. ARGV[1] .. ' ' .. s.d}\n",
 };
 
+struct redis_script cache_script_context_look = {
+    .text = NOW STATE_OF TRY
+    "local s = state_of(KEYS[2])\n"
+    "local e = redis.call('GET', KEYS[1])\n"
+    "if s.deletions > 0 then return {0} end\n"
+    "if e and s.d then\n"
+    "  local stamp = e .. ' ' .. ARGV[1] .. ' ' .. s.d .. '\\n'\n"
+    "  local got = redis.call('GET', KEYS[3])\n"
+    "  if got and got:sub(1, #stamp) == stamp then return {1, got} end\n"
+    "end\n" FOUND(
+	"d", "ARGV[2]") "return {2, e .. ' ' .. ARGV[1] .. ' ' .. s.d}\n",
+};
+
 /* Whoever waits is told, kept or not. */
 struct redis_script cache_script_answer_keep = {
     .text = NOW STATE_OF TRY

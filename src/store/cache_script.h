@@ -30,6 +30,9 @@ extern const char cache_script_end[];
 /* Keys: epoch, ver, value, lock. Arguments: user, a new id, token, lock ms */
 extern struct redis_script cache_script_answer_look;
 
+/* Keys: epoch, ver, value. Arguments: user, a new id */
+extern struct redis_script cache_script_context_look;
+
 /* Keys: epoch, ver, value, kept, lock. Arguments: stamp, ttl ms, value or "",
  * token. Tells who listens to the value's key. 1: kept */
 extern struct redis_script cache_script_answer_keep;

@@ -4,7 +4,6 @@
  * the ratio is what counts.
  */
 #include <inttypes.h>
-#include <json-c/json.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -117,69 +116,60 @@ time_pipeline(size_t n)
 	return took;
 }
 
-/* The history as JSON, as a cache would have it. */
-static const char *
-history_text(void)
+/* A history as long as that of Postgres, as CHAT_CONTEXT_CACHE has it. */
+static size_t
+history_bytes(void)
 {
 	struct pg_call call = {.query = chat_query(CHAT_TURN_HISTORY),
 	    .params = {w.user, leaf, CONTEXT, "1048576"}};
+	size_t n = 0;
 	if (pg_run(w.services.pg, w.user, &call, 1) != OK)
 		abort();
-	struct json_object *all = json_object_new_array();
-	for (int i = 0; i < pg_rows(call.result); i++) {
-		struct json_object *m = json_object_new_array();
-		for (int k = 0; k < 2; k++)
-			json_object_array_add(m,
-			    json_object_new_string(pg_text(call.result, i, k)));
-		json_object_array_add(all, m);
-	}
+	for (int i = 0; i < pg_rows(call.result); i++)
+		n += strlen(pg_text(call.result, i, 1)) + 16;
 	pg_calls_clear(&call, 1);
-	return json_object_to_json_string_ext(all, JSON_C_TO_STRING_PLAIN);
+	return n;
 }
 
-/*
- * The context of a turn. Each turn would look for it and, since the turn adds
- * to it, keep it anew: one round trip each, and the text is parsed.
- */
+/* The context of a turn, of messages so long: the front looks, the ledger
+ * keeps. */
 static void
-compare_context(void)
+compare_context(const char *bytes)
 {
-	static double without[ROUNDS], with[ROUNDS], kept[ROUNDS];
-	const char *text = history_text();
-	size_t n = strlen(text);
+	static double without[ROUNDS], with[ROUNDS], looks[ROUNDS],
+	    keeps[ROUNDS];
+	world_sql("UPDATE chat.messages SET content = repeat('x', %s)"
+		  " WHERE user_id = '%s'",
+	    bytes, w.user);
+	world_sql("VACUUM ANALYZE chat.messages");
+	size_t n = history_bytes();
+	char *text = calloc(1, n + 1);
+	memset(text, 'x', n);
 	for (int i = 0; i < ROUNDS; i++) {
-		struct cache_slot slot = {.kind = CACHE_HISTORY,
-		    .user_id = w.user,
-		    .what = "context",
-		    .variant = "-"};
+		struct cache_slot slot = {.kind = CACHE_CONTEXT};
 		if (i % 100 == 0)
 			tell();
-		arena_reset(arena, ARENA_MAX);
 		without[i] = time_pipeline(1);
 		with[i] = time_pipeline(2);
+		arena_reset(arena, ARENA_MAX);
 		uint64_t began = clock_mono_us();
-		enum cache_found found = cache_look(cache, arena, &slot);
-		if (found == CACHE_HIT)
-			json_object_put(json_tokener_parse(slot.payload));
-		else if (found == CACHE_PASS)
+		if (cache_context_look(cache, arena, w.user, conversation,
+			&slot) == CACHE_PASS)
 			abort();
-		slot.stamp = "none of them";
-		cache_keep(cache, arena, &slot, text, n, -1);
-		kept[i] = (double)(clock_mono_us() - began);
-		if (found == CACHE_BUILD) {
-			struct cache_slot again = {.kind = CACHE_HISTORY,
-			    .user_id = w.user,
-			    .what = "context",
-			    .variant = "-"};
-			if (cache_look(cache, arena, &again) != CACHE_BUILD)
-				abort();
-			cache_keep(cache, arena, &again, text, n, -1);
-		}
+		looks[i] = (double)(clock_mono_us() - began);
+		const struct cache_answer_place at = {.user_id = w.user,
+		    .hash = conversation,
+		    .stamp = slot.stamp};
+		began = clock_mono_us();
+		cache_context_keep(cache, arena, &at, text, n);
+		keeps[i] = (double)(clock_mono_us() - began);
 	}
+	free(text);
 	double p = median(with, ROUNDS) - median(without, ROUNDS);
-	double k = median(kept, ROUNDS);
-	printf("%-28s Postgres %8.0f us   Redis %6.0f us   ratio %6.2f\n",
-	    "context of 40 messages", p, k, p / k);
+	double look = median(looks, ROUNDS), keep = median(keeps, ROUNDS);
+	printf("context of 40 messages of %-5s Postgres %5.0f us   Redis %6.0f"
+	       " us, and %.0f us to keep it (%zu bytes)\n",
+	    bytes, p, look, keep, n);
 }
 
 static void
@@ -220,6 +210,7 @@ main(void)
 	    conversation);
 	compare_handler("statistics of 20,000 replies", api_me_stats, NULL);
 	time_writes();
-	compare_context();
+	compare_context(BYTES);
+	compare_context("6000");
 	return 0;
 }

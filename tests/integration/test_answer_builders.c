@@ -333,10 +333,11 @@ Test(answer_builders, who_is_killed_is_followed_by_the_next)
 	for (size_t i = 1; i < N; i++)
 		cr_expect(has_answer(&askers[i]), "%zu: %s", i,
 		    askers[i].answer.body.p);
-	/* Ten seconds after the death all caches are emptied: if that is in the
-	 * middle of the second builder's answer, there is a third. */
+	/* Some ten seconds after the death, when the worker is missed and its
+	 * reply ended, all caches are emptied: who builds just then keeps
+	 * nothing, and is followed too. */
 	n = asked() - before;
-	cr_expect(n == 2 || n == 3, "%ld", n);
+	cr_expect(n >= 2 && n < N, "%ld", n);
 	cr_expect_eq(count_kept(N), N - n);
 	for (size_t i = 0; i < N; i++)
 		clear(&askers[i]);
