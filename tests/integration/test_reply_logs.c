@@ -323,6 +323,8 @@ Test(reply_logs, a_log_flushed_before_the_end_is_whole_after_it)
 static void
 lose_redis(struct client *c, int n, void (*lose)(void), void (*back)(void))
 {
+	int events;
+
 	for (int i = 0; i < n; i++)
 		person_make(&stack, &c[i].person);
 	for (int i = 0; i < n; i++)
@@ -330,13 +332,10 @@ lose_redis(struct client *c, int n, void (*lose)(void), void (*back)(void))
 	for (int i = 0; i < n; i++)
 		wait_for(&c[i].events, 5);
 	lose();
-	for (int i = 0; i < n; i++) {
-		int events;
-
+	for (int i = 0; i < n; i++)
 		wait_for(&c[i].resumables, 1);
-		events = atomic_load(&c[i].events);
-		wait_for(&c[i].events, events + 20);
-	}
+	events = atomic_load(&c[n - 1].events);
+	wait_for(&c[n - 1].events, events + 20);
 	back();
 	for (int i = 0; i < n; i++) {
 		wait_for(&c[i].resumables, 2);
