@@ -43,6 +43,19 @@ crowd() {
 	    "$SUPERUSER_DATABASE_URL" | "$BENCH/bench_tokens" "$NATTER_KEYS_FILE"
 }
 
+# As crowd.sql makes them.
+bench_id() {
+	printf '00000000-000%d-7000-8000-%012d' "$1" "$2"
+}
+
+user_id() {
+	bench_id 1 "$1"
+}
+
+redis_socket() {
+	sed 's,^unix://,,; s,?.*,,' <<<"$REDIS_URL"
+}
+
 children() {
 	cat "/proc/$1/task/$1/children" 2>/dev/null
 }

@@ -15,10 +15,9 @@ COUNTS=("$@")
 [ $# -gt 0 ] || COUNTS=(100 1000 5000 10000)
 GAP_MS=333      # three events a second
 FIRST_MS=200
-BEGIN_RATE=${BEGIN_RATE:-300} # replies begun a second
+BEGIN_RATE=${BEGIN_RATE:-150} # replies begun a second
 SETTLE_S=2      # after the last one has begun
-LOOK_S=10       # how long everything is looked at
-SPARE_S=10      # replies last so much longer than all that
+LOOK_S=10       # how long everything is looked at; then the replies end
 KINDS=(natterd nginx redis postgres model client)
 FIRST_USER=1
 
@@ -29,14 +28,13 @@ finish_all() {
 	finish
 }
 
-# Stored whole: complete, with every delta's stamp.
+# Stored whole: complete, with every delta's stamp. Of users $1 to $2.
 stored() {
 	sql "SELECT count(*) FROM chat.messages m
 	    WHERE m.role = 'assistant' AND m.status = 'complete'
-	      AND length(m.content) - length(replace(m.content, '@', '')) = $1
-	      AND m.user_id BETWEEN '00000000-0001-7000-8000-$(
-		printf '%012d' "$2")' AND '00000000-0001-7000-8000-$(
-		printf '%012d' "$3")'"
+	      AND length(m.content) - length(replace(m.content, '@', ''))
+		= substring(m.content FROM '#([0-9]+)')::int
+	      AND m.user_id BETWEEN '$(user_id "$1")' AND '$(user_id "$2")'"
 }
 
 # Waits until all stream; the client may have ended without that.
@@ -66,21 +64,20 @@ per_stream() {
 }
 
 measure() {
-	local n=$1 ramp_s=$(($1 / BEGIN_RATE + 1)) events last kind
-	events=$(((ramp_s + SETTLE_S + LOOK_S + SPARE_S) * 1000 / GAP_MS))
+	local n=$1 ramp_s=$(($1 / BEGIN_RATE + 1)) last
 	last=$((FIRST_USER + n - 1))
 	crowd "$FIRST_USER" "$last" >"$T/tokens"
 	head -n 1 "$T/tokens" | cut -d' ' -f1 >"$T/short_token"
-	start_model --events "$events" --gap "$GAP_MS" --first "$FIRST_MS"
+	start_model --gap "$GAP_MS" --first "$FIRST_MS"
 	"$BENCH/turn_load" --port "$PORT" --tokens "$T/tokens" --count "$n" \
-	    --ramp $((ramp_s * 1000)) --events "$events" \
-	    --timeout $((ramp_s * 2 + 90)) >"$T/client" 2>"$T/client.err" &
+	    --ramp $((ramp_s * 1000)) --timeout 240 >"$T/client" 2>"$T/client.err" &
 	CLIENT_PID=$!
 	wait_streaming
 	look
+	kill -USR1 "$MODEL_PID"
 	wait "$CLIENT_PID" || sed 's/^/    /' "$T/client.err" >&2
 	CLIENT_PID=
-	row "$n" "$events" "$last"
+	row "$n" "$last"
 	FIRST_USER=$((last + 1))
 }
 
@@ -88,7 +85,7 @@ row() {
 	local n=$1 c=$T/client kind used=0 all
 	printf '| %d | %d | %d | %d | %.0f | %s / %s | %s / %s | %s | %s | %s | %s / %s |' \
 	    "$n" "$(value most_at_once "$c")" "$(value completed "$c")" \
-	    "$(stored "$2" "$FIRST_USER" "$3")" \
+	    "$(stored "$FIRST_USER" "$2")" \
 	    "$(awk -v n="$n" -v gap="$GAP_MS" 'BEGIN { print n * 1000 / gap }')" \
 	    "$(value first_added_p50_ms "$c")" "$(value first_added_p99_ms "$c")" \
 	    "$(value delay_p50_ms "$c")" "$(value delay_p99_ms "$c")" \
@@ -112,6 +109,8 @@ no_limits
 start_demo
 trap finish_all EXIT
 find_servers
+# The logs of all these replies are longer than all but this is for.
+redis-cli -s "$(redis_socket)" config set maxmemory 4gb >/dev/null
 BASE=$(memory natterd) NGINX_BASE=$(memory nginx)
 machine
 cat <<-END

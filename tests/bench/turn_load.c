@@ -37,7 +37,7 @@ enum {
 static struct {
 	int port;
 	const char *tokens, *body;
-	long count, ramp_ms, seconds, events, timeout_s;
+	long count, ramp_ms, seconds, timeout_s;
 } options = {.count = 1,
     .timeout_s = 120,
     .body = "{\"content\":\"go\",\"stream\":true}"};
@@ -53,7 +53,7 @@ struct conn {
 	const char *token, *conversation; /* into `credentials` */
 	uint64_t asked_us;
 	uint64_t last_sent_us, last_us; /* the last delta: written, read */
-	long deltas;
+	long deltas, announced; /* seen; how many the model says it wrote */
 	bool is_asking, has_streamed, has_done;
 };
 
@@ -127,15 +127,19 @@ count_delta(struct conn *c, uint64_t received_us, uint64_t sent_us)
 static void
 read_stamps(struct conn *c, const char *text)
 {
-	while ((text = strchr(text, '@')) != NULL) {
-		char *colon;
-		uint64_t received = strtoull(text + 1, &colon, 10);
+	const char *total = strchr(text, '#');
 
-		if (*colon != ':')
-			return;
-		count_delta(c, received, strtoull(colon + 1, NULL, 10));
-		text = colon;
+	while ((text = strchr(text, '@')) != NULL) {
+		char *rest;
+		uint64_t sent = strtoull(text + 1, &rest, 16), received = 0;
+
+		if (*rest == ':')
+			received = strtoull(rest + 1, NULL, 16);
+		count_delta(c, received, sent);
+		text = rest;
 	}
+	if (total != NULL)
+		c->announced = strtol(total + 1, NULL, 10);
 }
 
 static void
@@ -163,6 +167,7 @@ send_turn(struct conn *c)
 	    c->conversation, c->token, strlen(options.body), options.body);
 
 	c->deltas = 0;
+	c->announced = -1;
 	c->has_done = false;
 	c->is_asking = true;
 	asking++;
@@ -175,7 +180,7 @@ static void
 end_turn(struct conn *c)
 {
 	bool is_whole = c->has_done && c->response.state == AT_END &&
-			c->deltas == options.events;
+			c->deltas == c->announced;
 
 	if (!c->is_asking)
 		return;
@@ -352,14 +357,12 @@ read_options(int argc, char **argv)
 	    {"count", required_argument, NULL, 'n'},
 	    {"ramp", required_argument, NULL, 'r'},
 	    {"seconds", required_argument, NULL, 's'},
-	    {"events", required_argument, NULL, 'e'},
 	    {"timeout", required_argument, NULL, 'x'},
 	    {0},
 	};
 	long *const numbers[] = {['n'] = &options.count,
 	    ['r'] = &options.ramp_ms,
 	    ['s'] = &options.seconds,
-	    ['e'] = &options.events,
 	    ['x'] = &options.timeout_s};
 	int o;
 
@@ -387,7 +390,7 @@ main(int argc, char **argv)
 	if (!read_options(argc, argv)) {
 		fprintf(stderr,
 		    "usage: turn_load --port N --tokens FILE [--count N] "
-		    "[--ramp MS] [--events N]\n\t[--seconds S] [--timeout S] "
+		    "[--ramp MS]\n\t[--seconds S] [--timeout S] "
 		    "[--body JSON]\n--seconds: each goes on with turns for so "
 		    "long; else one each\n");
 		return 2;
