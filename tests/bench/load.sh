@@ -14,9 +14,8 @@ no_limits() {
 		export "CHAT_$name=0"
 	done
 	MODEL_PORT=$(free_port 18500)
-	PORT=
 	export CHAT_WORKERS=${CHAT_WORKERS:-2} CHAT_STREAMS_MAX=12000 \
-	    OPENAI_BASE_URL=http://127.0.0.1:$MODEL_PORT/v1 OPENAI_API_KEY= \
+	    OPENAI_BASE_URL=http://127.0.0.1:$MODEL_PORT/v1 OPENAI_API_KEY='' \
 	    CHAT_LOG_LEVEL=warning
 }
 
@@ -73,6 +72,7 @@ pids_of() {
 }
 
 # Of the demo, where scripts/demo --env does not say them.
+# shellcheck disable=SC2034 # PORT is for those who source this
 find_servers() {
 	local start
 	read -r POSTGRES_PID start <"$NATTER_DIR/run/postgres"
