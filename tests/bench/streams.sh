@@ -47,10 +47,12 @@ wait_streaming() {
 }
 
 look() {
+	kill -USR1 "$CLIENT_PID" || :
 	note >"$T/before"
 	"$BENCH/short_load" "$PORT" /api/v1/me <"$T/short_token" >"$T/short" &
 	SHORT_PID=$!
 	sleep "$LOOK_S"
+	kill -USR1 "$CLIENT_PID" || :
 	note >"$T/after"
 	MEMORY=$(memory natterd) NGINX_MEMORY=$(memory nginx)
 	kill "$SHORT_PID"
@@ -69,7 +71,7 @@ measure() {
 	crowd "$FIRST_USER" "$last" >"$T/tokens"
 	head -n 1 "$T/tokens" | cut -d' ' -f1 >"$T/short_token"
 	start_model --gap "$GAP_MS" --first "$FIRST_MS"
-	"$BENCH/turn_load" --port "$PORT" --tokens "$T/tokens" --count "$n" \
+	"${FIRST[@]}" "$BENCH/turn_load" --port "$PORT" --tokens "$T/tokens" --count "$n" \
 	    --ramp $((ramp_s * 1000)) --timeout 240 >"$T/client" 2>"$T/client.err" &
 	CLIENT_PID=$!
 	wait_streaming
@@ -86,7 +88,8 @@ row() {
 	printf '| %d | %d | %d | %d | %.0f | %s / %s | %s / %s | %s | %s | %s | %s / %s |' \
 	    "$n" "$(value most_at_once "$c")" "$(value completed "$c")" \
 	    "$(stored "$FIRST_USER" "$2")" \
-	    "$(awk -v n="$n" -v gap="$GAP_MS" 'BEGIN { print n * 1000 / gap }')" \
+	    "$(awk '$1 == "seen" { n = $2 - n; us = $3 - us }
+		END { printf "%f", us ? n * 1e6 / us : 0 }' "$c")" \
 	    "$(value first_added_p50_ms "$c")" "$(value first_added_p99_ms "$c")" \
 	    "$(value delay_p50_ms "$c")" "$(value delay_p99_ms "$c")" \
 	    "$(value gap_added_p99_ms "$c")" \
