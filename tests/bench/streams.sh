@@ -60,6 +60,12 @@ look() {
 	SHORT_PID=
 }
 
+# Logs of replies that Redis lost, or that it did not answer for in time.
+logs_lost() {
+	curl -s "$BASE_URL/metrics" |
+		awk '/^natter_reply_logs_lost_total/ { n += $2 } END { print n + 0 }'
+}
+
 # per_stream KIB BASE-KIB STREAMS
 per_stream() {
 	awk -v a="$1" -v b="$2" -v n="$3" 'BEGIN { printf "%.1f", (a - b) / n }'
@@ -67,7 +73,7 @@ per_stream() {
 
 measure() {
 	local n=$1 ramp_s=$(($1 / BEGIN_RATE + 1)) last
-	last=$((FIRST_USER + n - 1))
+	last=$((FIRST_USER + n - 1)) LOST=$(logs_lost)
 	crowd "$FIRST_USER" "$last" >"$T/tokens"
 	head -n 1 "$T/tokens" | cut -d' ' -f1 >"$T/short_token"
 	start_model --gap "$GAP_MS" --first "$FIRST_MS"
@@ -101,7 +107,8 @@ row() {
 		printf ' %s |' "$(of_core "$kind")"
 	done
 	all=$(of_core all)
-	printf ' %d |\n' $((all > used ? all - used : 0))
+	printf ' %d | %d |\n' $((all > used ? all - used : 0)) \
+	    $(($(logs_lost) - LOST))
 	[ "$(value short_failed "$T/short")" = 0 ] ||
 	    printf '%s short requests failed\n' \
 		"$(value short_failed "$T/short")" >&2
@@ -118,8 +125,8 @@ BASE=$(memory natterd) NGINX_BASE=$(memory nginx)
 machine
 cat <<-END
 
-	| streams | at once | complete | stored | events/s | first token added p50 / p99 ms | event delay p50 / p99 ms | gap added p99 ms | KiB a stream in natterd | in nginx | GET /me p50 / p99 ms | natterd % | nginx % | Redis % | Postgres % | model % | client % | others % |
-	|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|
+	| streams | at once | complete | stored | events/s | first token added p50 / p99 ms | event delay p50 / p99 ms | gap added p99 ms | KiB a stream in natterd | in nginx | GET /me p50 / p99 ms | natterd % | nginx % | Redis % | Postgres % | model % | client % | others % | logs lost |
+	|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|
 END
 for count in "${COUNTS[@]}"; do
 	measure "$count"
