@@ -224,12 +224,17 @@ static void
 add_ports(struct json_object *o)
 {
 	FILE *f = fopen("/proc/sys/net/ipv4/ip_local_port_range", "r");
+	char line[64], *end;
 	long first, last;
 
 	if (f == NULL)
 		return;
-	if (fscanf(f, "%ld %ld", &first, &last) == 2)
-		json_put_number(o, "ports", last - first + 1);
+	if (fgets(line, sizeof(line), f) != NULL) {
+		first = strtol(line, &end, 10);
+		last = strtol(end, NULL, 10);
+		if (first > 0 && last >= first)
+			json_put_number(o, "ports", last - first + 1);
+	}
 	fclose(f);
 }
 

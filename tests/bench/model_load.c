@@ -1,12 +1,14 @@
 /*
  * A model's server for benchmarks: one epoll loop that costs as little as it
  * can, so that what is measured is Natter. Every chat completion is answered
- * with the same number of deltas at the same pace; with --gap 0 the whole
- * answer is one write. Scripts, faults and tools are model_standin's.
+ * with deltas at the same pace: so many (with --gap 0 in one write), or until
+ * SIGUSR1, upon which the answers end one after the other. Scripts, faults and
+ * tools are model_standin's.
  *
- * Each delta says when it was written and when its request had come, in
- * microseconds of CLOCK_MONOTONIC ("@received:sent "), so that a client on the
- * same host knows what was added on the way.
+ * Each delta says when it was written, the first also when its request had
+ * come, in microseconds of CLOCK_MONOTONIC ("@sent ", "@sent:received "), so
+ * that a client on the same host knows what was added on the way; the last says
+ * how many there were ("#n").
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -30,16 +32,19 @@ enum {
 	WHEEL_MS = 1 << 13, /* the longest wait, in ms */
 	READY_MAX = 512,
 	BACKLOG = 4096,
+	SPREAD = 60, /* after SIGUSR1 an answer has up to so many deltas more */
 };
 
 static struct {
 	int port;
-	long events, gap_ms, first_ms, bytes;
-} options = {.events = 60, .gap_ms = 333, .first_ms = 200, .bytes = 40};
+	long events; /* 0: until SIGUSR1 */
+	long gap_ms, first_ms, bytes;
+} options = {.gap_ms = 333, .first_ms = 200};
 
 struct conn {
 	int fd;
 	long event;  /* deltas written */
+	long last;   /* how many there will be; 0: not known yet */
 	size_t want; /* bytes of the request; 0: its head is not whole */
 	uint64_t received_us;
 	uint64_t due_ms;
@@ -53,7 +58,7 @@ static struct conn *wheel[WHEEL_MS];
 static uint64_t turned_ms; /* all slots up to here are done */
 static struct buf line;    /* what is written next */
 static char *padding;
-static volatile sig_atomic_t has_ended;
+static volatile sig_atomic_t has_ended, is_over;
 
 static const char head[] = "HTTP/1.1 200 OK\r\n"
 			   "Content-Type: text/event-stream\r\n"
@@ -70,6 +75,13 @@ end(int signal_number)
 {
 	(void)signal_number;
 	has_ended = 1;
+}
+
+static void
+let_end(int signal_number)
+{
+	(void)signal_number;
+	is_over = 1;
 }
 
 static void
@@ -156,11 +168,19 @@ write_rest(struct conn *c)
 static void
 put_delta(const struct conn *c)
 {
-	char stamp[64];
-	int n = snprintf(stamp, sizeof(stamp), "@%lu:%lu ",
-	    (unsigned long)c->received_us, (unsigned long)clock_mono_us());
-	size_t pad = options.bytes > n ? (size_t)(options.bytes - n) : 0;
+	char stamp[96];
+	int n = snprintf(
+	    stamp, sizeof(stamp), "@%lx", (unsigned long)clock_mono_us());
+	size_t pad;
 
+	if (c->event == 0)
+		n += snprintf(stamp + n, sizeof(stamp) - (size_t)n, ":%lx",
+		    (unsigned long)c->received_us);
+	if (c->event + 1 == c->last)
+		n += snprintf(
+		    stamp + n, sizeof(stamp) - (size_t)n, " #%ld", c->last);
+	stamp[n++] = ' ';
+	pad = options.bytes > n ? (size_t)(options.bytes - n) : 0;
 	buf_printf(&line, "%zx\r\n",
 	    sizeof(opening) - 1 + (size_t)n + pad + sizeof(closing) - 1);
 	buf_add(&line, opening, sizeof(opening) - 1);
@@ -171,7 +191,7 @@ put_delta(const struct conn *c)
 }
 
 static void
-put_end(void)
+put_end(const struct conn *c)
 {
 	char data[512];
 	int n = snprintf(data, sizeof(data),
@@ -179,7 +199,7 @@ put_end(void)
 	    "\"finish_reason\":\"stop\"}]}\n\n"
 	    "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":10,"
 	    "\"completion_tokens\":%ld}}\n\ndata: [DONE]\n\n",
-	    options.events);
+	    c->last);
 
 	buf_printf(&line, "%x\r\n%s\r\n0\r\n\r\n", (unsigned)n, data);
 }
@@ -191,15 +211,18 @@ go_on(struct conn *c)
 	line.n = 0;
 	if (c->event == 0)
 		buf_add(&line, head, sizeof(head) - 1);
+	if (is_over && c->last == 0)
+		c->last = c->event + 1 + c->fd % SPREAD;
 	do {
 		put_delta(c);
 		c->event++;
-	} while (options.gap_ms == 0 && c->event < options.events);
-	if (c->event == options.events) {
-		put_end();
-		c->event = 0;
+	} while (options.gap_ms == 0 && c->event < c->last);
+	if (c->event == c->last) {
+		put_end(c);
 	} else {
-		wake_at(c, c->due_ms + (uint64_t)options.gap_ms);
+		/* From now on: what a busy machine delayed is not made up for,
+		 * or new requests would wait behind it. */
+		wake_at(c, clock_mono_ms() + (uint64_t)options.gap_ms);
 	}
 	return write_line(c);
 }
@@ -228,6 +251,8 @@ begin(struct conn *c)
 	c->want = 0;
 	if (c->in.n == 0)
 		buf_free(&c->in);
+	c->event = 0;
+	c->last = options.events;
 	c->received_us = clock_mono_us();
 	now_ms = c->received_us / 1000;
 	c->due_ms = now_ms;
@@ -371,7 +396,8 @@ read_options(int argc, char **argv)
 		else
 			*numbers[o] = strtol(optarg, NULL, 10);
 	}
-	return optind == argc && options.port > 0 && options.events > 0 &&
+	return optind == argc && options.port > 0 && options.events >= 0 &&
+	       (options.events > 0 || options.gap_ms > 0) &&
 	       options.gap_ms >= 0 && options.gap_ms < WHEEL_MS &&
 	       options.first_ms >= 0 && options.first_ms < WHEEL_MS &&
 	       options.bytes >= 0;
@@ -391,6 +417,7 @@ main(int argc, char **argv)
 	prctl(PR_SET_PDEATHSIG, SIGTERM);
 	signal(SIGTERM, end);
 	signal(SIGINT, end);
+	signal(SIGUSR1, let_end);
 	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
 		files.rlim_cur = files.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &files);

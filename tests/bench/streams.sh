@@ -15,10 +15,9 @@ COUNTS=("$@")
 [ $# -gt 0 ] || COUNTS=(100 1000 5000 10000)
 GAP_MS=333      # three events a second
 FIRST_MS=200
-BEGIN_RATE=${BEGIN_RATE:-300} # replies begun a second
+BEGIN_RATE=${BEGIN_RATE:-150} # replies begun a second
 SETTLE_S=2      # after the last one has begun
-LOOK_S=10       # how long everything is looked at
-SPARE_S=10      # replies last so much longer than all that
+LOOK_S=10       # how long everything is looked at; then the replies end
 KINDS=(natterd nginx redis postgres model client)
 FIRST_USER=1
 
@@ -29,14 +28,13 @@ finish_all() {
 	finish
 }
 
-# Stored whole: complete, with every delta's stamp.
+# Stored whole: complete, with every delta's stamp. Of users $1 to $2.
 stored() {
 	sql "SELECT count(*) FROM chat.messages m
 	    WHERE m.role = 'assistant' AND m.status = 'complete'
-	      AND length(m.content) - length(replace(m.content, '@', '')) = $1
-	      AND m.user_id BETWEEN '00000000-0001-7000-8000-$(
-		printf '%012d' "$2")' AND '00000000-0001-7000-8000-$(
-		printf '%012d' "$3")'"
+	      AND length(m.content) - length(replace(m.content, '@', ''))
+		= substring(m.content FROM '#([0-9]+)')::int
+	      AND m.user_id BETWEEN '$(user_id "$1")' AND '$(user_id "$2")'"
 }
 
 # Waits until all stream; the client may have ended without that.
@@ -49,15 +47,23 @@ wait_streaming() {
 }
 
 look() {
+	kill -USR1 "$CLIENT_PID" || :
 	note >"$T/before"
 	"$BENCH/short_load" "$PORT" /api/v1/me <"$T/short_token" >"$T/short" &
 	SHORT_PID=$!
 	sleep "$LOOK_S"
+	kill -USR1 "$CLIENT_PID" || :
 	note >"$T/after"
 	MEMORY=$(memory natterd) NGINX_MEMORY=$(memory nginx)
 	kill "$SHORT_PID"
 	wait "$SHORT_PID" || :
 	SHORT_PID=
+}
+
+# Logs of replies that Redis lost, or that it did not answer for in time.
+logs_lost() {
+	curl -s "$BASE_URL/metrics" |
+		awk '/^natter_reply_logs_lost_total/ { n += $2 } END { print n + 0 }'
 }
 
 # per_stream KIB BASE-KIB STREAMS
@@ -66,21 +72,20 @@ per_stream() {
 }
 
 measure() {
-	local n=$1 ramp_s=$(($1 / BEGIN_RATE + 1)) events last kind
-	events=$(((ramp_s + SETTLE_S + LOOK_S + SPARE_S) * 1000 / GAP_MS))
-	last=$((FIRST_USER + n - 1))
+	local n=$1 ramp_s=$(($1 / BEGIN_RATE + 1)) last
+	last=$((FIRST_USER + n - 1)) LOST=$(logs_lost)
 	crowd "$FIRST_USER" "$last" >"$T/tokens"
 	head -n 1 "$T/tokens" | cut -d' ' -f1 >"$T/short_token"
-	start_model --events "$events" --gap "$GAP_MS" --first "$FIRST_MS"
-	"$BENCH/turn_load" --port "$PORT" --tokens "$T/tokens" --count "$n" \
-	    --ramp $((ramp_s * 1000)) --events "$events" \
-	    --timeout $((ramp_s * 2 + 90)) >"$T/client" 2>"$T/client.err" &
+	start_model --gap "$GAP_MS" --first "$FIRST_MS"
+	"${FIRST[@]}" "$BENCH/turn_load" --port "$PORT" --tokens "$T/tokens" --count "$n" \
+	    --ramp $((ramp_s * 1000)) --timeout 240 >"$T/client" 2>"$T/client.err" &
 	CLIENT_PID=$!
 	wait_streaming
 	look
+	kill -USR1 "$MODEL_PID"
 	wait "$CLIENT_PID" || sed 's/^/    /' "$T/client.err" >&2
 	CLIENT_PID=
-	row "$n" "$events" "$last"
+	row "$n" "$last"
 	FIRST_USER=$((last + 1))
 }
 
@@ -88,8 +93,9 @@ row() {
 	local n=$1 c=$T/client kind used=0 all
 	printf '| %d | %d | %d | %d | %.0f | %s / %s | %s / %s | %s | %s | %s | %s / %s |' \
 	    "$n" "$(value most_at_once "$c")" "$(value completed "$c")" \
-	    "$(stored "$2" "$FIRST_USER" "$3")" \
-	    "$(awk -v n="$n" -v gap="$GAP_MS" 'BEGIN { print n * 1000 / gap }')" \
+	    "$(stored "$FIRST_USER" "$2")" \
+	    "$(awk '$1 == "seen" { n = $2 - n; us = $3 - us }
+		END { printf "%f", us ? n * 1e6 / us : 0 }' "$c")" \
 	    "$(value first_added_p50_ms "$c")" "$(value first_added_p99_ms "$c")" \
 	    "$(value delay_p50_ms "$c")" "$(value delay_p99_ms "$c")" \
 	    "$(value gap_added_p99_ms "$c")" \
@@ -101,7 +107,8 @@ row() {
 		printf ' %s |' "$(of_core "$kind")"
 	done
 	all=$(of_core all)
-	printf ' %d |\n' $((all > used ? all - used : 0))
+	printf ' %d | %d |\n' $((all > used ? all - used : 0)) \
+	    $(($(logs_lost) - LOST))
 	[ "$(value short_failed "$T/short")" = 0 ] ||
 	    printf '%s short requests failed\n' \
 		"$(value short_failed "$T/short")" >&2
@@ -112,12 +119,14 @@ no_limits
 start_demo
 trap finish_all EXIT
 find_servers
+# The logs of all these replies are longer than all but this is for.
+redis-cli -s "$(redis_socket)" config set maxmemory 4gb >/dev/null
 BASE=$(memory natterd) NGINX_BASE=$(memory nginx)
 machine
 cat <<-END
 
-	| streams | at once | complete | stored | events/s | first token added p50 / p99 ms | event delay p50 / p99 ms | gap added p99 ms | KiB a stream in natterd | in nginx | GET /me p50 / p99 ms | natterd % | nginx % | Redis % | Postgres % | model % | client % | others % |
-	|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|
+	| streams | at once | complete | stored | events/s | first token added p50 / p99 ms | event delay p50 / p99 ms | gap added p99 ms | KiB a stream in natterd | in nginx | GET /me p50 / p99 ms | natterd % | nginx % | Redis % | Postgres % | model % | client % | others % | logs lost |
+	|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|
 END
 for count in "${COUNTS[@]}"; do
 	measure "$count"

@@ -5,8 +5,9 @@
  * when they were written: what was added on the way is told apart from what
  * the model took, and a delta that is lost is noticed.
  *
- * Prints "streaming" as soon as every connection has had a first delta, then,
- * at the end, one "name value" a line. The exit status is 0 when every turn
+ * Prints "streaming" as soon as every connection has had a first delta, upon
+ * SIGUSR1 how many deltas came so far and when, and at the end one "name value"
+ * a line. The exit status is 0 when every turn
  * was complete with all of its deltas.
  */
 #include <arpa/inet.h>
@@ -32,12 +33,13 @@ enum {
 	READY_MAX = 512,
 	LINE_MAX_BYTES = 4096,
 	COMPLAINTS_MAX = 3, /* shown on standard error */
+	WAITING_MAX = 200,  /* turns without a first delta yet, in the ramp */
 };
 
 static struct {
 	int port;
 	const char *tokens, *body;
-	long count, ramp_ms, seconds, events, timeout_s;
+	long count, ramp_ms, seconds, timeout_s;
 } options = {.count = 1,
     .timeout_s = 120,
     .body = "{\"content\":\"go\",\"stream\":true}"};
@@ -53,7 +55,7 @@ struct conn {
 	const char *token, *conversation; /* into `credentials` */
 	uint64_t asked_us;
 	uint64_t last_sent_us, last_us; /* the last delta: written, read */
-	long deltas;
+	long deltas, announced; /* seen; how many the model says it wrote */
 	bool is_asking, has_streamed, has_done;
 };
 
@@ -64,6 +66,21 @@ static long opened, asking, streaming, most, streamed, over;
 static uint64_t completed, failed, deltas, now_us, begin_us;
 static struct samples first, delay, gap;
 static bool is_closing_time;
+static volatile sig_atomic_t is_asked; /* SIGUSR1: how many deltas so far? */
+
+static void
+be_asked(int signal_number)
+{
+	(void)signal_number;
+	is_asked = 1;
+}
+
+static void
+answer(void)
+{
+	is_asked = 0;
+	printf("seen %lu %lu\n", deltas, clock_mono_us());
+}
 
 static void
 sample(struct samples *s, int64_t us)
@@ -127,15 +144,19 @@ count_delta(struct conn *c, uint64_t received_us, uint64_t sent_us)
 static void
 read_stamps(struct conn *c, const char *text)
 {
-	while ((text = strchr(text, '@')) != NULL) {
-		char *colon;
-		uint64_t received = strtoull(text + 1, &colon, 10);
+	const char *total = strchr(text, '#');
 
-		if (*colon != ':')
-			return;
-		count_delta(c, received, strtoull(colon + 1, NULL, 10));
-		text = colon;
+	while ((text = strchr(text, '@')) != NULL) {
+		char *rest;
+		uint64_t sent = strtoull(text + 1, &rest, 16), received = 0;
+
+		if (*rest == ':')
+			received = strtoull(rest + 1, NULL, 16);
+		count_delta(c, received, sent);
+		text = rest;
 	}
+	if (total != NULL)
+		c->announced = strtol(total + 1, NULL, 10);
 }
 
 static void
@@ -163,6 +184,7 @@ send_turn(struct conn *c)
 	    c->conversation, c->token, strlen(options.body), options.body);
 
 	c->deltas = 0;
+	c->announced = -1;
 	c->has_done = false;
 	c->is_asking = true;
 	asking++;
@@ -175,7 +197,7 @@ static void
 end_turn(struct conn *c)
 {
 	bool is_whole = c->has_done && c->response.state == AT_END &&
-			c->deltas == options.events;
+			c->deltas == c->announced;
 
 	if (!c->is_asking)
 		return;
@@ -242,7 +264,8 @@ open_conn(struct conn *c)
 	}
 }
 
-/* As many as the ramp allows by now. */
+/* As many as the ramp allows by now; a machine that begins fewer turns than
+ * that is not buried under them. */
 static void
 open_more(void)
 {
@@ -252,7 +275,7 @@ open_more(void)
 	if (passed_ms < (uint64_t)options.ramp_ms)
 		due = (long)((uint64_t)options.count * passed_ms /
 			     (uint64_t)options.ramp_ms);
-	for (; opened < due; opened++)
+	for (; opened < due && asking - streaming < WAITING_MAX; opened++)
 		open_conn(&conns[opened]);
 }
 
@@ -271,6 +294,8 @@ run(void)
 
 		for (int i = 0; i < n; i++)
 			read_on(ready[i].data.ptr);
+		if (is_asked)
+			answer();
 		if (opened < options.count)
 			open_more();
 		is_closing_time =
@@ -352,14 +377,12 @@ read_options(int argc, char **argv)
 	    {"count", required_argument, NULL, 'n'},
 	    {"ramp", required_argument, NULL, 'r'},
 	    {"seconds", required_argument, NULL, 's'},
-	    {"events", required_argument, NULL, 'e'},
 	    {"timeout", required_argument, NULL, 'x'},
 	    {0},
 	};
 	long *const numbers[] = {['n'] = &options.count,
 	    ['r'] = &options.ramp_ms,
 	    ['s'] = &options.seconds,
-	    ['e'] = &options.events,
 	    ['x'] = &options.timeout_s};
 	int o;
 
@@ -387,12 +410,13 @@ main(int argc, char **argv)
 	if (!read_options(argc, argv)) {
 		fprintf(stderr,
 		    "usage: turn_load --port N --tokens FILE [--count N] "
-		    "[--ramp MS] [--events N]\n\t[--seconds S] [--timeout S] "
+		    "[--ramp MS]\n\t[--seconds S] [--timeout S] "
 		    "[--body JSON]\n--seconds: each goes on with turns for so "
 		    "long; else one each\n");
 		return 2;
 	}
 	prctl(PR_SET_PDEATHSIG, SIGTERM);
+	signal(SIGUSR1, be_asked);
 	setlinebuf(stdout);
 	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
 		files.rlim_cur = files.rlim_max;

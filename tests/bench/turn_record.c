@@ -180,7 +180,8 @@ print_once(void)
 		       " || '-8000-' AS id%d",
 		    (unsigned long)(ms >> 16), (unsigned long)(ms & 0xffff), i,
 		    i);
-	printf(" FROM lpad((:first::int + :client_id::int)::text, 12, '0') n\n\\gset\n");
+	printf(" FROM lpad((:first::int + :client_id::int)::text, 12, '0') "
+	       "n\n\\gset\n");
 }
 
 static void

@@ -21,13 +21,9 @@ finish_all() {
 	finish
 }
 
-user() {
-	printf '00000000-000%d-7000-8000-%012d' "$1" "$2"
-}
-
 # The turn as a script, of the first user, whom nobody else needs.
 record() {
-	"$BENCH/turn_record" "$NATTER_ENV_FILE" "$(user 1 1)" "$(user 4 1)" \
+	"$BENCH/turn_record" "$NATTER_ENV_FILE" "$(user_id 1)" "$(bench_id 4 1)" \
 	    "$(sql 'SELECT id FROM chat.workers ORDER BY seen_at DESC LIMIT 1')"
 }
 
@@ -35,8 +31,8 @@ record() {
 run_natter() {
 	crowd "$1" $(($1 + CONNECTIONS - 1)) >"$T/tokens"
 	note >"$T/before"
-	"$BENCH/turn_load" --port "$PORT" --tokens "$T/tokens" \
-	    --count "$CONNECTIONS" --seconds "$TURN" --events 1 >"$T/client" &
+	"${FIRST[@]}" "$BENCH/turn_load" --port "$PORT" --tokens "$T/tokens" \
+	    --count "$CONNECTIONS" --seconds "$TURN" >"$T/client" &
 	CLIENT_PID=$!
 	sleep $((TURN - 1))
 	note >"$T/after"

@@ -183,7 +183,7 @@ Test(load, five_hundred_streams_complete_while_short_requests_are_served)
 	}
 	pthread_create(&watcher.thread, NULL, watcher_run, &watcher);
 	crowd_stream(&crowd, STREAMS,
-	    "{\"content\":\"[[text=480 chunk=16 first=4000 gap=100 seed=%d]] "
+	    "{\"content\":\"[[text=480 chunk=16 first=12000 gap=100 seed=%d]] "
 	    "go\",\"stream\":true}",
 	    0, dump, &end);
 	for (int i = 0; i < 2; i++)

@@ -1,0 +1,23 @@
+#!/bin/bash
+# Runs the benchmarks of docs/benchmarks.md and writes what they print there,
+# each between its marks.
+# Usage: report.sh BUILDDIR
+set -euo pipefail
+HERE=$(cd "$(dirname "$0")" && pwd -P)
+DOC=$HERE/../../docs/benchmarks.md
+BUILD=$(cd "${1:?is missing: the build folder}" && pwd -P)
+OUT=$(mktemp -d -t natter-report.XXXXXX)
+trap 'rm -rf "$OUT"' EXIT
+
+for name in streams turns; do
+	"$HERE/$name.sh" "$BUILD" | tee "$OUT/$name"
+	awk -v mark="bench-$name" -v file="$OUT/$name" '
+	    $0 == "<!-- /" mark " -->" { is_old = 0 }
+	    !is_old { print }
+	    $0 == "<!-- " mark " -->" {
+		is_old = 1
+		while ((getline line <file) > 0)
+			print line
+	    }' "$DOC" >"$OUT/doc"
+	cat "$OUT/doc" >"$DOC"
+done
