@@ -8,6 +8,19 @@
 #include "base/metrics.h"
 #include "http/reply.h"
 #include "http/request.h"
+#include "model/breaker.h"
+
+/* No worker's, and known only by looking: so it is no row of metrics.def. */
+static void
+write_breakers(struct buf *out)
+{
+	buf_printf(out,
+	    "# HELP natter_model_breakers_open Models that this host does not "
+	    "ask for a while.\n"
+	    "# TYPE natter_model_breakers_open gauge\n"
+	    "natter_model_breakers_open %zu\n",
+	    breaker_count_open());
+}
 
 enum err
 api_metrics(struct request *req, struct reply *rep)
@@ -15,6 +28,7 @@ api_metrics(struct request *req, struct reply *rep)
 	struct buf text = {0};
 
 	metrics_write(&text);
+	write_breakers(&text);
 	if (!text.failed)
 		rep->body = arena_strndup(req->arena, text.p, text.n);
 	rep->body_len = text.n;

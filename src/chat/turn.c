@@ -20,7 +20,9 @@
 #include "chat/conversation.h"
 #include "chat/queries.h"
 #include "chat/turn.h"
+#include "chat/turn_fallback.h"
 #include "http/request.h"
+#include "model/fallback.h"
 
 /*
  * A refusal whose reason has gone by the time that it is looked for (the
@@ -37,7 +39,7 @@
  */
 #define LOST_AFTER_S 900
 
-enum { LOCK, BEGIN, HISTORY, FACTS, CALLS_MAX };
+enum { LOCK, BEGIN, HISTORY, CALLS_ALWAYS, CALLS_MAX = CALLS_ALWAYS + 2 };
 
 /* What TURN_LOCK, TURN_BEGIN, TURN_FACTS and TURN_REFUSAL give. */
 enum { LOCK_ID, LOCK_SYSTEM_PROMPT, LOCK_ANSWERS_OF, LOCK_IS_TEMPORARY };
@@ -61,6 +63,8 @@ struct beginning {
 	const char *prompt_bytes; /* of the settings' system prompt */
 	struct pg_call calls[CALLS_MAX];
 	size_t n_calls;
+	const struct pg_call *facts;  /* of natter-local; NULL: not asked */
+	const struct pg_call *prices; /* of the models that stand in; or NULL */
 };
 
 static bool
@@ -101,9 +105,7 @@ check_ask(struct request *req, const struct turn_ask *ask)
 static const char *
 force_model(const struct config *config, const struct turn_ask *ask)
 {
-	bool has_server = (config->openai_api_key && *config->openai_api_key) ||
-			  (config->openai_base_url && *config->openai_base_url);
-	return has_server ? ask->model : LOCAL_MODEL;
+	return model_is_configured(config) ? ask->model : LOCAL_MODEL;
 }
 
 static struct turn *
@@ -155,6 +157,29 @@ prepare(struct beginning *b)
 	return OK;
 }
 
+/* What only some turns ask. */
+static void
+fill_calls_of_models(struct beginning *b)
+{
+	struct turn *t = b->turn;
+	bool stands_in = fallback_has_local(b->req->services->config);
+
+	b->n_calls = CALLS_ALWAYS;
+	b->facts = b->prices = NULL;
+	/* The conversation's own model may be natter-local too. */
+	if (!b->forced_model || !strcmp(b->forced_model, LOCAL_MODEL) ||
+	    stands_in) {
+		b->facts = &b->calls[b->n_calls];
+		b->calls[b->n_calls++] = (struct pg_call){
+		    .query = chat_query(CHAT_TURN_FACTS),
+		    .params = {t->user_id, t->message_id,
+			stands_in ? NULL : LOCAL_MODEL},
+		};
+	}
+	if (turn_fallback_call(b->req, &b->calls[b->n_calls]))
+		b->prices = &b->calls[b->n_calls++];
+}
+
 static void
 fill_calls(struct beginning *b)
 {
@@ -178,15 +203,7 @@ fill_calls(struct beginning *b)
 	    .query = chat_query(CHAT_TURN_HISTORY),
 	    .params = {user, t->user_message_id, b->limit, b->bytes},
 	};
-	b->n_calls = FACTS;
-	/* The conversation's own model may be natter-local too. */
-	if (!b->forced_model || !strcmp(b->forced_model, LOCAL_MODEL)) {
-		b->calls[FACTS] = (struct pg_call){
-		    .query = chat_query(CHAT_TURN_FACTS),
-		    .params = {user, t->message_id, LOCAL_MODEL},
-		};
-		b->n_calls = CALLS_MAX;
-	}
+	fill_calls_of_models(b);
 }
 
 /* Ends a lost reply; the branch is free then. */
@@ -268,11 +285,11 @@ store(struct beginning *b)
 	return ERR_REPLY_IN_PROGRESS;
 }
 
-static enum err
-answer_locally(struct beginning *b)
+/* Appends natter-local's answer. */
+static void
+say_locally(const struct beginning *b, struct buf *out)
 {
-	struct turn *t = b->turn;
-	const PGresult *r = b->calls[FACTS].result;
+	const PGresult *r = b->facts->result;
 	struct local_facts facts = {
 	    .username = b->req->who.username,
 	    .question = b->ask->content,
@@ -283,8 +300,15 @@ answer_locally(struct beginning *b)
 		facts.messages = pg_number(r, 0, FACTS_MESSAGES);
 		facts.first_ms = pg_number(r, 0, FACTS_FIRST_MS);
 	}
+	local_answer(out, &facts);
+}
+
+static enum err
+answer_locally(struct beginning *b)
+{
+	struct turn *t = b->turn;
 	t->is_local = true;
-	local_answer(&t->prompt, &facts);
+	say_locally(b, &t->prompt);
 	t->prompt_estimate = context_tokens(strlen(b->ask->content));
 	return t->prompt.failed ? ERR_TOO_LARGE : OK;
 }
@@ -303,6 +327,10 @@ take(struct beginning *b)
 	    t->model, sizeof(t->model), "%s", pg_text(begun, 0, BEGIN_MODEL));
 	if (!strcmp(t->model, LOCAL_MODEL))
 		return answer_locally(b);
+	if (b->prices)
+		turn_fallback_allow(t, b->prices);
+	if (fallback_has_local(config))
+		say_locally(b, &t->local);
 	const char *own = pg_text(lock, 0, LOCK_SYSTEM_PROMPT);
 	struct context c = {
 	    .model = t->model,
@@ -329,6 +357,8 @@ turn_begin(
 	enum err e = check_ask(req, ask);
 	if (e == OK)
 		e = prepare(&b);
+	if (e == OK)
+		e = turn_fallback_admit(req, b.forced_model, b.key);
 	if (e != OK)
 		return e;
 	b.turn = make_turn(req, ask);
@@ -357,6 +387,7 @@ turn_free(struct turn *t)
 	buf_free(&t->prompt);
 	buf_free(&t->text);
 	buf_free(&t->stored);
+	buf_free(&t->local);
 	free(t->answer);
 	free(t);
 }
