@@ -9,6 +9,19 @@
 #include "base/metrics.h"
 #include "http/reply.h"
 #include "http/request.h"
+#include "model/breaker.h"
+
+/* No worker's, and known only by looking: so it is no row of metrics.def. */
+static void
+write_breakers(struct buf *out)
+{
+	buf_printf(out,
+	    "# HELP natter_model_breakers_open Models that this host does not "
+	    "ask for a while.\n"
+	    "# TYPE natter_model_breakers_open gauge\n"
+	    "natter_model_breakers_open %zu\n",
+	    breaker_count_open());
+}
 
 enum err
 api_metrics(struct request *req, struct reply *rep)
@@ -19,6 +32,7 @@ api_metrics(struct request *req, struct reply *rep)
 		return request_fail(
 		    req, ERR_FORBIDDEN, "a proxy forwarded it: see Metrics");
 	metrics_write(&text);
+	write_breakers(&text);
 	if (!text.failed)
 		rep->body = arena_strndup(req->arena, text.p, text.n);
 	rep->body_len = text.n;

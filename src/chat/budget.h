@@ -9,6 +9,7 @@
 #define CHAT_BUDGET_H
 
 #include <libpq-fe.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/errors.h"
@@ -21,6 +22,7 @@ struct request;
 /* What was reserved for one reply. */
 struct budget {
 	int64_t cap;            /* most tokens of the reply; 0: no limit */
+	bool is_in_money;       /* a limit in money holds */
 	int64_t history_bytes;  /* of the messages before it that may be sent */
 	char store_id[ID_TEXT]; /* "": none */
 	char counted_on[16];    /* the day, as Postgres writes it */

@@ -21,7 +21,9 @@
 #include "chat/queries.h"
 #include "chat/send_key.h"
 #include "chat/turn.h"
+#include "chat/turn_fallback.h"
 #include "http/request.h"
+#include "model/fallback.h"
 #include "store/pg.h"
 
 /*
@@ -40,8 +42,8 @@
 #define LOST_AFTER_S 900
 
 /* A claim only where there is a key, FACTS only where natter-local may answer,
- * HISTORY unless there is a copy. */
-enum { LOCK, BEGIN, ALWAYS, CALLS_MAX = ALWAYS + 3 };
+ * HISTORY unless there is a copy, prices where money is limited. */
+enum { LOCK, BEGIN, ALWAYS, CALLS_MAX = ALWAYS + 4 };
 
 /* What TURN_LOCK, TURN_BEGIN, TURN_FACTS and TURN_REFUSAL give. */
 enum { LOCK_ID, LOCK_SYSTEM_PROMPT, LOCK_ANSWERS_OF, LOCK_IS_TEMPORARY };
@@ -74,6 +76,7 @@ struct beginning {
 	struct pg_call calls[CALLS_MAX];
 	size_t n_calls;
 	struct pg_call *facts, *history; /* of them; NULL: not sent */
+	const struct pg_call *prices; /* of the models that stand in; or NULL */
 };
 
 static bool
@@ -123,9 +126,7 @@ check_ask(struct request *req, const struct turn_ask *ask)
 static const char *
 force_model(const struct config *config, const struct turn_ask *ask)
 {
-	bool has_server = (config->openai_api_key && *config->openai_api_key) ||
-			  (config->openai_base_url && *config->openai_base_url);
-	return has_server ? ask->model : LOCAL_MODEL;
+	return model_is_configured(config) ? ask->model : LOCAL_MODEL;
 }
 
 static struct turn *
@@ -191,6 +192,29 @@ history_call(const struct beginning *b)
 	};
 }
 
+/* What only some turns ask about models. */
+static void
+fill_calls_of_models(struct beginning *b)
+{
+	struct turn *t = b->turn;
+	bool stands_in = fallback_has_local(b->req->services->config);
+
+	b->facts = NULL;
+	b->prices = NULL;
+	/* The conversation's own model may be natter-local too. */
+	if (!b->forced_model || !strcmp(b->forced_model, LOCAL_MODEL) ||
+	    stands_in) {
+		b->facts = &b->calls[b->n_calls++];
+		*b->facts = (struct pg_call){
+		    .query = chat_query(CHAT_TURN_FACTS),
+		    .params = {t->user_id, t->message_id,
+			stands_in ? NULL : LOCAL_MODEL},
+		};
+	}
+	if (turn_fallback_call(b->req, &b->calls[b->n_calls]))
+		b->prices = &b->calls[b->n_calls++];
+}
+
 static void
 fill_calls(struct beginning *b)
 {
@@ -212,18 +236,11 @@ fill_calls(struct beginning *b)
 		b->ask->key ? b->ask->key->key : NULL},
 	};
 	b->n_calls = ALWAYS;
-	b->facts = b->history = NULL;
 	if (b->ask->key)
 		send_key_claim(
 		    b->ask->key, user, t->message_id, &b->calls[b->n_calls++]);
-	/* The conversation's own model may be natter-local too. */
-	if (!b->forced_model || !strcmp(b->forced_model, LOCAL_MODEL)) {
-		b->facts = &b->calls[b->n_calls++];
-		*b->facts = (struct pg_call){
-		    .query = chat_query(CHAT_TURN_FACTS),
-		    .params = {user, t->message_id, LOCAL_MODEL},
-		};
-	}
+	fill_calls_of_models(b);
+	b->history = NULL;
 	if (!b->copy.rows) {
 		b->history = &b->calls[b->n_calls++];
 		*b->history = history_call(b);
@@ -341,10 +358,10 @@ store(struct beginning *b)
 	return ERR_REPLY_IN_PROGRESS;
 }
 
-static enum err
-answer_locally(struct beginning *b)
+/* Appends natter-local's answer. */
+static void
+say_locally(const struct beginning *b, struct buf *out)
 {
-	struct turn *t = b->turn;
 	const PGresult *r = b->facts ? b->facts->result : NULL;
 	struct local_facts facts = {
 	    .username = b->req->who.username,
@@ -356,8 +373,15 @@ answer_locally(struct beginning *b)
 		facts.messages = pg_number(r, 0, FACTS_MESSAGES);
 		facts.first_ms = pg_number(r, 0, FACTS_FIRST_MS);
 	}
+	local_answer(out, &facts);
+}
+
+static enum err
+answer_locally(struct beginning *b)
+{
+	struct turn *t = b->turn;
 	t->is_local = true;
-	local_answer(&t->prompt, &facts);
+	say_locally(b, &t->prompt);
 	t->prompt_estimate = context_tokens(strlen(b->ask->content));
 	return t->prompt.failed ? ERR_TOO_LARGE : OK;
 }
@@ -391,6 +415,10 @@ take(struct beginning *b)
 	    t->model, sizeof(t->model), "%s", pg_text(begun, 0, BEGIN_MODEL));
 	if (!strcmp(t->model, LOCAL_MODEL))
 		return answer_locally(b);
+	if (b->prices)
+		turn_fallback_allow(t, b->prices);
+	if (fallback_has_local(config))
+		say_locally(b, &t->local);
 	const char *own = pg_text(lock, 0, LOCK_SYSTEM_PROMPT);
 	enum err e = read_history(b);
 	if (e != OK)
@@ -422,6 +450,8 @@ turn_begin(
 	enum err e = check_ask(req, ask);
 	if (e == OK)
 		e = prepare(&b);
+	if (e == OK)
+		e = turn_fallback_admit(req, b.forced_model, b.key);
 	if (e != OK)
 		return e;
 	b.turn = make_turn(req, ask);
@@ -454,6 +484,7 @@ turn_free(struct turn *t)
 	buf_free(&t->text);
 	buf_free(&t->stored);
 	history_note_free(t->history);
+	buf_free(&t->local);
 	free(t->answer);
 	free(t);
 }

@@ -57,9 +57,13 @@ struct turn {
 
 	struct budget budget; /* what was reserved for it */
 
-	char model[128];   /* the model asked for */
-	struct buf prompt; /* the model request's JSON body (natter-local: the
-			    * answer); freed once an answer has begun */
+	char model[128];         /* the model that is asked */
+	char fallback_from[128]; /* the one asked for, when another stands in;
+				  * else "" */
+	uint32_t fallbacks; /* stand-ins that its limits allow, a bit each */
+	struct buf local;   /* natter-local's answer, where it stands in */
+	struct buf prompt;  /* the model request's JSON body (natter-local: the
+			     * answer); freed once an answer has begun */
 	int64_t prompt_estimate; /* tokens, estimated from the bytes sent */
 
 	uint64_t begun_us; /* CLOCK_MONOTONIC when it was begun */

@@ -10,8 +10,10 @@
 #include <unistd.h>
 
 #include "base/arena.h"
+#include "base/buf.h"
 #include "base/clock.h"
 #include "base/id.h"
+#include "base/json_write.h"
 #include "base/metrics.h"
 #include "chat/context.h"
 #include "chat/message.h"
@@ -126,6 +128,24 @@ elapsed_ms(const struct turn *t, struct arena *a, uint64_t at_us)
 	return arena_printf(a, "%.3f", (double)(at_us - t->begun_us) / 1000.0);
 }
 
+/* What a reader of the message is to know of how it came about: JSON. */
+static const char *
+metadata_of(const struct turn *t, struct arena *a)
+{
+	struct buf b = {0};
+	if (!t->is_cached && !*t->fallback_from)
+		return "{}";
+	json_write_open(&b, NULL, '{');
+	if (t->is_cached)
+		json_write_flag(&b, "cached", true);
+	if (*t->fallback_from)
+		json_write_text(&b, "fallback_from", t->fallback_from);
+	json_write_close(&b, '}');
+	const char *text = b.failed ? NULL : arena_strndup(a, b.p, b.n);
+	buf_free(&b);
+	return text ? text : "{}";
+}
+
 size_t
 turn_finish(struct turn *t, struct arena *a, struct pg_call *calls)
 {
@@ -151,7 +171,7 @@ turn_finish(struct turn *t, struct arena *a, struct pg_call *calls)
 		*t->budget.store_id ? t->budget.store_id : NULL,
 		*t->budget.counted_on ? t->budget.counted_on : NULL,
 		t->is_local || t->is_cached ? "f" : "t", t->model,
-		t->is_cached ? "t" : "f"},
+		metadata_of(t, a)},
 	};
 	return 1;
 }

@@ -50,6 +50,13 @@ enum model_finish {
 /* "stop", "length", "content_filter", "tool_calls"; "" for none. */
 const char *model_finish_name(enum model_finish f);
 
+/* What a refusal says that its status does not. */
+enum openai_refusal {
+	OPENAI_PLAIN,
+	OPENAI_TOO_LONG, /* the prompt is longer than this model takes */
+	OPENAI_POLICY,   /* what was written is not wanted */
+};
+
 /*
  * Reads one model's answer, whatever its bytes: an event stream, or plain
  * JSON where a stream was asked for. Text is cleaned (valid UTF-8, no NUL)
@@ -64,12 +71,15 @@ struct model_parser {
 	enum model_finish finish;
 	struct model_usage usage;
 	bool has_text;   /* some text was handed on */
+	bool has_begun;  /* text, reasoning, a tool call or a plain answer is
+			  * coming; comments and roles are nothing */
 	bool has_done;   /* [DONE] or a whole plain answer was seen */
 	bool has_failed; /* the server reported an error inside the answer */
 	/* Events that were not understood; those too long are added at the
 	 * end. */
 	unsigned long bad_lines;
-	char model[64];  /* the model's name as the server gave it */
+	char model[64]; /* the model's name as the server gave it */
+	enum openai_refusal refusal; /* of an error inside the answer */
 	char error[256]; /* the server's error message, cleaned, for the log */
 
 	/* Private. */
@@ -109,6 +119,13 @@ void model_parser_free(struct model_parser *p);
 
 /* Appends the JSON body of POST {base}/chat/completions, streaming. */
 void openai_request_body(struct buf *out, const struct model_request *req);
+
+/* Puts another model into a body of openai_request_body; false: no memory,
+ * and the body is as it was. */
+bool openai_rename(struct buf *body, const char *model) MUST_CHECK;
+
+/* Of the body of an answer that is not 2xx, or an error inside of one. */
+enum openai_refusal openai_refusal_of(const char *body, size_t n);
 
 /*
  * The error of a non-2xx answer's body: its message as one clean line, cut to

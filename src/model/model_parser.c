@@ -25,7 +25,7 @@ hand_on(struct model_parser *p, const char *text, size_t n)
 {
 	if (n == 0)
 		return;
-	p->has_text = true;
+	p->has_text = p->has_begun = true;
 	p->on_text(p->arg, text, n);
 }
 
@@ -163,6 +163,7 @@ static void
 take_failure(struct model_parser *p, const char *json, size_t n)
 {
 	p->has_failed = true;
+	p->refusal = openai_refusal_of(json, n);
 	openai_error_message(json, n, p->error, sizeof(p->error));
 }
 
@@ -194,6 +195,7 @@ take_object(
 		return;
 	}
 	p->has_chunk |= c.has_choices;
+	p->has_begun |= c.has_work;
 	if (p->model[0] == '\0' && c.model.p != NULL)
 		take_model(p, c.model);
 	if (c.content.p != NULL)
@@ -327,10 +329,12 @@ model_parser_feed(struct model_parser *p, const char *bytes, size_t n)
 	if (p->body == MODEL_BODY_UNKNOWN && space < n)
 		p->body =
 		    bytes[space] == '{' ? MODEL_BODY_JSON : MODEL_BODY_SSE;
-	if (p->body == MODEL_BODY_JSON)
+	if (p->body == MODEL_BODY_JSON) {
+		p->has_begun = true;
 		buf_add(&p->plain, bytes + space, n - space);
-	else
+	} else {
 		sse_parser_feed(&p->sse, bytes, n);
+	}
 }
 
 enum err

@@ -54,9 +54,35 @@ skip_value(struct json_scan *s)
 	(void)json_scan_value(s, &ignored);
 }
 
-/* delta or message: only its content matters. */
+/* Where models put what they think, and what they call: no text of the reply,
+ * but the model is at work. */
+static bool
+is_work(struct json_span name)
+{
+	static const char *const names[] = {"reasoning_content", "reasoning",
+	    "reasoning_details", "tool_calls"};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if (json_span_is(name, names[i]))
+			return true;
+	}
+	return false;
+}
+
+/* "", [] and null are nothing. */
+static bool
+read_work(struct json_scan *s)
+{
+	struct json_span value;
+	char kind = json_scan_peek(s);
+
+	return json_scan_value(s, &value) && (kind == '"' || kind == '[') &&
+	       value.n > 2;
+}
+
+/* delta or message: its content matters, and whether there is other work. */
 static void
-read_message(struct json_scan *s, struct json_span *content)
+read_message(struct json_scan *s, struct json_span *content, bool *out_has_work)
 {
 	struct json_span name;
 	char kind;
@@ -70,6 +96,8 @@ read_message(struct json_scan *s, struct json_span *content)
 		if (json_span_is(name, "content") &&
 		    (kind == '"' || kind == '['))
 			(void)json_scan_value(s, content);
+		else if (is_work(name))
+			*out_has_work |= read_work(s);
 		else
 			skip_value(s);
 	}
@@ -94,7 +122,7 @@ read_choice(struct json_scan *s, const char *holder, int64_t index,
 		} else if (json_span_is(name, "finish_reason"))
 			word = json_scan_string(s);
 		else if (json_span_is(name, holder))
-			read_message(s, &content);
+			read_message(s, &content, &c->has_work);
 		else
 			skip_value(s);
 	}
@@ -260,10 +288,13 @@ put_message(struct buf *out, const struct model_message *m)
 	buf_putc(out, '}');
 }
 
+/* The body begins with this; the model's name is next. */
+static const char body_head[] = "{\"model\":";
+
 void
 openai_request_body(struct buf *out, const struct model_request *req)
 {
-	buf_puts(out, "{\"model\":");
+	buf_puts(out, body_head);
 	put_string(out, req->model);
 	buf_puts(out, ",\"messages\":[");
 	for (size_t i = 0; i < req->n_messages; i++) {
@@ -283,6 +314,31 @@ openai_request_body(struct buf *out, const struct model_request *req)
 		put_string(out, req->user);
 	}
 	buf_putc(out, '}');
+}
+
+bool
+openai_rename(struct buf *body, const char *model)
+{
+	size_t at = strlen(body_head), old;
+	struct buf name = {0};
+	struct json_span span;
+	struct json_scan s;
+
+	json_scan_init(&s, body->p + at, body->n - at);
+	if (!json_scan_value(&s, &span))
+		return false;
+	old = span.n;
+	put_string(&name, model);
+	if (name.failed || (name.n > old && !buf_reserve(body, name.n - old))) {
+		body->failed = false;
+		buf_free(&name);
+		return false;
+	}
+	memmove(body->p + at + name.n, body->p + at + old, body->n - at - old);
+	memcpy(body->p + at, name.p, name.n);
+	body->n = body->n - old + name.n;
+	buf_free(&name);
+	return true;
 }
 
 /* Steps into an object, through any arrays around it. */
@@ -319,6 +375,31 @@ find_message(const char *body, size_t n)
 			found = json_scan_string(&s);
 	}
 	return found;
+}
+
+/* In the words of OpenAI and its like, Azure, Anthropic, vLLM, OpenRouter. */
+enum openai_refusal
+openai_refusal_of(const char *body, size_t n)
+{
+	static const struct {
+		const char *word;
+		enum openai_refusal says;
+	} rows[] = {
+	    {"content_policy", OPENAI_POLICY},
+	    {"content_filter", OPENAI_POLICY},
+	    {"content management policy", OPENAI_POLICY},
+	    {"moderation", OPENAI_POLICY},
+	    {"context_length_exceeded", OPENAI_TOO_LONG},
+	    {"context length", OPENAI_TOO_LONG},
+	    {"context window", OPENAI_TOO_LONG},
+	    {"prompt is too long", OPENAI_TOO_LONG},
+	};
+
+	for (size_t i = 0; n > 0 && i < sizeof(rows) / sizeof(rows[0]); i++) {
+		if (memmem(body, n, rows[i].word, strlen(rows[i].word)) != NULL)
+			return rows[i].says;
+	}
+	return OPENAI_PLAIN;
 }
 
 static bool

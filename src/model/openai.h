@@ -25,6 +25,7 @@ struct openai_chunk {
 	struct json_span content; /* a JSON string or array of parts, or NULL */
 	enum model_finish finish;
 	struct model_usage usage;
+	bool has_work;    /* reasoning or a tool call, which is no text */
 	bool has_choices; /* there was a `choices` array */
 	bool has_failed;  /* the server reports an error */
 };

@@ -20,6 +20,7 @@
 #include "base/keyring.h"
 #include "base/log.h"
 #include "base/metrics.h"
+#include "model/breaker.h"
 #include "server/master.h"
 #include "server/notify.h"
 #include "server/worker.h"
@@ -477,7 +478,7 @@ master_run(const struct master_options *options)
 	}
 	log_init(
 	    "master", (enum log_level)log_level_named(m.config->log_level));
-	if (!metrics_share() || !open_master(&m)) {
+	if (!metrics_share() || !breaker_share() || !open_master(&m)) {
 		log_with(LOG_ERROR, "cannot start",
 		    LOG_TEXT("why", strerror(errno)));
 		return 1;

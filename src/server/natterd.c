@@ -12,7 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -24,6 +23,7 @@
 #include "base/log.h"
 #include "http/origin.h"
 #include "server/descriptors.h"
+#include "model/fallback.h"
 #include "server/master.h"
 #include "store/redis.h"
 
@@ -108,28 +108,15 @@ check_run_dir(const struct config *c, char why[static MASTER_WHY])
 	return ERR_INVALID_FIELD;
 }
 
-/* What goes into every request to the model's server. */
 static enum err
-check_model(const struct config *c, char why[static MASTER_WHY])
+check_models(const struct config *c, char why[static MASTER_WHY])
 {
-	const char *base = c->openai_base_url;
+	char said[FALLBACK_WHY] = "";
+	enum err e = fallback_check(c, said);
 
-	if (base[0] != '\0' && strncasecmp(base, "http://", 7) != 0 &&
-	    strncasecmp(base, "https://", 8) != 0) {
-		snprintf(why, MASTER_WHY,
-		    "OPENAI_BASE_URL is not http:// or https:// followed by an "
-		    "address");
-		return ERR_INVALID_FIELD;
-	}
-	for (const char *p = c->openai_api_key; *p != '\0'; p++) {
-		if (*p > ' ' && *p <= '~')
-			continue;
-		snprintf(why, MASTER_WHY,
-		    "OPENAI_API_KEY holds a blank, a line break or another "
-		    "character that no key has");
-		return ERR_INVALID_FIELD;
-	}
-	return OK;
+	if (e != OK)
+		snprintf(why, MASTER_WHY, "%s", said);
+	return e;
 }
 
 /* A wildcard or a path would never match what a browser sends. */
@@ -153,7 +140,7 @@ check_settings(const struct config *c, char why[static MASTER_WHY])
 	if (e == OK)
 		e = check_run_dir(c, why);
 	if (e == OK)
-		e = check_model(c, why);
+		e = check_models(c, why);
 	if (e == OK)
 		e = check_exchange(c, why);
 	if (e == OK)

@@ -12,6 +12,7 @@
 
 #include "base/buf.h"
 #include "base/id.h"
+#include "model/breaker.h"
 #include "model/model.h"
 #include "server/client.h"
 #include "server/relay.h"
@@ -64,6 +65,7 @@ struct relay {
 	uv_poll_t kept_poll;
 	bool is_keeping; /* some are with the ledger */
 
+	uint64_t complained_ms[MODEL_PLACES]; /* that our key is refused */
 	bool is_draining;
 	bool is_closing;
 	_Atomic size_t count; /* streams, inbox included */
@@ -81,6 +83,38 @@ enum stream_state {
 	STREAM_OVER,    /* everything is said; waiting for handles to close */
 };
 
+/* What came of a try before its first token; metrics.def has the same order. */
+enum try_kind {
+	TRY_UNREACHED,     /* no connection, or it broke */
+	TRY_TIMEOUT,       /* no token in time */
+	TRY_BUSY,          /* 408, 409, 429 */
+	TRY_SERVER_ERROR,  /* 5xx */
+	TRY_KEY_REFUSED,   /* 401, 402 */
+	TRY_FORBIDDEN,     /* 403: this model, or the key */
+	TRY_UNKNOWN_MODEL, /* 404 */
+	TRY_TOO_LONG,      /* for this model's context */
+	TRY_REFUSED,       /* any other status */
+	TRY_CUT,           /* the answer broke off */
+	TRY_GARBLED,       /* an error inside the answer, or none in it */
+	TRY_STOPPED,       /* the reply was ended from outside */
+	TRY_ANSWERED,
+};
+
+/* A try that failed. `why` is for the log. */
+struct try_failure {
+	enum try_kind kind;
+	long retry_after_s; /* the server's; 0: none */
+	enum err error;     /* what the client is told if nobody answers */
+	char why[256];
+};
+
+/* Whom a reply has asked, and whom it asks next. */
+struct plan {
+	struct breaker_pass pass; /* of the model that is asked */
+	size_t next;              /* the stand-in to look at next */
+	int tries;                /* of the model that is asked */
+	bool is_open;             /* a try is under way, no token came */
+	struct buf tried;         /* models given up, for the log */
 enum log_state {
 	LOG_NONE,   /* there is none: an instant reply, or given up */
 	LOG_WHOLE,  /* every event goes there before the client has it */
@@ -128,6 +162,7 @@ struct stream {
 
 	struct client client;
 	struct transfer transfer;
+	struct plan plan;
 	struct model_parser parser;
 	long http_status;      /* of the model's answer to this try */
 	struct buf error_body; /* of a non-2xx answer, cut */
@@ -135,6 +170,7 @@ struct stream {
 
 	uv_timer_t timer;
 	int handles;            /* libuv handles not closed yet */
+	uint64_t asked_ms;      /* when this try began */
 	uint64_t last_byte_ms;  /* from the model */
 	uint64_t last_sent_ms;  /* to the client, for the heartbeat */
 	uint64_t last_flush_ms; /* of text, for coalescing */
@@ -168,6 +204,39 @@ void stream_interrupt(struct stream *s, enum err error, const char *why);
 
 /* Ends the reply now as its user wished; text so far is kept. */
 void stream_cancel(struct stream *s);
+/* stream_try.c: chooses the first model to ask. */
+void stream_try_first(struct stream *s);
+
+/* A try begins; the model is at work on it; it brought its first token (or a
+ * whole answer without one); it was ended from outside. */
+void stream_try_began(struct stream *s);
+void stream_try_works(struct stream *s);
+void stream_try_answered(struct stream *s);
+void stream_try_stopped(struct stream *s);
+
+/* How long the first token of a try may take, in ms. */
+uint64_t stream_first_token_ms(const struct config *config);
+
+/* What to do after a try that failed. */
+enum try_next {
+	TRY_NEXT_NONE,  /* the reply has failed */
+	TRY_NEXT_PAUSE, /* ask again after stream_try_pause_ms */
+	TRY_NEXT_ASK,   /* ask; another model has been chosen */
+	TRY_NEXT_LOCAL, /* natter-local's answer is in turn->prompt */
+};
+enum try_next
+stream_try_failed(struct stream *s, const struct try_failure *f) MUST_CHECK;
+uint64_t stream_try_pause_ms(const struct stream *s, long retry_after_s);
+
+/* stream_trouble.c: what came of a try: an answer that is not 2xx, a broken
+ * connection, an answer that model_parser_end finds fault with, silence. */
+void trouble_refused(const struct stream *s, const struct transfer_end *end,
+    struct try_failure *out);
+void trouble_broken(const struct stream *s, const struct transfer_end *end,
+    struct try_failure *out);
+void
+trouble_answer(const struct stream *s, enum err error, struct try_failure *out);
+void trouble_silent(const struct stream *s, struct try_failure *out);
 
 /* relay.c: puts the stream onto the dirty list. */
 void relay_mark_dirty(struct stream *s);

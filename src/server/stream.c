@@ -1,6 +1,6 @@
 /*
- * One reply in flight: asks the model, tries again while that is harmless,
- * collects the text, gives the turn to the ledger, and says the last word once
+ * One reply in flight: asks the model that stream_try.c names, collects the
+ * text, gives the turn to the ledger, and says the last word once
  * it is committed. A client that has gone changes nothing of this.
  */
 #include <assert.h>
@@ -19,11 +19,6 @@
 #include "server/relay_priv.h"
 #include "server/serve_log.h"
 
-/* Pauses before the second, third… try, in ms; doubled each time. */
-#define RETRY_FIRST_MS 250
-
-/* A model's own Retry-After is honoured up to this many seconds. */
-#define RETRY_AFTER_MAX_S 10
 
 /* Bytes kept of the body of an error answer. */
 #define ERROR_BODY_MAX 4096
@@ -44,15 +39,16 @@ stream_is_running(const struct stream *s)
 
 /* A model's server may quote the key that it was given. */
 static void
-hide_key(const struct stream *s, char *text)
+hide_keys(const struct stream *s, char *text)
 {
-	const char *key = s->relay->config->openai_api_key;
-	size_t n = strlen(key);
+	for (enum model_place i = 0; i < MODEL_PLACES; i++) {
+		const char *key = model_server(s->relay->config, i).key;
+		size_t n = strlen(key);
 
-	if (n == 0)
-		return;
-	for (char *p = text; (p = strstr(p, key)) != NULL; p += n)
-		memset(p, '*', n);
+		for (char *p = text; n > 0 && (p = strstr(p, key)) != NULL;
+		     p += n)
+			memset(p, '*', n);
+	}
 }
 
 /* Keeps the first reason given, for the log. */
@@ -62,7 +58,7 @@ explain(struct stream *s, const char *why)
 	if (s->why != NULL)
 		return;
 	snprintf(s->why_text, sizeof(s->why_text), "%s", why);
-	hide_key(s, s->why_text);
+	hide_keys(s, s->why_text);
 	s->why = s->why_text;
 }
 
@@ -80,6 +76,8 @@ log_end(struct stream *s)
 	    LOG_TEXT("reply", turn_status_name(t->status)),
 	    LOG_TEXT("error", t->error == OK ? "" : err_code(t->error)),
 	    LOG_TEXT("model", t->model), LOG_NUMBER("attempts", t->attempts),
+	    LOG_TEXT("fallback_from", t->fallback_from),
+	    LOG_TEXT("given_up", buf_text(&s->plan.tried)),
 	    LOG_NUMBER("bytes", s->sent),
 	    LOG_NUMBER("client_gone", s->client.has_vanished),
 	    LOG_NUMBER("client_cut", s->client.was_cut),
@@ -114,6 +112,7 @@ free_stream(struct stream *s)
 	turn_free(s->turn);
 	model_parser_free(&s->parser);
 	buf_free(&s->error_body);
+	buf_free(&s->plan.tried);
 	free(s->origin);
 	free(s->limits);
 	relay_forget(s);
@@ -149,6 +148,9 @@ store(struct stream *s, enum turn_status status, enum err error)
 
 	assert(stream_is_running(s));
 	stream_answer_leave(s);
+	if (status == TURN_COMPLETE && !t->is_local && !t->is_cached)
+		stream_try_answered(s);
+	stream_try_stopped(s);
 	t->status = status;
 	t->error = error;
 	if (s->parser.finish != MODEL_FINISH_NONE)
@@ -205,83 +207,67 @@ stream_cancel(struct stream *s)
 	store(s, TURN_CANCELLED, OK);
 }
 
-/* A pause that doubles, with a quarter of jitter either way. */
-static uint64_t
-retry_pause_ms(const struct stream *s, long retry_after_s)
-{
-	uint64_t pause = (uint64_t)RETRY_FIRST_MS << (s->turn->attempts - 1);
-	uint64_t jitter = pause / 2;
-
-	if (retry_after_s > 0 && retry_after_s <= RETRY_AFTER_MAX_S)
-		return (uint64_t)retry_after_s * 1000;
-	return pause - jitter / 2 + clock_mono_us() % (jitter + 1);
-}
-
-/* May this reply ask the model once more? Not after its first token. */
-static bool
-may_retry(const struct stream *s, long retry_after_s)
-{
-	return s->turn->text.n == 0 && !s->parser.has_failed &&
-	       s->turn->attempts <= s->relay->config->model_retries &&
-	       retry_after_s <= RETRY_AFTER_MAX_S;
-}
-
+/* A try failed: before the first token that need not be the reply's end. */
 static void
-retry_or_fail(
-    struct stream *s, long retry_after_s, enum err error, const char *why)
+go_on(struct stream *s, const struct try_failure *f)
 {
-	if (!may_retry(s, retry_after_s)) {
-		fail(s, error, why);
-		return;
+	explain(s, f->why);
+	upstream_stop(s->relay->upstream, &s->transfer);
+	switch (stream_try_failed(s, f)) {
+	case TRY_NEXT_NONE:
+		fail(s, f->error, f->why);
+		break;
+	case TRY_NEXT_PAUSE:
+		s->state = STREAM_WAITING;
+		s->retry_ms =
+		    now_ms(s) + stream_try_pause_ms(s, f->retry_after_s);
+		arm_timer(s);
+		break;
+	case TRY_NEXT_ASK:
+		stream_ask(s);
+		break;
+	case TRY_NEXT_LOCAL:
+		stream_answer_locally(s);
+		break;
 	}
-	s->state = STREAM_WAITING;
-	s->retry_ms = now_ms(s) + retry_pause_ms(s, retry_after_s);
-	arm_timer(s);
-}
-
-/* The model's server answered with something other than 2xx. */
-static void
-refused(struct stream *s, const struct transfer_end *end)
-{
-	char message[160], why[224];
-
-	openai_error_message(
-	    s->error_body.p, s->error_body.n, message, sizeof(message));
-	snprintf(
-	    why, sizeof(why), "model answered %ld: %s", end->status, message);
-	if (model_status_is_transient(end->status))
-		retry_or_fail(s, end->retry_after_s, ERR_MODEL_FAILED, why);
-	else
-		fail(s, ERR_MODEL_FAILED, why);
-}
-
-/* The connection broke, or never came about. */
-static void
-broken(struct stream *s, const struct transfer_end *end)
-{
-	enum err error = ERR_MODEL_FAILED;
-
-	if (s->turn->text.n > 0)
-		error = ERR_MODEL_CUT;
-	else if (end->code == CURLE_OPERATION_TIMEDOUT)
-		error = ERR_MODEL_TIMEOUT;
-	retry_or_fail(s, 0, error, end->why);
 }
 
 static void
 answered(struct stream *s)
 {
+	struct try_failure f;
 	enum err e = model_parser_end(&s->parser);
 
-	if (e == OK)
+	if (e == OK) {
 		store(s, TURN_COMPLETE, OK);
-	else if (e == ERR_MODEL_CUT && s->turn->text.n == 0)
-		retry_or_fail(s, 0, e, "the model's answer broke off");
+		return;
+	}
+	trouble_answer(s, e, &f);
+	go_on(s, &f);
+}
+
+/* The transfer ended without an answer. */
+static void
+failed(struct stream *s, const struct transfer_end *end)
+{
+	bool has_status = s->http_status != 0 || end->code == CURLE_OK;
+	struct try_failure f;
+
+	if (has_status && end->status / 100 != 2)
+		trouble_refused(s, end, &f);
 	else
-		fail(s, e,
-		    s->parser.error[0] != '\0'
-			? s->parser.error
-			: "the model's answer was not whole");
+		trouble_broken(s, end, &f);
+	go_on(s, &f);
+}
+
+/* Nothing came in time: no first token or, later, no byte. */
+static void
+silent(struct stream *s)
+{
+	struct try_failure f;
+
+	trouble_silent(s, &f);
+	go_on(s, &f);
 }
 
 static void
@@ -293,15 +279,13 @@ transfer_ended(void *arg, const struct transfer_end *end)
 		return; /* [DONE] was enough, or the stream ended otherwise */
 	if (s->is_full)
 		store(s, TURN_COMPLETE, OK);
-	else if (s->http_status != 0 && s->http_status / 100 != 2)
-		refused(s, end);
-	else if (end->code == CURLE_OK && end->status / 100 != 2)
-		refused(s, end);
-	else if (end->code == CURLE_OK ||
-		 s->parser.finish != MODEL_FINISH_NONE || s->parser.has_done)
+	else if (end->status / 100 == 2 &&
+		 (end->code == CURLE_OK ||
+		     s->parser.finish != MODEL_FINISH_NONE ||
+		     s->parser.has_done))
 		answered(s);
 	else
-		broken(s, end);
+		failed(s, end);
 }
 
 static void
@@ -318,6 +302,8 @@ body_came(void *arg, const char *p, size_t n)
 {
 	struct stream *s = arg;
 
+	bool had_begun = s->parser.has_begun;
+
 	s->last_byte_ms = now_ms(s);
 	if (s->http_status / 100 != 2) {
 		buf_add(&s->error_body, p, n);
@@ -325,6 +311,10 @@ body_came(void *arg, const char *p, size_t n)
 	}
 	if (s->state == STREAM_ASKING)
 		model_parser_feed(&s->parser, p, n);
+	if (s->parser.has_begun && !had_begun) {
+		stream_try_works(s);
+		arm_timer(s); /* another time-out holds from now on */
+	}
 	if (s->parser.has_done)
 		relay_mark_dirty(s);
 	return !s->is_full;
@@ -346,6 +336,7 @@ text_came(void *arg, const char *text, size_t n)
 	}
 	if (t->first_us == 0)
 		t->first_us = clock_mono_us();
+	stream_try_answered(s);
 	/* No retry can follow, and the request is not needed any more. */
 	if (t->prompt.n > 0 && upstream_has_sent(&s->transfer, t->prompt.n))
 		buf_free(&t->prompt);
@@ -370,10 +361,16 @@ stream_ask(struct stream *s)
 	struct turn *t = s->turn;
 
 	stream_answer_leave(s);
+	if (t->attempts == 0)
+		stream_try_first(s);
+	if (t->is_local) {
+		stream_answer_locally(s);
+		return;
+	}
 	reset_parser(s);
-	t->attempts++;
+	stream_try_began(s);
 	s->state = STREAM_ASKING;
-	s->last_byte_ms = now_ms(s);
+	s->asked_ms = s->last_byte_ms = now_ms(s);
 	if (upstream_start(s->relay->upstream, &s->transfer, t->prompt.p,
 		t->prompt.n) != OK)
 		fail(s, ERR_INTERNAL, "no memory for a request to the model");
@@ -402,6 +399,20 @@ min64(uint64_t a, uint64_t b)
 	return a < b ? a : b;
 }
 
+/*
+ * When the model has been silent too long. Comments and roles keep a stream
+ * from going idle but are no first token; a model that thinks aloud is at work.
+ */
+static uint64_t
+silence_ms(const struct stream *s)
+{
+	const struct config *config = s->relay->config;
+
+	if (s->parser.has_begun)
+		return s->last_byte_ms + (uint64_t)config->response_timeout_ms;
+	return s->asked_ms + stream_first_token_ms(config);
+}
+
 /* When something must happen even if nothing comes. */
 static uint64_t
 next_deadline_ms(const struct stream *s)
@@ -410,8 +421,7 @@ next_deadline_ms(const struct stream *s)
 	uint64_t at = s->last_sent_ms + (uint64_t)config->heartbeat_s * 1000;
 
 	if (s->state == STREAM_ASKING)
-		at = min64(at,
-		    s->last_byte_ms + (uint64_t)config->response_timeout_ms);
+		at = min64(at, silence_ms(s));
 	if (s->state == STREAM_WAITING)
 		at = min64(at, s->retry_ms);
 	if (stream_is_running(s))
@@ -431,13 +441,12 @@ timer_fired(uv_timer_t *timer)
 		s->last_sent_ms = now;
 	}
 	stream_answer_tick(s, now);
-	if (s->state == STREAM_WAITING && now >= s->retry_ms)
+	if (s->state == STREAM_WAITING && now >= s->retry_ms && now < s->end_ms)
 		stream_ask(s);
-	else if (s->state == STREAM_ASKING &&
-		 now >= s->last_byte_ms + (uint64_t)config->response_timeout_ms)
-		fail(s, ERR_MODEL_TIMEOUT, "the model was silent too long");
 	else if (stream_is_running(s) && now >= s->end_ms)
 		fail(s, ERR_MODEL_TIMEOUT, "the reply took too long");
+	else if (s->state == STREAM_ASKING && now >= silence_ms(s))
+		silent(s);
 	arm_timer(s);
 }
 

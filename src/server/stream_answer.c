@@ -110,8 +110,7 @@ stream_answer_wait(struct stream *s)
 	s->is_listening = true;
 	s->state = STREAM_WAITING;
 	s->answer_ms = uv_now(&r->loop) + LOOK_MS;
-	s->retry_ms =
-	    uv_now(&r->loop) + (uint64_t)r->config->response_timeout_ms;
+	s->retry_ms = uv_now(&r->loop) + stream_first_token_ms(r->config);
 	return true;
 }
 

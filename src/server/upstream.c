@@ -23,8 +23,10 @@ struct upstream {
 	uv_loop_t *loop;
 	uv_timer_t timer;
 	CURLM *multi;
-	char *url;
-	struct curl_slist *headers;
+	struct server {
+		char *url;
+		struct curl_slist *headers; /* with its key */
+	} servers[MODEL_PLACES];
 	const struct config *config;
 	int handles;   /* libuv handles not closed yet */
 	bool is_freed; /* free the struct when handles is 0 */
@@ -249,12 +251,8 @@ body_came(char *p, size_t size, size_t count, void *arg)
 
 /* Everything that is the same for every request. */
 static void
-set_common(struct upstream *u, CURL *easy)
+set_common(const struct config *config, CURL *easy)
 {
-	const struct config *config = u->config;
-
-	curl_easy_setopt(easy, CURLOPT_URL, u->url);
-	curl_easy_setopt(easy, CURLOPT_HTTPHEADER, u->headers);
 	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
 	/* Or giving up on a name that is being looked up waits for the lookup,
 	 * and with it every reply of this worker (measured: 10 s). */
@@ -291,7 +289,10 @@ upstream_start(
 	assert(t->easy == NULL);
 	if (easy == NULL)
 		return ERR_INTERNAL;
-	set_common(u, easy);
+	set_common(u->config, easy);
+	curl_easy_setopt(easy, CURLOPT_URL, u->servers[t->place].url);
+	curl_easy_setopt(
+	    easy, CURLOPT_HTTPHEADER, u->servers[t->place].headers);
 	t->why[0] = '\0';
 	t->has_head = false;
 	curl_easy_setopt(easy, CURLOPT_POST, 1L);
@@ -332,23 +333,12 @@ upstream_stop(struct upstream *u, struct transfer *t)
 	u->running--;
 }
 
-bool
-upstream_is_configured(const struct config *config)
-{
-	return config->openai_api_key[0] != '\0' ||
-	       config->openai_base_url[0] != '\0';
-}
-
 static char *
-make_url(const struct config *config)
+make_url(const char *base)
 {
 	struct buf url = {0};
-	const char *base = config->openai_base_url;
-	size_t n;
+	size_t n = strlen(base);
 
-	if (base[0] == '\0')
-		base = "https://api.openai.com/v1";
-	n = strlen(base);
 	while (n > 0 && base[n - 1] == '/')
 		n--;
 	buf_add(&url, base, n);
@@ -357,38 +347,61 @@ make_url(const struct config *config)
 }
 
 static bool
-add_header(struct upstream *u, const char *line)
+add_header(struct server *s, const char *line)
 {
-	struct curl_slist *more = curl_slist_append(u->headers, line);
+	struct curl_slist *more = curl_slist_append(s->headers, line);
 
 	if (more == NULL)
 		return false;
-	u->headers = more;
+	s->headers = more;
 	return true;
 }
 
 static bool
-make_headers(struct upstream *u, const struct config *config)
+make_headers(struct server *s, const char *key)
 {
 	struct buf line = {0};
 	char *authorization;
 	bool ok;
 
-	if (!add_header(u, "Content-Type: application/json") ||
-	    !add_header(u, "Accept: text/event-stream, application/json") ||
-	    !add_header(u, "Expect:"))
+	if (!add_header(s, "Content-Type: application/json") ||
+	    !add_header(s, "Accept: text/event-stream, application/json") ||
+	    !add_header(s, "Expect:"))
 		return false;
-	if (config->openai_api_key[0] == '\0')
+	if (key[0] == '\0')
 		return true;
 	buf_puts(&line, "Authorization: Bearer ");
-	buf_puts(&line, config->openai_api_key);
+	buf_puts(&line, key);
 	authorization = buf_take(&line);
-	ok = authorization != NULL && add_header(u, authorization);
+	ok = authorization != NULL && add_header(s, authorization);
 	if (authorization != NULL) {
 		explicit_bzero(authorization, strlen(authorization));
 		free(authorization);
 	}
 	return ok;
+}
+
+static bool
+make_servers(struct upstream *u)
+{
+	for (enum model_place p = 0; p < MODEL_PLACES; p++) {
+		struct model_server said = model_server(u->config, p);
+
+		u->servers[p].url = make_url(said.base_url);
+		if (u->servers[p].url == NULL ||
+		    !make_headers(&u->servers[p], said.key))
+			return false;
+	}
+	return true;
+}
+
+static void
+free_servers(struct upstream *u)
+{
+	for (enum model_place p = 0; p < MODEL_PLACES; p++) {
+		curl_slist_free_all(u->servers[p].headers);
+		free(u->servers[p].url);
+	}
 }
 
 struct upstream *
@@ -401,11 +414,9 @@ upstream_new(uv_loop_t *loop, const struct config *config)
 	u->loop = loop;
 	u->config = config;
 	u->multi = curl_multi_init();
-	u->url = make_url(config);
-	if (u->multi == NULL || u->url == NULL || !make_headers(u, config)) {
+	if (u->multi == NULL || !make_servers(u)) {
 		curl_multi_cleanup(u->multi);
-		curl_slist_free_all(u->headers);
-		free(u->url);
+		free_servers(u);
 		free(u);
 		return NULL;
 	}
@@ -433,8 +444,7 @@ upstream_free(struct upstream *u)
 	if (u == NULL)
 		return;
 	curl_multi_cleanup(u->multi);
-	curl_slist_free_all(u->headers);
-	free(u->url);
+	free_servers(u);
 	u->is_freed = true;
 	uv_close((uv_handle_t *)&u->timer, timer_closed);
 }

@@ -18,6 +18,7 @@
 #include <uv.h>
 
 #include "base/errors.h"
+#include "model/fallback.h"
 
 struct config;
 struct upstream;
@@ -31,6 +32,8 @@ struct transfer_end {
 };
 
 struct transfer {
+	enum model_place place; /* whom to ask; before upstream_start */
+
 	/* Called once, when the status line and headers of the answer are in;
 	 * content_type may be NULL. */
 	void (*on_head)(void *arg, long status, const char *content_type);
@@ -53,12 +56,9 @@ struct upstream *upstream_new(uv_loop_t *loop, const struct config *config);
 /* All transfers must have ended. Frees after the loop ran once more. */
 void upstream_free(struct upstream *u);
 
-/* Is there a model's server at all (a key or a base URL is set)? */
-bool upstream_is_configured(const struct config *config);
-
 /*
  * Sends `body` (`n` bytes, borrowed until the end) to
- * {OPENAI_BASE_URL}/chat/completions. ERR_INTERNAL without memory.
+ * {base URL of t->place}/chat/completions. ERR_INTERNAL without memory.
  */
 enum err upstream_start(struct upstream *u, struct transfer *t,
     const char *body, size_t n) MUST_CHECK;

@@ -260,6 +260,10 @@ Test(chat_plans, every_statement_touches_a_few_pages)
 	    {"chat_MESSAGES_LIST_DESC",
 		"'" USER "', " A_CONVERSATION ", NULL, 5000, 51, 4000000", 400},
 	    {"chat_TURN_LOCK", "'" USER "', " A_CONVERSATION ", NULL", 15},
+	    {"chat_TURN_MODEL", "'" USER "', " A_CONVERSATION ", NULL, 'm'",
+		15},
+	    {"chat_MODELS_PRICED", "'m n'", 200}, /* planned, too */
+	    {"chat_MODELS_PRICED", "'m n'", 20},
 	    {"chat_TURN_HISTORY", "'" USER "', " A_MESSAGE ", 40, 1000000",
 		250},
 	    {"chat_TURN_BEGIN",
@@ -308,13 +312,13 @@ Test(chat_plans, every_statement_touches_a_few_pages)
 		"'" USER "', " NEW_REPLY ", 'a', 'complete', 'm', 'stop', "
 		"NULL, 1, 1, 1, 0, true, " NEW_QUESTION ", " NEW_REPLY
 		", " A_REPLY ", 1.5, 2.5, " A_CONVERSATION
-		", NULL, '2026-01-01', true, 'm', false",
+		", NULL, '2026-01-01', true, 'm', '{}'",
 		200}, /* the price's function is planned, too */
 	    {"chat_TURN_FINISH",
 		"'" USER "', " NEW_REPLY ", 'a', 'complete', 'm', 'stop', "
 		"NULL, 1, 1, 1, 0, true, " NEW_QUESTION ", " NEW_REPLY
 		", " A_REPLY ", 1.5, 2.5, " A_CONVERSATION
-		", NULL, '2026-01-01', true, 'm', false",
+		", NULL, '2026-01-01', true, 'm', '{}'",
 		40},
 	};
 	run("BEGIN");

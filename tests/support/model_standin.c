@@ -90,6 +90,19 @@ decide_status(const struct reply *r)
 	return s->status ? s->status : 503;
 }
 
+/* What follows "Bearer "; the caller frees. */
+static char *
+key_that_came(const struct request *q)
+{
+	static const char scheme[] = "Bearer ";
+	size_t len = 0, skip = strlen(scheme);
+	const char *value = http_header(q, "authorization", &len);
+
+	if (value == NULL || len < skip || memcmp(value, scheme, skip) != 0)
+		return NULL;
+	return strndup(value + skip, len - skip);
+}
+
 static void
 route_chat(struct conn *c, const struct request *q)
 {
@@ -111,6 +124,7 @@ route_chat(struct conn *c, const struct request *q)
 	count_up(script_hits, r->label);
 	r->number = (uint32_t)counters.chat_requests;
 	r->status = decide_status(r);
+	r->key = key_that_came(q);
 	http_begin(c, r);
 }
 

@@ -213,19 +213,21 @@ fill_template(const char *template, const char *path,
 	fclose(f);
 }
 
-static void
-start_standin(struct stack *s)
+/* Starts a stand-in at `address`, whose port may be 0, and writes its URL. */
+static pid_t
+start_standin(struct stack *s, const char *address, char out_url[static 64])
 {
 	char *argv[] = {(char *)(uintptr_t)demand("MODEL_STANDIN"), "--listen",
-	    "127.0.0.1:0", "--die-with-parent", NULL};
+	    (char *)(uintptr_t)address, "--die-with-parent", NULL};
 	char log[96], line[128] = "";
 	int ends[2];
+	pid_t pid;
 	FILE *f;
 
 	snprintf(log, sizeof(log), "%s/standin.log", s->dir);
 	if (pipe2(ends, O_CLOEXEC) != 0)
 		give_up("pipe");
-	s->standin = start(argv, log, ends[1]);
+	pid = start(argv, log, ends[1]);
 	close(ends[1]);
 	f = fdopen(ends[0], "r");
 	if (fgets(line, sizeof(line), f) == NULL ||
@@ -233,7 +235,8 @@ start_standin(struct stack *s)
 		give_up("the stand-in model did not start");
 	fclose(f);
 	line[strcspn(line, "\n")] = '\0';
-	snprintf(s->model, sizeof(s->model), "http://%.48s", line + 10);
+	snprintf(out_url, 64, "http://%.48s", line + 10);
+	return pid;
 }
 
 static void
@@ -258,11 +261,17 @@ write_config(struct stack *s, const struct stack_options *o)
 	      "CHAT_ADDRESS_RATE_PER_MINUTE=0\n"
 	      "CHAT_REFRESH_RATE_PER_MINUTE=0\n"
 	      "CHAT_REFRESH_FAILURES_PER_MINUTE=0\n"
-	      "CHAT_MAX_TOKENS_PER_DAY=0\n",
+	      "CHAT_MAX_TOKENS_PER_DAY=0\n"
+	      "CHAT_MODEL_COOLDOWN=0\n",
 	    f);
 	if (o->has_model)
 		fprintf(f, "OPENAI_BASE_URL=%s/v1\nCHAT_MODEL=test-model\n",
 		    s->model);
+	if (o->has_second)
+		fprintf(f,
+		    "CHAT_SECOND_BASE_URL=%s/v1\n"
+		    "CHAT_SECOND_MODELS=second-model\n",
+		    s->second);
 	fclose(f);
 	/* In place of a default: natterd refuses a key that comes twice. */
 	for (size_t i = 0; i < 16 && o->settings[i] != NULL; i++)
@@ -373,7 +382,9 @@ stack_start(struct stack *s, const struct stack_options *o)
 	snprintf(s->log, sizeof(s->log), "%s/natterd.log", s->dir);
 	snprintf(s->config, sizeof(s->config), "%s/natter.env", s->dir);
 	if (o->has_model)
-		start_standin(s);
+		s->standin = start_standin(s, "127.0.0.1:0", s->model);
+	if (o->has_second)
+		s->second_standin = start_standin(s, "127.0.0.1:0", s->second);
 	write_config(s, o);
 	start_natterd(s, o);
 	start_nginx(s, o);
@@ -415,6 +426,21 @@ stack_end_natterd(struct stack *s, int signal)
 }
 
 void
+stack_model_end(struct stack *s)
+{
+	end_process(s->standin, SIGKILL, 5000);
+	s->standin = 0;
+}
+
+void
+stack_model_again(struct stack *s)
+{
+	char url[64];
+
+	s->standin = start_standin(s, s->model + strlen("http://"), url);
+}
+
+void
 stack_stop(struct stack *s)
 {
 	char command[128];
@@ -422,6 +448,7 @@ stack_stop(struct stack *s)
 	end_process(s->natterd, SIGTERM, 90000);
 	end_process(s->nginx, SIGTERM, 5000);
 	end_process(s->standin, SIGTERM, 5000);
+	end_process(s->second_standin, SIGTERM, 5000);
 	if (s->port_fd > 0)
 		close(s->port_fd);
 	s->port_fd = 0;

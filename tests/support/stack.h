@@ -22,6 +22,7 @@
 struct stack_options {
 	const char *settings[16]; /* "CHAT_WORKERS=1", over the defaults */
 	bool has_model;           /* start a stand-in model and use it */
+	bool has_second;          /* and a second one, as CHAT_SECOND_… */
 	const char *database_url; /* instead of DATABASE_URL */
 	const char *redis_url;    /* instead of REDIS_URL */
 	const char *site;         /* further lines of nginx's server {} */
@@ -35,6 +36,7 @@ struct stack {
 	char dir[64];
 	char base[64];   /* http://127.0.0.1:PORT */
 	char model[64];  /* http://127.0.0.1:PORT of the stand-in */
+	char second[64]; /* the same of the second one */
 	char socket[96]; /* natterd's */
 	char log[96];    /* natterd's stderr */
 	char config[96]; /* natterd's settings file */
@@ -43,6 +45,7 @@ struct stack {
 	pid_t natterd; /* the master */
 	pid_t nginx;
 	pid_t standin;
+	pid_t second_standin;
 };
 
 /* Starts it; stack_stop stops it, checks that natterd exited 0 when `clean`. */
@@ -54,6 +57,10 @@ void stack_set(const struct stack *s, const char *setting);
 
 /* Stops natterd by `signal` and returns its wait status; 0 in s->natterd. */
 int stack_end_natterd(struct stack *s, int signal);
+
+/* Ends the stand-in model, and starts it again at the same address. */
+void stack_model_end(struct stack *s);
+void stack_model_again(struct stack *s);
 
 /* The pids of natterd's workers, read from /proc; returns how many. */
 size_t stack_workers(const struct stack *s, pid_t *pids, size_t max);

@@ -37,6 +37,7 @@ enum reply_stage { STAGE_OPEN, STAGE_DELTAS, STAGE_FINISH };
 struct reply {
 	struct script script;
 	char *label;      /* directive text, "" without; owned */
+	char *key;        /* that came, or NULL; owned */
 	char *model;      /* JSON, with its quotes; owned */
 	char *text;       /* reply content; owned */
 	const char *args; /* tool call arguments; script's or static */
@@ -45,6 +46,7 @@ struct reply {
 	int32_t text_deltas; /* content deltas in all */
 	int32_t deltas;      /* those and the tool call deltas */
 	int32_t delta;       /* deltas already sent */
+	int32_t leads;       /* pings and thoughts already sent */
 	uint32_t number;     /* of the chat request, for ids */
 	uint32_t prompt_tokens, completion_tokens;
 	uint64_t started_ms; /* loop clock; set by the connection */

@@ -302,11 +302,28 @@ is_at(const struct reply *r, int32_t position)
 	       (position > r->deltas && r->delta == r->deltas);
 }
 
+/* Comments, then thoughts: what comes before the first delta. */
+static enum reply_next
+fill_lead(struct reply *r, struct buf *out)
+{
+	if (r->leads < r->script.pings) {
+		buf_puts(out, ": PROCESSING\n\n");
+	} else {
+		open_delta(r);
+		buf_puts(&json, "\"reasoning_content\":\"hm \"");
+		close_delta(r, out, "null");
+	}
+	r->leads++;
+	return REPLY_WAIT;
+}
+
 static enum reply_next
 fill_delta(struct reply *r, struct buf *out)
 {
 	const struct script *s = &r->script;
 
+	if (r->leads < s->pings + s->thoughts)
+		return fill_lead(r, out);
 	if (is_at(r, s->badjson) && !r->has_bad_line) {
 		put_line(r, out, "{\"choices\": [oops");
 		r->has_bad_line = true;
@@ -351,7 +368,7 @@ uint64_t
 reply_due_ms(const struct reply *r)
 {
 	return (uint64_t)r->script.first +
-	       (uint64_t)r->script.gap * (uint64_t)r->delta;
+	       (uint64_t)r->script.gap * (uint64_t)(r->delta + r->leads);
 }
 
 uint64_t
@@ -390,7 +407,9 @@ void
 reply_plain(const struct reply *r, struct buf *out)
 {
 	if (r->status != 200) {
-		reply_error(out, r->status, r->script.code, "scripted error");
+		reply_error(out, r->status, r->script.code,
+		    r->script.quote && r->key != NULL ? r->key
+						      : "scripted error");
 		return;
 	}
 	if (r->script.garbage) {

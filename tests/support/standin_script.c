@@ -162,22 +162,63 @@ read_message(struct json_object *message, struct messages *m)
 	buf_free(&other);
 }
 
-/* Splits "[[label]] rest"; without directives the label is empty. */
-static size_t
-split_label(const struct buf *user, char **out_label)
+/* Takes one "[[label]] " off the text; false: there is none. */
+static bool
+take_label(const struct buf *user, size_t *at, char **out_label)
 {
-	const char *end = NULL;
-	size_t rest;
+	const char *p = user->p + *at, *end = NULL;
+	size_t n = user->n - *at;
 
-	if (user->n >= 4 && memcmp(user->p, "[[", 2) == 0)
-		end = memmem(user->p + 2, user->n - 2, "]]", 2);
-	if (end == NULL) {
-		*out_label = strdup("");
-		return 0;
+	if (n >= 4 && memcmp(p, "[[", 2) == 0)
+		end = memmem(p + 2, n - 2, "]]", 2);
+	if (end == NULL)
+		return false;
+	*out_label = strndup(p + 2, (size_t)(end - p) - 2);
+	*at += (size_t)(end - p) + 2;
+	*at += *at < user->n && user->p[*at] == ' ';
+	return true;
+}
+
+static void
+script_free(struct script *s)
+{
+	for (size_t i = 0; i < DIRECTIVES; i++)
+		if (!directives[i].is_number)
+			free(*(char **)field_of(s, &directives[i]));
+	script_preset(s);
+}
+
+/* Reads the directives that are for this model; *out_rest is where the words
+ * begin. Without any the label is empty. */
+static enum standin_err
+choose_script(struct reply *r, const struct buf *user, const char *model,
+    size_t *out_rest)
+{
+	bool is_chosen = false;
+	enum standin_err err;
+	char *label;
+
+	*out_rest = 0;
+	while (take_label(user, out_rest, &label)) {
+		if (is_chosen) {
+			free(label);
+			continue;
+		}
+		r->label = label;
+		err = script_parse(&r->script, label);
+		if (err != STANDIN_OK)
+			return err;
+		is_chosen = r->script.only == NULL ||
+			    (model != NULL && !strcmp(r->script.only, model));
+		if (!is_chosen) {
+			free(r->label);
+			r->label = NULL;
+			script_free(&r->script);
+		}
 	}
-	rest = (size_t)(end - user->p) + 2;
-	*out_label = strndup(user->p + 2, rest - 4);
-	return rest + (rest < user->n && user->p[rest] == ' ');
+	if (!is_chosen)
+		r->label = strdup("");
+	return STANDIN_OK;
 }
 
 static enum standin_err
@@ -259,8 +300,9 @@ read_request(struct json_object *root, struct messages *m, struct reply *r)
 		return STANDIN_BAD_JSON;
 	for (size_t i = 0; i < json_object_array_length(list); i++)
 		read_message(json_object_array_get_idx(list, i), m);
-	rest = split_label(&m->user, &r->label);
-	err = script_parse(&r->script, r->label);
+	err = choose_script(r, &m->user,
+	    json_object_get_string(json_object_object_get(root, "model")),
+	    &rest);
 	if (err == STANDIN_OK && !is_ascii(r->script.args))
 		err = STANDIN_BAD_SCRIPT;
 	if (err == STANDIN_OK)
@@ -309,10 +351,9 @@ reply_free(struct reply *r)
 {
 	if (r == NULL)
 		return;
-	for (size_t i = 0; i < DIRECTIVES; i++)
-		if (!directives[i].is_number)
-			free(*(char **)field_of(&r->script, &directives[i]));
+	script_free(&r->script);
 	free(r->label);
+	free(r->key);
 	free(r->model);
 	free(r->text);
 	free(r);

@@ -485,6 +485,40 @@ Test(model_parser, hands_on_one_piece_for_a_short_delta)
 	model_parser_free(&p);
 }
 
+Test(model_parser, knows_a_model_at_work_from_a_connection_kept_open)
+{
+#define DELTA(members) "data: {\"choices\":[{\"delta\":{" members "}}]}\n\n"
+	static const struct {
+		const char *bytes;
+		bool has_begun;
+	} rows[] = {
+	    {": PROCESSING\n\n: PROCESSING\n\n", false},
+	    {DELTA("\"role\":\"assistant\""), false},
+	    {DELTA("\"role\":\"assistant\",\"content\":\"\""), false},
+	    {DELTA("\"reasoning_content\":\"\",\"content\":null"), false},
+	    {DELTA("\"reasoning\":null,\"tool_calls\":[]"), false},
+	    {"data: {\"choices\":[],\"usage\":null}\n\n", false},
+	    {DELTA("\"reasoning_content\":\"hm\""), true},
+	    {DELTA("\"reasoning\":\"hm\""), true},
+	    {DELTA("\"reasoning_details\":[{\"text\":\"hm\"}]"), true},
+	    {DELTA("\"tool_calls\":[{\"index\":0}]"), true},
+	    {DELTA("\"content\":\"a\""), true},
+	    {" \n{\"id\":", true},
+	};
+#undef DELTA
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct model_parser p;
+		int pieces = 0;
+
+		model_parser_init(&p, count, &pieces, 4096);
+		model_parser_feed(&p, rows[i].bytes, strlen(rows[i].bytes));
+		cr_expect_eq(
+		    p.has_begun, rows[i].has_begun, "%s", rows[i].bytes);
+		model_parser_free(&p);
+	}
+}
+
 Test(model_parser, names_every_finish)
 {
 	cr_expect_str_eq(model_finish_name(MODEL_FINISH_NONE), "");

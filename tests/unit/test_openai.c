@@ -189,3 +189,69 @@ Test(openai, knows_which_statuses_pass)
 		cr_expect_eq(model_status_is_transient(rows[i].status),
 		    rows[i].want, "%ld", rows[i].status);
 }
+
+Test(openai, tells_what_a_refusal_is_about)
+{
+	static const struct {
+		const char *body;
+		enum openai_refusal want;
+	} rows[] = {
+	    {"", OPENAI_PLAIN},
+	    {"{\"error\":{\"message\":\"no such field\"}}", OPENAI_PLAIN},
+	    {"{\"error\":{\"code\":\"context_length_exceeded\"}}",
+		OPENAI_TOO_LONG},
+	    {"{\"message\":\"This model's maximum context length is 8192 "
+	     "tokens.\"}",
+		OPENAI_TOO_LONG},
+	    {"{\"error\":{\"message\":\"prompt is too long: 201 tokens\"}}",
+		OPENAI_TOO_LONG},
+	    {"{\"error\":{\"code\":\"content_policy_violation\"}}",
+		OPENAI_POLICY},
+	    {"{\"error\":{\"code\":\"content_filter\"}}", OPENAI_POLICY},
+	    {"{\"error\":{\"message\":\"requires moderation; your input was "
+	     "flagged\"}}",
+		OPENAI_POLICY},
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		cr_expect_eq(
+		    openai_refusal_of(rows[i].body, strlen(rows[i].body)),
+		    rows[i].want, "%s", rows[i].body);
+	cr_expect_eq(openai_refusal_of(NULL, 0), OPENAI_PLAIN);
+}
+
+Test(openai, a_request_can_be_put_to_another_model)
+{
+	static const char *const names[] = {"x", "a \"quoted\\\" name",
+	    "much-longer-than-the-one-before", "x", "line\nbreak", "m"};
+	static const struct model_message messages[] = {
+	    {"user", "{\"model\":\"decoy\"}"}};
+	struct model_request request = {
+	    .messages = messages, .n_messages = 1, .max_tokens = 7};
+	struct buf body = {0}, want = {0};
+
+	request.model = "first \"one\"";
+	openai_request_body(&body, &request);
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		cr_assert(openai_rename(&body, names[i]));
+		request.model = names[i];
+		buf_clear(&want);
+		openai_request_body(&want, &request);
+		cr_assert_eq(body.n, want.n);
+		cr_expect_arr_eq(body.p, want.p, want.n);
+	}
+	/* Where it does not fit, it stays as it was. */
+	body.cap = body.room;
+	{
+		size_t n = body.room + 1;
+		char *huge = calloc(1, n + 1);
+
+		memset(huge, 'h', n);
+		cr_expect(!openai_rename(&body, huge));
+		cr_expect_eq(body.n, want.n);
+		cr_expect_arr_eq(body.p, want.p, want.n);
+		free(huge);
+	}
+	buf_free(&body);
+	buf_free(&want);
+}
