@@ -115,6 +115,8 @@ struct plan {
 	int tries;                /* of the model that is asked */
 	bool is_open;             /* a try is under way, no token came */
 	struct buf tried;         /* models given up, for the log */
+};
+
 enum log_state {
 	LOG_NONE,   /* there is none: an instant reply, or given up */
 	LOG_WHOLE,  /* every event goes there before the client has it */

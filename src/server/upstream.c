@@ -251,8 +251,10 @@ body_came(char *p, size_t size, size_t count, void *arg)
 
 /* Everything that is the same for every request. */
 static void
-set_common(const struct config *config, CURL *easy)
+set_common(struct upstream *u, CURL *easy)
 {
+	const struct config *config = u->config;
+
 	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
 	/* Or giving up on a name that is being looked up waits for the lookup,
 	 * and with it every reply of this worker (measured: 10 s). */
@@ -289,7 +291,7 @@ upstream_start(
 	assert(t->easy == NULL);
 	if (easy == NULL)
 		return ERR_INTERNAL;
-	set_common(u->config, easy);
+	set_common(u, easy);
 	curl_easy_setopt(easy, CURLOPT_URL, u->servers[t->place].url);
 	curl_easy_setopt(
 	    easy, CURLOPT_HTTPHEADER, u->servers[t->place].headers);
