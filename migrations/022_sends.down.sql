@@ -1,4 +1,4 @@
--- Takes back 023_sends.up.sql. A send that is repeated afterwards is a new one.
+-- Takes back 022_sends.up.sql. A send that is repeated afterwards is a new one.
 
 SET ROLE natter_owner;
 

@@ -1,4 +1,4 @@
--- Takes back 022_ends.up.sql. Who asked for a reply's end is forgotten; replies
+-- Takes back 021_ends.up.sql. Who asked for a reply's end is forgotten; replies
 -- that were taken over are ended by the next sweep, without what their logs hold.
 
 SET ROLE natter_auth;

@@ -1,4 +1,4 @@
--- Takes back 024_branches.up.sql. Nothing that anybody stored is lost.
+-- Takes back 023_branches.up.sql. Nothing that anybody stored is lost.
 
 SET ROLE natter_auth;
 

@@ -1,4 +1,4 @@
--- Takes back 025_said.up.sql.
+-- Takes back 024_said.up.sql.
 
 SET ROLE natter_auth;
 
