@@ -1,4 +1,4 @@
--- 022: how replies end before their time. A user stops one from anywhere; the
+-- 021: how replies end before their time. A user stops one from anywhere; the
 -- reply of a worker that died is taken over by another one, which reads its
 -- text from the reply's log before it ends it.
 

@@ -1,4 +1,4 @@
--- 023: which reply an Idempotency-Key led to. The claim is inserted with its
+-- 022: which reply an Idempotency-Key led to. The claim is inserted with its
 -- turn, in the same transaction: what was refused or undone leaves no key.
 
 SET ROLE natter_owner;

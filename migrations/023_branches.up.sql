@@ -1,4 +1,4 @@
--- 024: branches. Messages are a tree by parent_id; what hangs below one message,
+-- 023: branches. Messages are a tree by parent_id; what hangs below one message,
 -- in order, is found by one index. The first messages of a conversation have no
 -- parent: they branch off the conversation itself, so that its id stands there.
 --

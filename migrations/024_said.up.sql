@@ -1,4 +1,4 @@
--- 025: sums say which replies cost nothing because nobody knew a price; who
+-- 024: sums say which replies cost nothing because nobody knew a price; who
 -- charges a user's limits, or reads them, must be that user.
 
 SET ROLE natter_auth;

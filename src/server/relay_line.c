@@ -26,6 +26,10 @@
 
 #define READ_BYTES (16 * 1024)
 
+/* A question is given up after so many times CHAT_REDIS_TIMEOUT, however busy
+ * Redis is with others. */
+#define BUSY_TIMEOUTS 10
+
 static void timer_fired(uv_timer_t *timer);
 static void ready(uv_poll_t *handle, int status, int events);
 
@@ -244,6 +248,7 @@ read_bytes(struct relay_line *l, const char **out_why)
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return true;
+	l->heard_ms = uv_now(l->loop);
 	if (n < 0)
 		*out_why = strerror(errno);
 	else if (n == 0)
@@ -305,6 +310,21 @@ ready(uv_poll_t *handle, int status, int events)
 		relay_line_flush(l);
 }
 
+/*
+ * When the line is given up. A Redis that answers others' questions meanwhile
+ * is busy, not away: to leave it, and to write every log anew, would make it
+ * busier.
+ */
+static uint64_t
+give_up_ms(const struct relay_line *l, uint64_t since_ms)
+{
+	uint64_t last = since_ms + timeout_ms(l) * BUSY_TIMEOUTS;
+	uint64_t at = l->heard_ms > since_ms ? l->heard_ms : since_ms;
+
+	at += timeout_ms(l);
+	return at < last ? at : last;
+}
+
 /* Whoever was stopped himself finds the answer in the socket first. */
 static void
 look_at_deadline(struct relay_line *l)
@@ -313,7 +333,7 @@ look_at_deadline(struct relay_line *l)
 		read_some(l);
 	if (l->unanswered_ms == 0)
 		return;
-	if (uv_now(l->loop) >= l->unanswered_ms + timeout_ms(l))
+	if (uv_now(l->loop) >= give_up_ms(l, l->unanswered_ms))
 		relay_line_drop(l, "no answer in time");
 	else
 		relay_line_expect(l, l->unanswered_ms);
@@ -333,7 +353,7 @@ timer_fired(uv_timer_t *timer)
 void
 relay_line_expect(struct relay_line *l, uint64_t since_ms)
 {
-	uint64_t now = uv_now(l->loop), at = since_ms + timeout_ms(l);
+	uint64_t now = uv_now(l->loop), at = give_up_ms(l, since_ms);
 
 	l->unanswered_ms = since_ms;
 	if (since_ms == 0 || uv_is_active((uv_handle_t *)&l->timer))

@@ -54,6 +54,7 @@ struct relay_line {
 	bool is_shutting; /* close, and do not dial again */
 	uint64_t opened_ms;
 	uint64_t unanswered_ms; /* the oldest question's time; 0: none */
+	uint64_t heard_ms;      /* when Redis last said anything */
 	int handles;            /* libuv's, not closed yet */
 };
 
@@ -73,7 +74,8 @@ bool relay_line_put(
 void relay_line_flush(struct relay_line *l);
 
 /* Since when the oldest unanswered question waits (uv_now); 0: none does. When
- * CHAT_REDIS_TIMEOUT has passed since then the line is dropped. */
+ * Redis has said nothing at all for CHAT_REDIS_TIMEOUT since then, or has not
+ * come to it in ten times as long, the line is dropped. */
 void relay_line_expect(struct relay_line *l, uint64_t since_ms);
 
 /* Gives the connection up, and makes another. Not from on_reply. */

@@ -411,6 +411,10 @@ Test(archive, batches_find_their_rows_by_an_index)
 	    "INSERT INTO chat.token_budgets (user_id, id, period, starts_on) "
 	    "SELECT u.id, t.at(now()), 'day', now()::date - i FROM auth.users "
 	    "u, generate_series(-19000, 1000) i;"
+	    "INSERT INTO chat.idempotency_keys (user_id, key, request, "
+	    "message_id, expires_at) SELECT u.id, sha256(i::text::bytea), "
+	    "sha256(''), t.at(now()), now() + i * interval '1 minute' FROM "
+	    "auth.users u, generate_series(-100, 20000) i;"
 	    "ANALYZE");
 	for (size_t i = 0; i < sizeof(batches) / sizeof(batches[0]); i++) {
 		char *sql = NULL;
