@@ -177,9 +177,9 @@ void turn_unheard(
 
 /*
  * Fills the calls (room for TURN_WORKER_CALLS) that say that this worker lives
- * and that those in `dead` ("{id,…}"; NULL: none) do not. Run under no identity,
- * once before the first turn and then every few seconds. The first call's one
- * row is the database's clock in ms.
+ * and that those in `dead` ("{id,…}"; NULL: none) do not. Run under no
+ * identity, once before the first turn and then every few seconds. The first
+ * call's one row is the database's clock in ms.
  */
 size_t turn_worker_calls(const char *worker_id, const char *dead,
     struct arena *a, struct pg_call *calls);

@@ -93,8 +93,8 @@ count_usage(const struct turn *t)
 	if (t->is_cached)
 		return (struct model_usage){0, 0, 0};
 	/* A model that failed without a word has charged nothing. */
-	bool is_charged = (t->status != TURN_FAILED && !t->is_unasked) ||
-			  t->text.n > 0;
+	bool is_charged =
+	    (t->status != TURN_FAILED && !t->is_unasked) || t->text.n > 0;
 	if (u.prompt_tokens < 0)
 		u.prompt_tokens = is_charged ? t->prompt_estimate : 0;
 	if (u.completion_tokens < 0)

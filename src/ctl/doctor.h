@@ -2,8 +2,8 @@
  * What natterctl doctor's parts share: the facts that SQL cannot see, as one
  * JSON object that every query of doctor.def gets:
  *
- *   {"slow_s", "ports", "postgres_skew_ms", "config": {KEY: value}, "database": {"user",
- *    "host", "sslmode"}, "redis": {"state", "why", "host", "skew_ms",
+ *   {"slow_s", "ports", "postgres_skew_ms", "config": {KEY: value}, "database":
+ * {"user", "host", "sslmode"}, "redis": {"state", "why", "host", "skew_ms",
  *    "has_password", and what INFO and CONFIG GET say}, "migrations": [{"name",
  *    "state"}], "files": [{"what", "path", "mode" or "why"}]}
  *

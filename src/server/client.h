@@ -34,7 +34,7 @@ struct client {
 	struct buf out;    /* bytes that wait; holds memory only then */
 	size_t sent;       /* bytes of `out` that are sent already */
 	uv_poll_t poll;
-	int watched; /* what `poll` waits for */
+	int watched;                          /* what `poll` waits for */
 	void (*on_drained)(struct client *c); /* `out` waited, and is empty now;
 					       * NULL: nobody asks */
 	void (*on_closed)(struct client *c);  /* the struct may go now */

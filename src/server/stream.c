@@ -19,7 +19,6 @@
 #include "server/relay_priv.h"
 #include "server/serve_log.h"
 
-
 /* Bytes kept of the body of an error answer. */
 #define ERROR_BODY_MAX 4096
 

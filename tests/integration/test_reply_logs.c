@@ -548,7 +548,7 @@ Test(reply_logs, a_reply_that_was_ended_elsewhere_ends)
 
 	client_start(&c, "text=60000 chunk=20 gap=20 seed=2");
 	wait_for(&c.events, 5);
-	db_value("SELECT chat.end_lost_reply(user_id, id), 1 FROM "
+	db_value("SELECT chat.end_lost_reply(user_id, id, NULL), 1 FROM "
 		 "chat.messages WHERE id = $1",
 	    c.message, one, sizeof(one));
 	do {

@@ -569,12 +569,12 @@ Test(turn, a_worker_that_was_not_seen_loses_its_replies)
 	pg_calls_clear(calls, n);
 	/* Nobody has said that it died. */
 	struct lost_reply lost[LOST_MAX];
-	cr_assert_eq(lost_take(w.services.pg, other, LOST_OF_DEAD, lost,
-			 LOST_MAX, &n),
+	cr_assert_eq(
+	    lost_take(w.services.pg, other, LOST_OF_DEAD, lost, LOST_MAX, &n),
 	    OK);
 	cr_expect_eq(n, 0);
-	cr_assert_eq(lost_take(w.services.pg, other, LOST_OF_SILENT, lost,
-			 LOST_MAX, &n),
+	cr_assert_eq(
+	    lost_take(w.services.pg, other, LOST_OF_SILENT, lost, LOST_MAX, &n),
 	    OK);
 	cr_assert_eq(n, 1);
 	cr_expect_str_eq(lost[0].message_id, t->message_id);
