@@ -158,8 +158,20 @@ END
 $$;
 COMMENT ON FUNCTION chat.end_taken_reply(uuid, uuid, text) IS 'Ends a reply that was taken over from a dead worker; false: it had ended';
 
-DROP FUNCTION IF EXISTS chat.sweep_dead_replies(interval);
-DROP FUNCTION IF EXISTS chat.end_lost_reply(uuid, uuid);
+-- Daemons of before prepare these until they are restarted. A sweep by one of
+-- them would end replies without the text that their logs hold.
+CREATE OR REPLACE FUNCTION chat.sweep_dead_replies(p_dead interval)
+RETURNS int
+LANGUAGE sql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT 0 $$;
+COMMENT ON FUNCTION chat.sweep_dead_replies(interval) IS 'Does nothing: chat.take_lost_replies does it. For daemons of before';
+CREATE OR REPLACE FUNCTION chat.end_lost_reply(p_user uuid, p_message uuid)
+RETURNS void
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT chat.end_lost_reply(p_user, p_message, NULL) $$;
+COMMENT ON FUNCTION chat.end_lost_reply(uuid, uuid) IS 'As with the text, which is not known. For daemons of before';
 
 REVOKE ALL ON FUNCTION chat.cancelled_replies(uuid),
     chat.take_lost_replies(uuid, interval, int), chat.end_lost_reply(uuid, uuid, text),

@@ -47,17 +47,16 @@ answer_again(struct request *req, struct reply *rep, const struct turn_ask *ask)
 	return e;
 }
 
-/* This worker begins no more replies, but what was answered can be again. */
+/* No reply begins now, but what was answered can be again. */
 static enum err
-refuse_busy(struct request *req, struct reply *rep, const struct turn_ask *ask)
+refuse(struct request *req, struct reply *rep, const struct turn_ask *ask,
+    enum err why)
 {
 	enum err e = ask->key ? send_key_find(req, ask->key) : OK;
 
 	if (e == OK && ask->key && *ask->key->message_id)
 		return answer_again(req, rep, ask);
-	return e == OK
-		   ? request_fail(req, ERR_BUSY, "CHAT_STREAMS_MAX is reached")
-		   : e;
+	return e == OK ? why : e;
 }
 
 enum err
@@ -69,8 +68,11 @@ send_turn(struct request *req, struct reply *rep, struct turn_ask *ask)
 	if (e != OK)
 		return e;
 	if (!services->has_room(services->worker))
-		return refuse_busy(req, rep, ask);
+		return refuse(req, rep, ask,
+		    request_fail(req, ERR_BUSY, "CHAT_STREAMS_MAX is reached"));
 	e = turn_begin(req, ask, &rep->turn);
+	if (e == ERR_MODEL_UNAVAILABLE)
+		return refuse(req, rep, ask, e);
 	if (e == OK && !rep->turn)
 		return answer_again(req, rep, ask);
 	return e;

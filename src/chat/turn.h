@@ -145,7 +145,8 @@ size_t turn_finish(struct turn *t, struct arena *a, struct pg_call *calls);
 /*
  * Reads the results of those calls, after the commit, into t->stored.
  * ERR_NOT_FOUND: the message was deleted meanwhile (its conversation or user
- * went away), or another worker's sweep finished it first. Thread: ledger.
+ * went away). ERR_INTERRUPTED: another worker took this one for dead and ended
+ * it first. Thread: ledger.
  */
 enum err
 turn_stored(struct turn *t, const struct pg_call *calls, size_t n) MUST_CHECK;

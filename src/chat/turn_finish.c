@@ -200,8 +200,12 @@ turn_stored(struct turn *t, const struct pg_call *calls, size_t n)
 	if (pg_flag(r, 0, FINISH_IS_NEW)) {
 		m.content = calls[0].params[2];
 		count_tokens(t);
-	} else if (!is_own_end(t, &m))
-		return ERR_NOT_FOUND;
+	} else if (!strcmp(m.status, turn_status_name(TURN_CANCELLED)))
+		t->status = TURN_CANCELLED;
+	else if (!is_own_end(t, &m)) {
+		t->status = TURN_INTERRUPTED;
+		return ERR_INTERRUPTED;
+	}
 	buf_clear(&t->stored);
 	message_write(&t->stored, &m);
 	return t->stored.failed ? ERR_INTERNAL : OK;

@@ -184,6 +184,7 @@ client_end(struct client *c, const void *p, size_t n)
 	if (c->state != CLIENT_OPEN || !takes_more(c))
 		return;
 	c->state = CLIENT_ENDING;
+	c->ended_ms = uv_now(c->poll.loop);
 	fcgi_record_stdout(&c->out, c->request_id, p, n);
 	fcgi_record_end(&c->out, c->request_id);
 	push(c);
@@ -192,6 +193,16 @@ client_end(struct client *c, const void *p, size_t n)
 void
 client_cut(struct client *c)
 {
+	shut(c);
+}
+
+void
+client_cut_late(struct client *c, uint64_t max_ms)
+{
+	if (c->state != CLIENT_ENDING ||
+	    uv_now(c->poll.loop) < c->ended_ms + max_ms)
+		return;
+	c->was_cut = true;
 	shut(c);
 }
 

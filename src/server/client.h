@@ -13,6 +13,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <uv.h>
 
 #include "base/buf.h"
@@ -33,6 +34,7 @@ struct client {
 	size_t out_max;    /* cut when this many bytes wait and more comes */
 	struct buf out;    /* bytes that wait; holds memory only then */
 	size_t sent;       /* bytes of `out` that are sent already */
+	uint64_t ended_ms; /* when the last output was given */
 	uv_poll_t poll;
 	int watched;                          /* what `poll` waits for */
 	void (*on_drained)(struct client *c); /* `out` waited, and is empty now;
@@ -56,6 +58,9 @@ void client_end(struct client *c, const void *p, size_t n);
 
 /* Closes now without END_REQUEST. */
 void client_cut(struct client *c);
+
+/* Closes one that has not taken the last output `max_ms` after it was given. */
+void client_cut_late(struct client *c, uint64_t max_ms);
 
 /* Is there somebody to write to? */
 bool client_is_open(const struct client *c);

@@ -110,8 +110,8 @@ leave(struct reader *x)
 	if (x->state == READER_OVER)
 		return;
 	x->state = READER_OVER;
-	relay_redis_unlisten(x->relay->redis, x->key, x);
-	relay_redis_forget(x->relay->redis, x);
+	relay_redis_unlisten(x->relay->reading, x->key, x);
+	relay_redis_forget(x->relay->reading, x);
 	uv_close((uv_handle_t *)&x->timer, timer_closed);
 }
 
@@ -257,7 +257,7 @@ reader_begin(struct relay *r, const struct handoff *h)
 		return;
 	}
 	if (!x->follow->is_over)
-		relay_redis_listen(r->redis, x->key, reader_hinted, x);
+		relay_redis_listen(r->reading, x->key, reader_hinted, x);
 	reader_read_on(x);
 	if (!x->is_reading)
 		reader_look(x);
@@ -276,12 +276,9 @@ readers_end(struct relay *r, enum err error)
 }
 
 void
-readers_cut(struct relay *r)
+readers_cut_late(struct relay *r, uint64_t max_ms)
 {
-	for (struct reader *x = r->readers; x != NULL; x = x->next) {
-		if (x->state != READER_OVER || x->client.state != CLIENT_ENDING)
-			continue;
-		x->client.was_cut = true;
-		client_cut(&x->client);
-	}
+	for (struct reader *x = r->readers; x != NULL; x = x->next)
+		if (x->state == READER_OVER)
+			client_cut_late(&x->client, max_ms);
 }

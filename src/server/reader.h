@@ -76,8 +76,8 @@ void reader_begin(struct relay *r, const struct handoff *h);
 void reader_end(struct reader *x, enum err error);
 void readers_end(struct relay *r, enum err error);
 
-/* Cuts those that have been told everything and do not read it. */
-void readers_cut(struct relay *r);
+/* Cuts those that have been told everything and do not take it in time. */
+void readers_cut_late(struct relay *r, uint64_t max_ms);
 
 /* What reader_log.c and reader_stored.c share with reader.c. */
 uint64_t reader_now_ms(const struct reader *x);

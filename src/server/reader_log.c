@@ -147,7 +147,7 @@ reader_read_on(struct reader *x)
 		x->read_count = READ_FIRST;
 	snprintf(count, sizeof(count), "%zu", x->read_count);
 	x->is_reading =
-	    relay_redis_send(x->relay->redis, 6, words, NULL, log_came, x);
+	    relay_redis_send(x->relay->reading, 6, words, NULL, log_came, x);
 }
 
 /* Something may be there. Who knows of more than the hint names need not look.

@@ -21,6 +21,11 @@
 /* The longest wait for coalesced text, in ms. */
 #define FLUSH_MS 25
 
+/* How long a client may take for the last word, which holds the whole text
+ * again, and how often that is looked at, in ms. */
+#define END_MAX_MS   60000
+#define LATE_LOOK_MS 10000
+
 /* After the drain time: how long clients may take to read the last words. */
 #define LAST_WORDS_MS 1000
 
@@ -90,7 +95,8 @@ close_all(struct relay *r)
 	upstream_free(r->upstream);
 	r->upstream = NULL;
 	relay_redis_close(r->redis);
-	r->redis = NULL;
+	relay_redis_close(r->reading);
+	r->redis = r->reading = NULL;
 	relay_log_close(r);
 	close_handle((uv_handle_t *)&r->inbox_poll, NULL);
 	close_handle((uv_handle_t *)&r->stored_poll, NULL);
@@ -102,6 +108,7 @@ close_all(struct relay *r)
 	close_handle((uv_handle_t *)&r->prepare, NULL);
 	close_handle((uv_handle_t *)&r->flush_timer, NULL);
 	close_handle((uv_handle_t *)&r->drain_timer, NULL);
+	close_handle((uv_handle_t *)&r->late_timer, NULL);
 }
 
 static void
@@ -180,19 +187,27 @@ stored_ready(uv_poll_t *handle, int status, int events)
 		stream_stored(t->owner);
 }
 
-/* Everything is said and stored; who does not read it holds up the stop. */
+/* Everything is said and stored; who does not take it in time is cut. */
+static void
+cut_late(struct relay *r, uint64_t max_ms)
+{
+	for (struct stream *s = r->streams; s != NULL; s = s->next)
+		if (s->state == STREAM_OVER)
+			client_cut_late(&s->client, max_ms);
+	readers_cut_late(r, max_ms);
+}
+
+static void
+look_for_late(uv_timer_t *timer)
+{
+	cut_late(timer->data, END_MAX_MS);
+}
+
+/* They hold up the stop. */
 static void
 cut_readers(uv_timer_t *timer)
 {
-	struct relay *r = timer->data;
-
-	for (struct stream *s = r->streams; s != NULL; s = s->next) {
-		if (s->state != STREAM_OVER || s->client.state != CLIENT_ENDING)
-			continue;
-		s->client.was_cut = true;
-		client_cut(&s->client);
-	}
-	readers_cut(r);
+	cut_late(timer->data, 0);
 }
 
 /* The time is over: what still runs ends here. */
@@ -237,14 +252,19 @@ open_handles(struct relay *r)
 		return false;
 	/* Before `prepare` is started, for what it sends. */
 	r->redis = relay_redis_new(&r->loop, r->config);
-	if (r->redis == NULL || !relay_log_open(r))
+	r->reading = relay_redis_new(&r->loop, r->config);
+	if (r->redis == NULL || r->reading == NULL || !relay_log_open(r))
 		return false;
 	relay_redis_on_change(r->redis, stream_answer_redis_changed, r);
 	uv_prepare_init(&r->loop, &r->prepare);
 	uv_timer_init(&r->loop, &r->flush_timer);
 	uv_timer_init(&r->loop, &r->drain_timer);
+	uv_timer_init(&r->loop, &r->late_timer);
 	r->wake.data = r->inbox_poll.data = r->stored_poll.data = r;
 	r->prepare.data = r->flush_timer.data = r->drain_timer.data = r;
+	r->late_timer.data = r;
+	uv_timer_start(
+	    &r->late_timer, look_for_late, LATE_LOOK_MS, LATE_LOOK_MS);
 	uv_prepare_start(&r->prepare, service_dirty);
 	uv_poll_start(&r->inbox_poll, UV_READABLE, inbox_ready);
 	uv_poll_start(&r->stored_poll, UV_READABLE, stored_ready);

@@ -30,6 +30,8 @@ struct relay {
 	struct ledger *ledger;
 	struct upstream *upstream;
 	struct relay_redis *redis; /* NULL once everything is over */
+	/* What readers ask: their long answers hold up no append. */
+	struct relay_redis *reading;
 	uv_loop_t loop;
 	struct queue *inbox;   /* struct handoff: new replies */
 	struct queue *stored;  /* struct turn: back from the ledger */
@@ -43,6 +45,7 @@ struct relay {
 	uv_prepare_t prepare; /* flushes dirty streams before the loop waits */
 	uv_timer_t flush_timer; /* wakes the loop for coalesced text */
 	uv_timer_t drain_timer;
+	uv_timer_t late_timer;  /* looks for clients that do not take the end */
 	uv_timer_t roll_timer;  /* asks whose sessions have ended */
 	bool is_asking;         /* a roll is with the ledger */
 	struct stream *streams; /* all, doubly linked */
@@ -303,6 +306,7 @@ bool stream_answer_wait(struct stream *s);
 void stream_answer_leave(struct stream *s);
 uint64_t stream_answer_due_ms(const struct stream *s);
 void stream_answer_tick(struct stream *s, uint64_t now_ms);
+void stream_answer_forsake(struct stream *s);
 void stream_answer_redis_changed(void *relay, bool is_away);
 
 /* stream_reply.c: what the client sees. The data of the first and the last

@@ -97,7 +97,10 @@ count_end(const struct stream *s)
 	uint64_t began = s->phases.accepted_us;
 
 	serve_count(s->route, s->status, clock_mono_us() - began);
-	metrics_count(METRIC_REPLIES_COMPLETE + t->status - TURN_COMPLETE);
+	/* What another worker ended, that one has counted. */
+	if (t->error != ERR_INTERRUPTED)
+		metrics_count(
+		    METRIC_REPLIES_COMPLETE + t->status - TURN_COMPLETE);
 	if (t->first_us != 0)
 		metrics_observe(HISTOGRAM_FIRST_TOKEN, t->first_us - began);
 }
@@ -174,16 +177,6 @@ fail(struct stream *s, enum err error, const char *why)
 	store(s, TURN_FAILED, error);
 }
 
-void
-stream_interrupt(struct stream *s, enum err error, const char *why)
-{
-	if (!stream_is_running(s))
-		return;
-	explain(s, why);
-	upstream_stop(s->relay->upstream, &s->transfer);
-	store(s, TURN_INTERRUPTED, error);
-}
-
 /* What the model has not been sent whole is not charged. */
 static bool
 was_asked(const struct stream *s)
@@ -193,6 +186,17 @@ was_asked(const struct stream *s)
 	return t->text.n > 0 ||
 	       (s->state == STREAM_ASKING &&
 		   upstream_has_sent(&s->transfer, t->prompt.n));
+}
+
+void
+stream_interrupt(struct stream *s, enum err error, const char *why)
+{
+	if (!stream_is_running(s))
+		return;
+	explain(s, why);
+	s->turn->is_unasked = !was_asked(s);
+	upstream_stop(s->relay->upstream, &s->transfer);
+	store(s, TURN_INTERRUPTED, error);
 }
 
 void

@@ -10,6 +10,7 @@
  * holds (chat/answer.h).
  */
 #include <stddef.h>
+#include <string.h>
 
 #include "base/config.h"
 #include "chat/turn.h"
@@ -22,6 +23,9 @@
 /* Three tries to hold the lock before it is gone. */
 #define RENEW_MS (CACHE_LEASE_MS / 3)
 
+/* On an answer's channel: its builder has turned to another model. */
+#define ALONE "alone"
+
 static void look(struct stream *s);
 
 static bool
@@ -29,7 +33,8 @@ is_builder(const struct stream *s)
 {
 	const struct answer_key *key = s->turn->answer;
 
-	return key != NULL && !key->is_waiting && stream_is_running(s);
+	return key != NULL && !key->is_waiting && stream_is_running(s) &&
+	       s->turn->fallback_from[0] == '\0';
 }
 
 /* What this file sends and listens to is its own: others have commands of the
@@ -90,8 +95,14 @@ look(struct stream *s)
 static void
 hinted(void *arg, const char *payload)
 {
-	(void)payload; /* there is a reason to look, whatever it says */
-	look(stream_of(arg));
+	struct stream *s = stream_of(arg);
+
+	if (payload == NULL || strcmp(payload, ALONE) != 0) {
+		look(s);
+		return;
+	}
+	stream_answer_leave(s);
+	stream_ask(s);
 }
 
 bool
@@ -148,6 +159,19 @@ stream_answer_tick(struct stream *s, uint64_t now_ms)
 	(void)relay_redis_send(
 	    s->relay->redis, ask.n, ask.words, NULL, NULL, NULL);
 	s->answer_ms = now_ms + RENEW_MS;
+}
+
+/* Whoever waits asks for themselves; the lock is not held any more. */
+void
+stream_answer_forsake(struct stream *s)
+{
+	char channel[80];
+	const char *words[] = {"PUBLISH", channel, ALONE};
+
+	if (!is_builder(s))
+		return;
+	cache_answer_channel(s->turn->answer->hash, channel);
+	(void)relay_redis_send(s->relay->redis, 3, words, NULL, NULL, NULL);
 }
 
 void

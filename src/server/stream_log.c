@@ -295,7 +295,8 @@ stream_log_seal(struct stream *s)
 	}
 	s->log.asked = s->sent;
 	set_state(s, LOG_SEALED);
-	stream_interrupt(s, ERR_INTERNAL, "another worker has ended the reply");
+	stream_interrupt(
+	    s, ERR_INTERRUPTED, "another worker has ended the reply");
 }
 
 static void

@@ -121,9 +121,6 @@ rename_turn(struct turn *t, const char *model)
 		metrics_count(METRIC_MODEL_FALLBACKS);
 	}
 	(void)snprintf(t->model, sizeof(t->model), "%s", model);
-	/* What is kept is kept under the prompt of the model asked for. */
-	free(t->answer);
-	t->answer = NULL;
 }
 
 /* natter-local's answer takes the prompt's place. */
@@ -134,6 +131,7 @@ take_local(struct stream *s)
 
 	if (t->local.n == 0)
 		return false;
+	stream_answer_forsake(s);
 	rename_turn(t, LOCAL_MODEL);
 	buf_free(&t->prompt);
 	t->prompt = t->local;
@@ -160,6 +158,7 @@ take_fallback(struct stream *s, size_t i, const struct fallback *f)
 		breaker_let_go(&s->plan.pass, clock_mono_ms());
 		return false;
 	}
+	stream_answer_forsake(s);
 	rename_turn(t, f->model);
 	s->transfer.place = f->place;
 	s->plan.tries = 0;
@@ -252,15 +251,16 @@ complain(struct stream *s, const struct try_failure *f)
 
 /* Tells the breaker, once for each model that a reply gives up. */
 static void
-judge(struct stream *s, const struct try_failure *f)
+judge(const struct stream *s, const struct try_failure *f,
+    struct breaker_pass *pass)
 {
 	const struct config *config = s->relay->config;
 
 	if (kinds[f->kind].blames_model)
-		breaker_failed(&s->plan.pass, clock_mono_ms(),
-		    (uint64_t)config->model_cooldown_ms);
+		breaker_failed(
+		    pass, clock_mono_ms(), (uint64_t)config->model_cooldown_ms);
 	else
-		breaker_succeeded(&s->plan.pass);
+		breaker_succeeded(pass);
 }
 
 static bool
@@ -274,12 +274,15 @@ static enum try_next
 give_up_model(struct stream *s, const struct try_failure *f)
 {
 	enum remedy remedy = kinds[f->kind].remedy;
+	struct breaker_pass before = s->plan.pass;
 
-	judge(s, f);
-	if (remedy != NONE && take_next(s))
+	if (remedy != NONE && take_next(s)) {
+		judge(s, f, &before);
 		return s->turn->is_local ? TRY_NEXT_LOCAL : TRY_NEXT_ASK;
-	if (remedy == NEXT_FIRST && has_tries_left(s, f))
+	}
+	if (remedy == NEXT_FIRST && has_tries_left(s, f) && !before.is_probe)
 		return TRY_NEXT_PAUSE;
+	judge(s, f, &s->plan.pass);
 	return TRY_NEXT_NONE;
 }
 
