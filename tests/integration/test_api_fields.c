@@ -238,6 +238,7 @@ Test(fields, nobody_marks_a_message_as_kept)
 	    MARK(SAY, "{\"content\":\"a\",\"metadata\":{\"cached\":true}}"),
 	    MARK(MESSAGE, "{\"metadata\":{\"cached\":true}}"),
 	    MARK(MESSAGE, "{\"metadata\":{\"a\":1,\"cached\":null}}"),
+	    MARK(MESSAGE, "{\"metadata\":{\"fallback_from\":\"x\"}}"),
 	    ROW(MESSAGE, "{\"metadata\":{\"Cached\":1,\"a\":{\"cached\":1}}}",
 		200),
 	};

@@ -396,6 +396,10 @@ Test(browser, a_preflight_of_an_allowed_origin_is_answered_for_every_path)
 		cr_expect_str_eq(header("Vary"), "Origin");
 	}
 	cr_expect_eq(call("OPTIONS", "/api/v1/nothing", NULL, preflight), 404);
+	/* The query is that of the request to come. */
+	cr_expect_eq(
+	    call("OPTIONS", "/api/v1/conversations?limit=5", NULL, preflight),
+	    204);
 }
 
 Test(browser, a_preflight_of_a_stranger_is_an_unknown_method)
