@@ -389,7 +389,7 @@ Test(sweep, who_was_only_stopped_changes_nothing_any_more)
 	log_start(t);
 	log_entry(t, "2-5", "t", "Hello", 5);
 	sweep();
-	cr_expect_eq(world_finish(&w, t, "Hello there."), ERR_NOT_FOUND);
+	cr_expect_eq(world_finish(&w, t, "Hello there."), ERR_INTERRUPTED);
 	cr_expect_eq(is_stored(t, "interrupted", "Hello"), 1);
 	expect_settled(t, 5);
 	turn_free(t);
