@@ -170,7 +170,7 @@ Test(turn, finish_twice_changes_nothing_and_gives_the_same)
 			 t->message_id),
 	    1);
 	/* With other words it is not this turn's doing. */
-	cr_expect_eq(world_finish(&w, t, "Twice."), ERR_NOT_FOUND);
+	cr_expect_eq(world_finish(&w, t, "Twice."), ERR_INTERRUPTED);
 	cr_expect_eq(world_number("SELECT count(*) FROM chat.messages"
 				  " WHERE id = '%s' AND content = 'Once.'",
 			 t->message_id),
@@ -586,7 +586,7 @@ Test(turn, a_worker_that_was_not_seen_loses_its_replies)
 			 t->message_id),
 	    1);
 	/* Its own worker comes back too late. */
-	cr_expect_eq(world_finish(&w, t, "Late."), ERR_NOT_FOUND);
+	cr_expect_eq(world_finish(&w, t, "Late."), ERR_INTERRUPTED);
 	cr_expect_eq(world_number("SELECT count(*) FROM chat.workers"
 				  " WHERE id = '%s' AND pid > 1",
 			 other),
