@@ -55,7 +55,8 @@ finish(crypto_generichash_state *state, char out[static SEND_HASH_TEXT])
 {
 	unsigned char hash[HASH_BYTES];
 	(void)crypto_generichash_final(state, hash, sizeof(hash));
-	memcpy(out, "\\x", 2);
+	out[0] = '\\';
+	out[1] = 'x';
 	sodium_bin2hex(out + 2, SEND_HASH_TEXT - 2, hash, sizeof(hash));
 }
 

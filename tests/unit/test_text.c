@@ -422,7 +422,7 @@ Test(text, days_are_those_of_the_calendar)
 		const char *s;
 		bool is_day;
 		int month_days;
-	} rows[] = {
+	} days[] = {
 	    {"2026-01-31", true, 31},
 	    {"2026-02-28", true, 28},
 	    {"2026-02-29", false, 28},
@@ -447,10 +447,10 @@ Test(text, days_are_those_of_the_calendar)
 	    {"x026-01-31", false, 0},
 	    {"", false, 0},
 	};
-	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+	for (size_t i = 0; i < sizeof(days) / sizeof(days[0]); i++) {
 		cr_expect_eq(
-		    text_is_day(rows[i].s), rows[i].is_day, "%s", rows[i].s);
-		cr_expect_eq(text_month_days(rows[i].s), rows[i].month_days,
-		    "%s", rows[i].s);
+		    text_is_day(days[i].s), days[i].is_day, "%s", days[i].s);
+		cr_expect_eq(text_month_days(days[i].s), days[i].month_days,
+		    "%s", days[i].s);
 	}
 }
