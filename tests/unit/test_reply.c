@@ -124,24 +124,26 @@ Test(reply, the_detail_adds_to_the_sentence)
 	cr_expect_str_eq(member(o, "field"), "title");
 }
 
-Test(reply, tells_field_and_message_only_where_they_belong)
+Test(reply, tells_the_field_where_it_belongs_and_the_message_it_is_about)
 {
 	static const struct {
 		enum err e;
 		const char *field, *message;
 	} rows[] = {
-	    {ERR_INVALID_FIELD, "f", "(none)"},
+	    {ERR_INVALID_FIELD, "f", NULL},
 	    {ERR_REPLY_IN_PROGRESS, "(none)", "m"},
-	    {ERR_NOT_FOUND, "(none)", "(none)"},
+	    {ERR_UNAVAILABLE, "(none)", "m"},
+	    {ERR_NOT_FOUND, "(none)", NULL},
 	};
 	req.bad_field = "f";
-	req.running_message = "m";
 	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
 		rep = (struct reply){0};
+		req.running_message = rows[i].message;
 		reply_error(&req, &rep, rows[i].e);
 		AUTO_JSON struct json_object *o = body();
 		cr_expect_str_eq(member(o, "field"), rows[i].field);
-		cr_expect_str_eq(member(o, "message_id"), rows[i].message);
+		cr_expect_str_eq(member(o, "message_id"),
+		    rows[i].message ? rows[i].message : "(none)");
 	}
 }
 
