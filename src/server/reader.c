@@ -215,6 +215,7 @@ tick(uv_timer_t *timer)
 		reader_say_heartbeat(x);
 	}
 	if (now >= x->next_look_ms && !x->is_reading) {
+		reader_say_followed(x);
 		reader_read_on(x);
 		if (!x->is_reading)
 			reader_look(x);

@@ -91,6 +91,9 @@ void reader_end_failed(struct reader *x, enum err error); /* as the reply */
 void reader_read_on(struct reader *x);
 void reader_hinted(void *arg, const char *payload);
 
+/* reader_log.c: asks the reply's writer, wherever it is, for hints. */
+void reader_say_followed(struct reader *x);
+
 /* reader_stored.c: asks Postgres; tells as much of its answer as the client
  * takes now; says that what follows begins at the text's beginning. */
 void reader_look(struct reader *x);

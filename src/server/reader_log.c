@@ -150,14 +150,27 @@ reader_read_on(struct reader *x)
 	    relay_redis_send(x->relay->reading, 6, words, NULL, log_came, x);
 }
 
+/* Whoever writes the reply is to hint at its events. */
+void
+reader_say_followed(struct reader *x)
+{
+	const char *words[] = {
+	    "PUBLISH", REPLY_LOG_FOLLOWED, x->follow->message_id};
+
+	(void)relay_redis_send(x->relay->reading, 3, words, NULL, NULL, x);
+}
+
 /* Something may be there. Who knows of more than the hint names need not look.
- */
+ * The reply's first event says that its writer had nobody to tell before. */
 void
 reader_hinted(void *arg, const char *payload)
 {
+	uint64_t n = payload == NULL ? 0 : strtoull(payload, NULL, 10);
 	struct reader *x = arg;
 
-	if (payload != NULL && strtoull(payload, NULL, 10) <= x->at.n)
+	if (n <= 1)
+		reader_say_followed(x);
+	if (payload != NULL && n <= x->at.n)
 		return;
 	reader_read_on(x);
 }

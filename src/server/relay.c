@@ -297,6 +297,7 @@ relay_new(const struct config *config, struct ledger *ledger)
 		return NULL;
 	}
 	relay_cancel_listen(r, ledger_worker_id(ledger));
+	relay_follow_listen(r);
 	ledger_returns_to(
 	    ledger, &(struct ledger_ways){r->stored, r->rolls, r->cancels});
 	ledger_looks(ledger, r->looks);

@@ -145,6 +145,7 @@ struct stream_log {
 	enum log_step step : 8;     /* numbered, not said: in flight */
 	bool is_busy : 1;           /* a command's answer is awaited */
 	bool has_started : 1;       /* the client has heard `start` */
+	bool is_followed : 1;       /* somebody else reads it */
 	struct stream *prev, *next; /* while LOG_LOST: in relay->lost */
 };
 
@@ -264,6 +265,9 @@ bool relay_cancel_open(struct relay *r);
 void relay_cancel_listen(struct relay *r, const char *worker_id);
 void relay_cancel_free(struct relay *r);
 
+/* relay_follow.c: hears which replies somebody reads. */
+void relay_follow_listen(struct relay *r);
+
 /* Is the reply still the relay's: no turn has gone to the ledger? */
 bool stream_is_running(const struct stream *s);
 
@@ -279,6 +283,9 @@ void stream_log_go(struct stream *s);
 /* stream_log.c: writes the log anew; false: Redis is away. Of a stream whose
  * log is lost and that is not busy. */
 bool stream_log_rebuild(struct stream *s);
+
+/* stream_log.c: tells who follows the reply how far it is. */
+void stream_log_hint(struct stream *s);
 
 /* stream_log.c: the reply was ended elsewhere. */
 void stream_log_seal(struct stream *s);

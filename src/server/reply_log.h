@@ -103,6 +103,13 @@ void reply_log_append(struct reply_command *c, const char *message_id,
 void reply_log_expire(
     struct reply_command *c, const char *message_id, int64_t seconds);
 
+/*
+ * The channel on which a reader tells all relays whose log it follows, by the
+ * message's id. The events of other replies are not hinted at, but for the
+ * first and the last one.
+ */
+#define REPLY_LOG_FOLLOWED "replies:followed"
+
 /* PUBLISH: event n is there. Only a hint: the log is the truth. */
 void
 reply_log_hint(struct reply_command *c, const char *message_id, uint64_t n);

@@ -164,6 +164,15 @@ say(struct stream *s)
 	buf_free(&data);
 }
 
+void
+stream_log_hint(struct stream *s)
+{
+	struct reply_command c;
+
+	reply_log_hint(&c, s->turn->message_id, s->event_id);
+	(void)send_command(s, &c, NULL);
+}
+
 /* Makes the current step an append in flight; false: Redis is away. */
 static bool
 append(struct stream *s)
@@ -187,8 +196,8 @@ append(struct stream *s)
 	    step == STEP_START ? relay_log_life_s(s->relay) : REPLY_LOG_KEEP_S);
 	if (step != STEP_TEXT)
 		(void)send_command(s, &c, NULL);
-	reply_log_hint(&c, id, s->event_id);
-	(void)send_command(s, &c, NULL);
+	if (step != STEP_TEXT || s->log.is_followed)
+		stream_log_hint(s);
 	return true;
 }
 

@@ -168,6 +168,72 @@ Test(resume, each_event_of_a_reply_that_goes_on)
 	}
 }
 
+/* Subscribes to the hints of a reply. */
+static redisContext *
+hear_hints(const char *message_id)
+{
+	char path[256];
+	const char *at = getenv("REDIS_URL") + strlen("unix://");
+	redisContext *c;
+	redisReply *reply;
+
+	snprintf(path, sizeof(path), "%.*s", (int)strcspn(at, "?"), at);
+	c = redisConnectUnix(path);
+	cr_assert(c != NULL && c->err == 0, "%s", path);
+	reply = redisCommand(c, "SUBSCRIBE reply:%s", message_id);
+	cr_assert_not_null(reply);
+	freeReplyObject(reply);
+	return c;
+}
+
+/* Those that have come; ends it. */
+static int
+count_hints(redisContext *c)
+{
+	redisReply *reply;
+	int n = -1; /* the answer to PING comes last */
+
+	cr_assert_eq(redisAppendCommand(c, "PING"), REDIS_OK);
+	do {
+		cr_assert_eq(redisGetReply(c, (void **)&reply), REDIS_OK);
+		n++;
+		if (strcmp(reply->element[0]->str, "pong") == 0)
+			break;
+		freeReplyObject(reply);
+	} while (true);
+	freeReplyObject(reply);
+	redisFree(c);
+	return n;
+}
+
+/* Without a reader there is nobody to tell; with one, every event is told. */
+Test(resume, only_replies_that_are_read_are_hinted_at)
+{
+	struct person p;
+	struct call say, reader;
+	redisContext *hints;
+	char id[40];
+
+	for (int is_read = 0; is_read < 2; is_read++) {
+		person_make(&hosts[0], &p);
+		call_say(&say, &hosts[0], &p, SLOWLY, 0);
+		call_await(&say, 2);
+		reply_id(&p, id);
+		hints = hear_hints(id);
+		if (is_read)
+			call_follow(&reader, &hosts[1], p.token, id, NULL);
+		cr_assert(answer_ends_with(call_join(&say), "done"));
+		if (is_read) {
+			cr_assert(answer_ends_with(call_join(&reader), "done"));
+			call_clear(&reader);
+			cr_expect_gt(count_hints(hints), 5);
+		} else {
+			cr_expect_eq(count_hints(hints), 1);
+		}
+		call_clear(&say);
+	}
+}
+
 Test(resume, fifty_read_one_reply_some_before_it_begins)
 {
 	static struct call readers[CROWD];
