@@ -12,6 +12,7 @@
 #include "base/metrics.h"
 #include "base/queue.h"
 #include "chat/turn.h"
+#include "server/afterwork.h"
 #include "server/ledger.h"
 #include "server/look.h"
 #include "server/reader.h"
@@ -235,6 +236,7 @@ woken(uv_async_t *handle)
 	r->is_draining = true;
 	inbox_ready(&r->inbox_poll, 0, 0);
 	readers_end(r, ERR_DRAINING);
+	afterwork_drop(r);
 	uv_timer_start(
 	    &r->drain_timer, drain_over, atomic_load(&r->drain_ms), 0);
 	close_if_drained(r);

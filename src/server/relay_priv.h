@@ -16,6 +16,7 @@
 #include "model/model.h"
 #include "server/client.h"
 #include "server/relay.h"
+#include "server/stream_prepare.h"
 #include "server/upstream.h"
 
 struct checkpoints;
@@ -79,6 +80,7 @@ struct relay {
 };
 
 enum stream_state {
+	STREAM_PREPARING, /* no model has been asked: stream_prepare.h */
 	STREAM_ASKING,  /* a request is with the model */
 	STREAM_WAITING, /* pausing before the next try, or is_listening */
 	STREAM_STORING, /* the turn is with the ledger: hands off it */
@@ -166,6 +168,7 @@ struct stream {
 	struct phases phases; /* of the front */
 
 	struct client client;
+	struct preparation preparation;
 	struct transfer transfer;
 	struct plan plan;
 	struct model_parser parser;
@@ -209,6 +212,14 @@ void stream_interrupt(struct stream *s, enum err error, const char *why);
 
 /* Ends the reply now as its user wished; text so far is kept. */
 void stream_cancel(struct stream *s);
+
+/* Ends the running reply as failed; text so far is kept. `why` is for the log.
+ */
+void stream_fail(struct stream *s, enum err error, const char *why);
+
+/* Everything is prepared: asks the model, or says the answer that came. */
+void stream_go(struct stream *s);
+
 /* stream_try.c: chooses the first model to ask. */
 void stream_try_first(struct stream *s);
 
