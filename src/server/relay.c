@@ -13,6 +13,7 @@
 #include "base/queue.h"
 #include "chat/turn.h"
 #include "server/afterwork.h"
+#include "server/errand.h"
 #include "server/ledger.h"
 #include "server/look.h"
 #include "server/reader.h"
@@ -116,7 +117,7 @@ static void
 close_if_drained(struct relay *r)
 {
 	if (r->is_draining && r->n_streams == 0 && r->n_readers == 0 &&
-	    queue_length(r->inbox) == 0)
+	    r->errands == NULL && queue_length(r->inbox) == 0)
 		close_all(r);
 }
 
@@ -223,6 +224,7 @@ drain_over(uv_timer_t *timer)
 		next = s->next;
 		stream_interrupt(s, ERR_DRAINING, "the worker had to stop");
 	}
+	errands_end(r);
 	close_if_drained(r);
 }
 
@@ -231,6 +233,8 @@ woken(uv_async_t *handle)
 {
 	struct relay *r = handle->data;
 
+	if (r->is_draining)
+		close_if_drained(r);
 	if (!atomic_load(&r->wants_drain) || r->is_draining)
 		return;
 	r->is_draining = true;

@@ -20,6 +20,7 @@
 #include "server/upstream.h"
 
 struct checkpoints;
+struct errand;
 struct looks;
 struct queue;
 struct reader;
@@ -56,6 +57,9 @@ struct relay {
 	size_t n_readers;
 	struct looks *looks; /* what readers ask the ledger */
 	uv_poll_t looks_poll;
+
+	struct errand *errands; /* all, doubly linked */
+	bool is_past_errands;   /* no more begin */
 
 	/* relay_log.c: streams whose log is not whole, and logs whose reply
 	 * ended meanwhile. */
