@@ -2,6 +2,7 @@
  * The steps before a model is asked, in their order. What each does is in a
  * file of its own.
  */
+#include "server/errand.h"
 #include "server/relay_priv.h"
 
 static bool (*const steps[])(struct stream *) = {
@@ -33,5 +34,6 @@ stream_prepared(struct stream *s)
 void
 stream_prepare_stop(struct stream *s)
 {
+	errand_stop(s->preparation.errand);
 	s->preparation.errand = NULL;
 }
