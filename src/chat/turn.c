@@ -16,6 +16,7 @@
 #include "base/config.h"
 #include "base/id.h"
 #include "base/text.h"
+#include "chat/afterwork.h"
 #include "chat/context.h"
 #include "chat/conversation.h"
 #include "chat/queries.h"
@@ -488,6 +489,7 @@ turn_free(struct turn *t)
 	buf_free(&t->local);
 	buf_free(&t->context_note);
 	passages_found_free(t->passages);
+	afterworks_free(t->works);
 	free(t->answer);
 	free(t);
 }
