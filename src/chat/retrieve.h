@@ -28,6 +28,9 @@ struct pg_call;
 /* The most passages of an answer. */
 #define RETRIEVE_MAX 8
 
+/* And the bytes that they may take of a prompt. */
+#define RETRIEVE_BYTES 16384
+
 /* Only so many bytes of a question are looked at. */
 #define RETRIEVE_QUESTION_BYTES 2000
 

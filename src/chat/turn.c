@@ -44,8 +44,9 @@
 #define LOST_AFTER_S 900
 
 /* A claim only where there is a key, FACTS only where natter-local may answer,
- * HISTORY unless there is a copy, prices where money is limited. */
-enum { LOCK, BEGIN, ALWAYS, CALLS_MAX = ALWAYS + 4 };
+ * HISTORY unless there is a copy, prices where money is limited, RETRIEVE
+ * unless documents are not wanted. */
+enum { LOCK, BEGIN, ALWAYS, CALLS_MAX = ALWAYS + 5 };
 
 /* What TURN_LOCK, TURN_BEGIN, TURN_FACTS and TURN_REFUSAL give. */
 enum { LOCK_ID, LOCK_SYSTEM_PROMPT, LOCK_ANSWERS_OF, LOCK_IS_TEMPORARY };
@@ -77,7 +78,8 @@ struct beginning {
 	struct history_copy copy;
 	struct pg_call calls[CALLS_MAX];
 	size_t n_calls;
-	struct pg_call *facts, *history; /* of them; NULL: not sent */
+	/* Of them; NULL: not sent. */
+	struct pg_call *facts, *history, *passages;
 	const struct pg_call *prices; /* of the models that stand in; or NULL */
 };
 
@@ -217,6 +219,22 @@ fill_calls_of_models(struct beginning *b)
 		b->prices = &b->calls[b->n_calls++];
 }
 
+/* The question's passages, once the pipeline has stored the reply. */
+static void
+fill_retrieval(struct beginning *b)
+{
+	const struct retrieve_ask ask = {
+	    .user_id = b->turn->user_id,
+	    .question = b->ask->content,
+	    .message_id = b->turn->message_id,
+	};
+	b->passages = NULL;
+	if (b->ask->without_documents)
+		return;
+	b->passages = &b->calls[b->n_calls++];
+	retrieve_call(&ask, b->passages);
+}
+
 static void
 fill_calls(struct beginning *b)
 {
@@ -242,6 +260,7 @@ fill_calls(struct beginning *b)
 		send_key_claim(
 		    b->ask->key, user, t->message_id, &b->calls[b->n_calls++]);
 	fill_calls_of_models(b);
+	fill_retrieval(b);
 	b->history = NULL;
 	if (!b->copy.rows) {
 		b->history = &b->calls[b->n_calls++];
@@ -403,6 +422,14 @@ read_history(struct beginning *b)
 	return e;
 }
 
+/* Passages take of what the budgets leave the history. */
+static int64_t
+passages_bytes(const struct turn *t)
+{
+	int64_t left = t->budget.history_bytes / 4;
+	return left < RETRIEVE_BYTES ? left : RETRIEVE_BYTES;
+}
+
 /* Takes what the pipeline gave and builds the model's request. */
 static enum err
 take(struct beginning *b)
@@ -415,6 +442,10 @@ take(struct beginning *b)
 	    pg_text(begun, 0, BEGIN_ID));
 	(void)snprintf(
 	    t->model, sizeof(t->model), "%s", pg_text(begun, 0, BEGIN_MODEL));
+	enum err e =
+	    b->passages ? retrieve_read(b->passages->result, &t->passages) : OK;
+	if (e != OK)
+		return e;
 	if (!strcmp(t->model, LOCAL_MODEL))
 		return answer_locally(b);
 	if (b->prices)
@@ -422,7 +453,7 @@ take(struct beginning *b)
 	if (fallback_has_local(config))
 		say_locally(b, &t->local);
 	const char *own = pg_text(lock, 0, LOCK_SYSTEM_PROMPT);
-	enum err e = read_history(b);
+	e = read_history(b);
 	if (e != OK)
 		return e;
 	const PGresult *history =
@@ -431,6 +462,8 @@ take(struct beginning *b)
 	struct context c = {
 	    .model = t->model,
 	    .system_prompt = own ? own : config->system_prompt,
+	    .passages = t->passages,
+	    .passages_bytes = passages_bytes(t),
 	    .history = history,
 	    .question = b->ask->content,
 	    .history_bytes = t->budget.history_bytes,
@@ -489,6 +522,8 @@ turn_free(struct turn *t)
 	buf_free(&t->local);
 	buf_free(&t->context_note);
 	passages_found_free(t->passages);
+	cited_free(&t->cited);
+	turn_events_free(&t->events);
 	afterworks_free(t->works);
 	free(t->answer);
 	free(t);

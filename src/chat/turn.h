@@ -23,7 +23,9 @@
 #include "base/id.h"
 #include "chat/answer.h"
 #include "chat/budget.h"
+#include "chat/cited.h"
 #include "chat/history.h"
+#include "chat/turn_events.h"
 #include "model/model.h"
 
 struct afterwork;
@@ -80,7 +82,9 @@ struct turn {
 	uint64_t begun_us; /* CLOCK_MONOTONIC when it was begun */
 
 	/* Filled by the relay. */
-	struct buf text; /* the reply so far, clean UTF-8 */
+	struct buf text;           /* the reply so far, clean UTF-8 */
+	struct cited cited;        /* passages that it cites */
+	struct turn_events events; /* what is said besides the text */
 	enum turn_status status;
 	enum err error; /* why it failed; OK otherwise */
 	enum model_finish finish;
@@ -120,7 +124,8 @@ struct turn_ask {
 	int64_t max_tokens;   /* of the reply; 0: nothing was said */
 	bool wants_stream;
 	enum answer_wish cache;
-	struct send_key *key; /* NULL: none */
+	bool without_documents; /* nothing is looked for in them */
+	struct send_key *key;   /* NULL: none */
 };
 
 /*

@@ -146,6 +146,19 @@ metadata_of(const struct turn *t, struct arena *a)
 	return text ? text : "{}";
 }
 
+/* The passages that it rests on: JSON. */
+static const char *
+used_documents_of(const struct turn *t, struct arena *a)
+{
+	struct buf b = {0};
+	if (!t->passages)
+		return "[]";
+	cited_write(t, &b);
+	const char *text = b.failed ? NULL : arena_strndup(a, b.p, b.n);
+	buf_free(&b);
+	return text ? text : "[]";
+}
+
 size_t
 turn_finish(struct turn *t, struct arena *a, struct pg_call *calls)
 {
@@ -171,7 +184,7 @@ turn_finish(struct turn *t, struct arena *a, struct pg_call *calls)
 		*t->budget.store_id ? t->budget.store_id : NULL,
 		*t->budget.counted_on ? t->budget.counted_on : NULL,
 		t->is_local || t->is_cached ? "f" : "t", t->model,
-		metadata_of(t, a)},
+		metadata_of(t, a), used_documents_of(t, a)},
 	};
 	return 1;
 }

@@ -138,12 +138,14 @@ enum log_step {
 	STEP_NONE,
 	STEP_START,
 	STEP_TEXT,
+	STEP_EVENT, /* what is said besides the text */
 	STEP_END,
 };
 
 /* A stream's part in stream_log.c. */
 struct stream_log {
 	size_t asked;     /* bytes of text that have been made events */
+	size_t told;      /* of the turn's other events, those said */
 	size_t kept;      /* and that Postgres has, of an unlogged reply */
 	uint64_t kept_ms; /* when they were given to the ledger */
 	unsigned kept_as; /* their place in the batch, from 1; 0: none */

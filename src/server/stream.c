@@ -166,6 +166,7 @@ store(struct stream *s, enum turn_status status, enum err error)
 	if (!t->is_cached)
 		memcpy(t->answered_by, s->parser.model, sizeof(t->answered_by));
 	buf_free(&t->prompt);
+	cited_end(t);
 	turn_end_text(t);
 	s->state = STREAM_STORING;
 	stream_log_go(s);
@@ -347,6 +348,7 @@ text_came(void *arg, const char *text, size_t n)
 	if (t->prompt.n > 0 && upstream_has_sent(&s->transfer, t->prompt.n))
 		buf_free(&t->prompt);
 	buf_add(&t->text, text, n);
+	cited_look(t);
 	relay_mark_dirty(s);
 }
 
