@@ -7,6 +7,7 @@
 
 #include "chat/queries.h"
 #include "chat/retrieve.h"
+#include "knowledge/language.h"
 
 enum column {
 	CHUNK_ID,
@@ -23,10 +24,12 @@ enum column {
 void
 retrieve_call(const struct retrieve_ask *ask, struct pg_call *out_call)
 {
+	const char *q = ask->question;
 	*out_call = (struct pg_call){
 	    .query = chat_query(CHAT_RETRIEVE),
 	    .params = {ask->user_id, ask->question, ask->message_id, ask->store,
-		ask->language},
+		ask->language ? ask->language : language_guess(q, strlen(q)),
+		ask->model, ask->vector},
 	};
 }
 
