@@ -10,6 +10,7 @@ DROP FUNCTION IF EXISTS chat.passages_by_words(uuid, boolean, uuid[], text, regc
 DROP FUNCTION IF EXISTS chat.passages_count(uuid, boolean, uuid[]);
 DROP FUNCTION IF EXISTS chat.word_query(text);
 DROP FUNCTION IF EXISTS chat.words_like(uuid, boolean, uuid[], text);
+DROP FUNCTION IF EXISTS chat.letters(text);
 DROP FUNCTION IF EXISTS chat.passages_with(uuid, boolean, uuid[], tsquery);
 DROP INDEX IF EXISTS chat.idx_chat_document_chunks_embedding_model;
 DROP INDEX IF EXISTS chat.idx_chat_document_chunks_unembedded;

@@ -74,6 +74,16 @@ $$;
 COMMENT ON FUNCTION chat.passages_with(uuid, boolean, uuid[], tsquery) IS 'Passages of a user and of stores that a query finds, 500 of each at most. For chat.passages_find alone';
 REVOKE ALL ON FUNCTION chat.passages_with(uuid, boolean, uuid[], tsquery) FROM PUBLIC;
 
+-- Letters that changed places are what fingers do most, and what trigrams see
+-- least.
+CREATE OR REPLACE FUNCTION chat.letters(p_word text)
+RETURNS text
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+RETURN (SELECT string_agg(l.letter, '' ORDER BY l.letter) FROM unnest(string_to_array(p_word, NULL)) l(letter));
+COMMENT ON FUNCTION chat.letters(text) IS 'The letters of a word in the order of the alphabet. For chat.passages_find alone';
+REVOKE ALL ON FUNCTION chat.letters(text) FROM PUBLIC;
+
 -- A store's passages lie with the managers that brought them, by whom the
 -- trigrams are indexed.
 CREATE OR REPLACE FUNCTION chat.words_like(p_me uuid, p_own boolean, p_stores uuid[], p_word text)
@@ -83,17 +93,18 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
 	-- Not a SET of the function's: making that needs pg_trgm loaded already.
-	PERFORM set_config('pg_trgm.word_similarity_threshold', '0.4', true);
+	PERFORM set_config('pg_trgm.word_similarity_threshold', '0.35', true);
 	RETURN QUERY EXECUTE
-	    'SELECT l.word, extensions.similarity(l.word, $4) AS likeness FROM ('
+	    'SELECT l.word, l.likeness FROM (SELECT v.word, CASE WHEN chat.letters(v.word) = chat.letters($4) THEN 0.9'
+	    ' ELSE extensions.similarity(v.word, $4) END::real AS likeness FROM ('
 	    'SELECT DISTINCT u.word FROM (SELECT $1 AS id UNION SELECT m.user_id FROM chat.store_members m'
 	    ' WHERE m.store_id = ANY ($3) AND m.role = ''manager'') o CROSS JOIN LATERAL ('
 	    'SELECT c.words FROM chat.document_chunks c'
 	    ' WHERE c.user_id = o.id AND c.content OPERATOR(extensions.%>) $4'
 	    ' AND (c.store_id = ANY ($3) OR $2 AND c.store_id IS NULL AND c.user_id = $1) LIMIT 100) x'
 	    ' CROSS JOIN LATERAL unnest(tsvector_to_array(x.words)) u(word)'
-	    ' WHERE abs(char_length(u.word) - char_length($4)) <= 3) l'
-	    ' WHERE extensions.similarity(l.word, $4) >= 0.4'
+	    ' WHERE abs(char_length(u.word) - char_length($4)) <= 3) v) l'
+	    ' WHERE l.likeness >= 0.4'
 	    ' ORDER BY likeness DESC, l.word LIMIT 3'
 	    USING p_me, p_own, p_stores, p_word;
 END
