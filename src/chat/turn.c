@@ -422,14 +422,6 @@ read_history(struct beginning *b)
 	return e;
 }
 
-/* Passages take of what the budgets leave the history. */
-static int64_t
-passages_bytes(const struct turn *t)
-{
-	int64_t left = t->budget.history_bytes / 4;
-	return left < RETRIEVE_BYTES ? left : RETRIEVE_BYTES;
-}
-
 /* Takes what the pipeline gave and builds the model's request. */
 static enum err
 take(struct beginning *b)
@@ -463,7 +455,7 @@ take(struct beginning *b)
 	    .model = t->model,
 	    .system_prompt = own ? own : config->system_prompt,
 	    .passages = t->passages,
-	    .passages_bytes = passages_bytes(t),
+	    .passages_bytes = RETRIEVE_BYTES,
 	    .history = history,
 	    .question = b->ask->content,
 	    .history_bytes = t->budget.history_bytes,
