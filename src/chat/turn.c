@@ -20,6 +20,7 @@
 #include "chat/context.h"
 #include "chat/conversation.h"
 #include "chat/queries.h"
+#include "chat/retrieve.h"
 #include "chat/send_key.h"
 #include "chat/turn.h"
 #include "chat/turn_fallback.h"
@@ -436,7 +437,7 @@ take(struct beginning *b)
 	    .max_tokens = t->budget.cap,
 	    .tokens_field = config->model_tokens_field,
 	};
-	e = context_request(b->req->arena, &c, &t->prompt, &t->prompt_estimate);
+	e = context_request(b->req->arena, &c, t);
 	if (e == OK && !pg_flag(lock, 0, LOCK_IS_TEMPORARY))
 		answer_find(b->req, t, b->ask->cache,
 		    pg_text(lock, 0, LOCK_ANSWERS_OF));
@@ -487,6 +488,8 @@ turn_free(struct turn *t)
 	history_note_free(t->history);
 	buf_free(&t->local);
 	afterworks_free(t->works);
+	buf_free(&t->context_note);
+	passages_found_free(t->passages);
 	free(t->answer);
 	free(t);
 }

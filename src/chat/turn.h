@@ -29,6 +29,7 @@
 struct afterwork;
 struct arena;
 struct json_object;
+struct passages_found;
 struct pg_call;
 struct request;
 struct send_key;
@@ -66,6 +67,15 @@ struct turn {
 	struct buf prompt;  /* the model request's JSON body (natter-local: the
 			     * answer); freed once an answer has begun */
 	int64_t prompt_estimate; /* tokens, estimated from the bytes sent */
+	/* The passages in `prompt`, numbered from 1 in this order; owned. NULL:
+	 * none. Their message's bytes are passages_n from passages_at on (0: it
+	 * has none, there it would be), and may become passages_room at most
+	 * (chat/context.h). */
+	struct passages_found *passages;
+	size_t passages_at, passages_n;
+	int64_t passages_room;
+	/* What `prompt` was made of: JSON, stored with the reply. */
+	struct buf context_note;
 
 	uint64_t begun_us; /* CLOCK_MONOTONIC when it was begun */
 

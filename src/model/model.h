@@ -30,6 +30,9 @@ struct model_request {
 	int64_t max_tokens;       /* 0 = not sent */
 	const char *tokens_field; /* its name; NULL: "max_tokens" */
 	const char *user; /* opaque end-user id (OpenAI's `user`), or NULL */
+	size_t marked; /* a message's index: where it begins in the body goes to
+			* out_at (NULL: nobody asks) */
+	size_t *out_at;
 };
 
 /* What a reply amounted to; -1 where the model did not say. */
@@ -119,6 +122,9 @@ void model_parser_free(struct model_parser *p);
 
 /* Appends the JSON body of POST {base}/chat/completions, streaming. */
 void openai_request_body(struct buf *out, const struct model_request *req);
+
+/* Appends one message as it stands in such a body. */
+void openai_message(struct buf *out, const struct model_message *message);
 
 /* Puts another model into a body of openai_request_body; false: no memory,
  * and the body is as it was. */

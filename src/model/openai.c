@@ -278,8 +278,8 @@ put_string(struct buf *out, const char *text)
 	buf_putc(out, '"');
 }
 
-static void
-put_message(struct buf *out, const struct model_message *m)
+void
+openai_message(struct buf *out, const struct model_message *m)
 {
 	buf_puts(out, "{\"role\":");
 	put_string(out, m->role);
@@ -300,7 +300,9 @@ openai_request_body(struct buf *out, const struct model_request *req)
 	for (size_t i = 0; i < req->n_messages; i++) {
 		if (i > 0)
 			buf_putc(out, ',');
-		put_message(out, &req->messages[i]);
+		if (req->out_at != NULL && i == req->marked)
+			*req->out_at = out->n;
+		openai_message(out, &req->messages[i]);
 	}
 	buf_puts(out,
 	    "],\"stream\":true,\"stream_options\":{\"include_usage\":true}");

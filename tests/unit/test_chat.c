@@ -183,12 +183,11 @@ Test(chat, the_prompt_is_system_then_history_then_question)
 	    .history_bytes = CONTEXT_BYTES_MAX,
 	    .max_tokens = 7,
 	};
-	struct buf out = {0};
-	int64_t tokens;
-	cr_assert_eq(context_request(a, &c, &out, &tokens), OK);
-	cr_expect_eq(tokens, 3); /* 1 + 2 + 5 + 2 bytes */
+	struct turn t = {0};
+	cr_assert_eq(context_request(a, &c, &t), OK);
+	cr_expect_eq(t.prompt_estimate, 3); /* 1 + 2 + 5 + 2 bytes */
 	AUTO_JSON struct json_object *o = NULL;
-	cr_assert_eq(json_parse_object(out.p, out.n, &o), OK);
+	cr_assert_eq(json_parse_object(t.prompt.p, t.prompt.n, &o), OK);
 	cr_expect_str_eq(
 	    json_object_to_json_string_ext(
 		json_object_object_get(o, "messages"), JSON_C_TO_STRING_PLAIN),
@@ -196,7 +195,7 @@ Test(chat, the_prompt_is_system_then_history_then_question)
 	    "{\"role\":\"user\",\"content\":\"Q1\"},"
 	    "{\"role\":\"assistant\",\"content\":\"A \\\"1\\\"\"},"
 	    "{\"role\":\"user\",\"content\":\"Q2\"}]");
-	buf_free(&out);
+	buf_free(&t.prompt);
 	PQclear(r);
 }
 
@@ -216,11 +215,10 @@ Test(chat, what_does_not_fit_of_the_history_is_left_out)
 		    .question = "Q",
 		    .history_bytes = cases[i].bytes,
 		};
-		struct buf out = {0};
-		int64_t tokens;
-		cr_assert_eq(context_request(a, &c, &out, &tokens), OK);
-		cr_expect_eq(tokens, cases[i].tokens, "%zu", i);
-		buf_free(&out);
+		struct turn t = {0};
+		cr_assert_eq(context_request(a, &c, &t), OK);
+		cr_expect_eq(t.prompt_estimate, cases[i].tokens, "%zu", i);
+		buf_free(&t.prompt);
 	}
 	PQclear(r);
 }
@@ -231,11 +229,10 @@ Test(chat, an_empty_system_prompt_is_not_sent)
 	for (size_t i = 0; i < 2; i++) {
 		struct context c = {
 		    .model = "m", .system_prompt = prompts[i], .question = "Q"};
-		struct buf out = {0};
-		int64_t tokens;
-		cr_assert_eq(context_request(a, &c, &out, &tokens), OK);
-		cr_expect_null(memmem(out.p, out.n, "system", 6));
-		buf_free(&out);
+		struct turn t = {0};
+		cr_assert_eq(context_request(a, &c, &t), OK);
+		cr_expect_null(memmem(t.prompt.p, t.prompt.n, "system", 6));
+		buf_free(&t.prompt);
 	}
 }
 
