@@ -16,6 +16,7 @@
 #include "base/config.h"
 #include "base/id.h"
 #include "base/text.h"
+#include "chat/afterwork.h"
 #include "chat/context.h"
 #include "chat/conversation.h"
 #include "chat/queries.h"
@@ -494,6 +495,7 @@ turn_free(struct turn *t)
 	buf_free(&t->stored);
 	history_note_free(t->history);
 	buf_free(&t->local);
+	afterworks_free(t->works);
 	buf_free(&t->context_note);
 	passages_found_free(t->passages);
 	free(t->answer);

@@ -27,6 +27,7 @@
 #include "chat/history.h"
 #include "model/model.h"
 
+struct afterwork;
 struct arena;
 struct json_object;
 struct passages_found;
@@ -96,6 +97,8 @@ struct turn {
 	bool is_unasked;      /* it ended before a model had the request */
 	uint64_t first_us;    /* at the first token; 0 = none */
 	int attempts;         /* requests made to the model */
+
+	struct afterwork *works; /* owned; to do once it is stored, or NULL */
 
 	/* Filled by turn_stored after the commit. */
 	struct buf stored; /* the stored message as the API shows it, JSON */

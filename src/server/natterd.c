@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "auth/site_rules.h"
+#include "base/address.h"
 #include "base/config.h"
 #include "base/keyring.h"
 #include "base/log.h"
@@ -144,6 +145,17 @@ check_windows(const struct config *c, char why[static MASTER_WHY])
 	return e;
 }
 
+static enum err
+check_tools(const struct config *c, char why[static MASTER_WHY])
+{
+	char said[ADDRESS_WHY] = "";
+	enum err e = address_list_check(c->tools_allow, said);
+
+	if (e != OK)
+		snprintf(why, MASTER_WHY, "CHAT_TOOLS_ALLOW: %s", said);
+	return e;
+}
+
 /* Refuses settings that cannot work whatever the servers do. */
 static enum err
 check_settings(const struct config *c, char why[static MASTER_WHY])
@@ -160,6 +172,8 @@ check_settings(const struct config *c, char why[static MASTER_WHY])
 		e = check_exchange(c, why);
 	if (e == OK)
 		e = check_origins(c, why);
+	if (e == OK)
+		e = check_tools(c, why);
 	return e;
 }
 

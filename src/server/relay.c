@@ -12,6 +12,8 @@
 #include "base/metrics.h"
 #include "base/queue.h"
 #include "chat/turn.h"
+#include "server/afterwork.h"
+#include "server/errand.h"
 #include "server/ledger.h"
 #include "server/look.h"
 #include "server/reader.h"
@@ -115,7 +117,7 @@ static void
 close_if_drained(struct relay *r)
 {
 	if (r->is_draining && r->n_streams == 0 && r->n_readers == 0 &&
-	    queue_length(r->inbox) == 0)
+	    r->errands == NULL && queue_length(r->inbox) == 0)
 		close_all(r);
 }
 
@@ -222,6 +224,7 @@ drain_over(uv_timer_t *timer)
 		next = s->next;
 		stream_interrupt(s, ERR_DRAINING, "the worker had to stop");
 	}
+	errands_end(r);
 	close_if_drained(r);
 }
 
@@ -230,11 +233,14 @@ woken(uv_async_t *handle)
 {
 	struct relay *r = handle->data;
 
+	if (r->is_draining)
+		close_if_drained(r);
 	if (!atomic_load(&r->wants_drain) || r->is_draining)
 		return;
 	r->is_draining = true;
 	inbox_ready(&r->inbox_poll, 0, 0);
 	readers_end(r, ERR_DRAINING);
+	afterwork_drop(r);
 	uv_timer_start(
 	    &r->drain_timer, drain_over, atomic_load(&r->drain_ms), 0);
 	close_if_drained(r);

@@ -16,9 +16,11 @@
 #include "model/model.h"
 #include "server/client.h"
 #include "server/relay.h"
+#include "server/stream_prepare.h"
 #include "server/upstream.h"
 
 struct checkpoints;
+struct errand;
 struct looks;
 struct queue;
 struct reader;
@@ -56,6 +58,9 @@ struct relay {
 	struct looks *looks; /* what readers ask the ledger */
 	uv_poll_t looks_poll;
 
+	struct errand *errands; /* all, doubly linked */
+	bool is_past_errands;   /* no more begin */
+
 	/* relay_log.c: streams whose log is not whole, and logs whose reply
 	 * ended meanwhile. */
 	struct stream *lost, *lost_last;
@@ -79,6 +84,7 @@ struct relay {
 };
 
 enum stream_state {
+	STREAM_PREPARING, /* no model has been asked: stream_prepare.h */
 	STREAM_ASKING,  /* a request is with the model */
 	STREAM_WAITING, /* pausing before the next try, or is_listening */
 	STREAM_STORING, /* the turn is with the ledger: hands off it */
@@ -166,6 +172,7 @@ struct stream {
 	struct phases phases; /* of the front */
 
 	struct client client;
+	struct preparation preparation;
 	struct transfer transfer;
 	struct plan plan;
 	struct model_parser parser;
@@ -209,6 +216,14 @@ void stream_interrupt(struct stream *s, enum err error, const char *why);
 
 /* Ends the reply now as its user wished; text so far is kept. */
 void stream_cancel(struct stream *s);
+
+/* Ends the running reply as failed; text so far is kept. `why` is for the log.
+ */
+void stream_fail(struct stream *s, enum err error, const char *why);
+
+/* Everything is prepared: asks the model, or says the answer that came. */
+void stream_go(struct stream *s);
+
 /* stream_try.c: chooses the first model to ask. */
 void stream_try_first(struct stream *s);
 

@@ -15,6 +15,7 @@
 #include "base/text.h"
 #include "chat/turn.h"
 #include "http/route.h"
+#include "server/afterwork.h"
 #include "server/ledger.h"
 #include "server/relay_priv.h"
 #include "server/serve_log.h"
@@ -33,7 +34,8 @@ now_ms(const struct stream *s)
 bool
 stream_is_running(const struct stream *s)
 {
-	return s->state == STREAM_ASKING || s->state == STREAM_WAITING;
+	return s->state == STREAM_PREPARING || s->state == STREAM_ASKING ||
+	       s->state == STREAM_WAITING;
 }
 
 /* A model's server may quote the key that it was given. */
@@ -149,6 +151,7 @@ store(struct stream *s, enum turn_status status, enum err error)
 	struct turn *t = s->turn;
 
 	assert(stream_is_running(s));
+	stream_prepare_stop(s);
 	stream_answer_leave(s);
 	if (status == TURN_COMPLETE && !t->is_local && !t->is_cached)
 		stream_try_answered(s);
@@ -169,8 +172,8 @@ store(struct stream *s, enum turn_status status, enum err error)
 	ledger_give(s->relay->ledger, t);
 }
 
-static void
-fail(struct stream *s, enum err error, const char *why)
+void
+stream_fail(struct stream *s, enum err error, const char *why)
 {
 	explain(s, why);
 	upstream_stop(s->relay->upstream, &s->transfer);
@@ -218,7 +221,7 @@ go_on(struct stream *s, const struct try_failure *f)
 	upstream_stop(s->relay->upstream, &s->transfer);
 	switch (stream_try_failed(s, f)) {
 	case TRY_NEXT_NONE:
-		fail(s, f->error, f->why);
+		stream_fail(s, f->error, f->why);
 		break;
 	case TRY_NEXT_PAUSE:
 		s->state = STREAM_WAITING;
@@ -377,7 +380,8 @@ stream_ask(struct stream *s)
 	context_seal(t);
 	if (upstream_start(s->relay->upstream, &s->transfer, t->prompt.p,
 		t->prompt.n) != OK)
-		fail(s, ERR_INTERNAL, "no memory for a request to the model");
+		stream_fail(
+		    s, ERR_INTERNAL, "no memory for a request to the model");
 	else
 		arm_timer(s);
 }
@@ -448,7 +452,7 @@ timer_fired(uv_timer_t *timer)
 	if (s->state == STREAM_WAITING && now >= s->retry_ms && now < s->end_ms)
 		stream_ask(s);
 	else if (stream_is_running(s) && now >= s->end_ms)
-		fail(s, ERR_MODEL_TIMEOUT, "the reply took too long");
+		stream_fail(s, ERR_MODEL_TIMEOUT, "the reply took too long");
 	else if (s->state == STREAM_ASKING && now >= silence_ms(s))
 		silent(s);
 	arm_timer(s);
@@ -487,6 +491,7 @@ stream_stored(struct stream *s)
 		explain(s, "the reply could not be stored");
 	}
 	upstream_stop(s->relay->upstream, &s->transfer);
+	afterwork_begin(s->relay, t);
 	s->state = STREAM_ENDING;
 	stream_log_go(s);
 }
@@ -497,6 +502,17 @@ stream_is_over(struct stream *s)
 	s->state = STREAM_OVER;
 	uv_timer_stop(&s->timer);
 	uv_close((uv_handle_t *)&s->timer, timer_closed);
+}
+
+void
+stream_go(struct stream *s)
+{
+	if (s->turn->is_local || s->turn->is_cached)
+		stream_answer_locally(s);
+	else if (stream_answer_wait(s))
+		arm_timer(s);
+	else
+		stream_ask(s);
 }
 
 void
@@ -529,11 +545,10 @@ stream_begin(struct relay *r, const struct handoff *h)
 	if (client_open(&s->client, &r->loop, h->fd, h->request_id,
 		(size_t)r->config->client_buffer_bytes) == 0)
 		s->handles++;
+	s->state = STREAM_PREPARING;
 	stream_log_begin(s);
-	if (s->turn->is_local || s->turn->is_cached)
-		stream_answer_locally(s);
-	else if (stream_answer_wait(s))
-		arm_timer(s);
+	if (stream_prepare(s))
+		stream_go(s);
 	else
-		stream_ask(s);
+		arm_timer(s);
 }
