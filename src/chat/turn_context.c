@@ -109,8 +109,8 @@ context_limits(struct arena *a, const struct config *config, const char *model,
 }
 
 /* [["id", "content"], …] as TURN_LOCK gives it. */
-static enum err
-read_facts(struct arena *a, const char *json, struct context *c)
+enum err
+context_read_facts(struct arena *a, const char *json, struct context *c)
 {
 	AUTO_JSON struct json_object *list = NULL;
 	if (!json)
@@ -226,7 +226,8 @@ turn_context(struct request *req, const struct turn_context *from)
 	    .tokens_field = config->model_tokens_field,
 	};
 	fill_values(req->arena, config, from, &c);
-	enum err e = read_facts(req->arena, pg_text(lock, 0, LOCK_FACTS), &c);
+	enum err e =
+	    context_read_facts(req->arena, pg_text(lock, 0, LOCK_FACTS), &c);
 	if (e == OK)
 		e = context_request(req->arena, &c, t);
 	if (e != OK)

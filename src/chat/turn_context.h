@@ -14,6 +14,7 @@
 
 struct arena;
 struct config;
+struct context;
 struct request;
 struct turn;
 
@@ -45,6 +46,10 @@ struct turn_context {
 /* Builds the model's request and looks for a kept answer to it. */
 enum err
 turn_context(struct request *req, const struct turn_context *c) MUST_CHECK;
+
+/* Facts as statements give them: [["id", "content"], …]; NULL: none. */
+enum err context_read_facts(
+    struct arena *a, const char *json, struct context *c) MUST_CHECK;
 
 /* The short values of a template, at a time: date and the like. */
 void context_time_values(struct arena *a, int64_t at_ms, const char **values);
