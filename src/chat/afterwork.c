@@ -5,8 +5,10 @@
 #include <stdlib.h>
 
 #include "chat/afterwork.h"
+#include "chat/summary.h"
 
 static const struct afterwork_row rows[] = {
+    [AFTERWORK_SUMMARY] = {"summary", NULL, summary_keep},
     [AFTERWORK__MAX] = {NULL, NULL, NULL}, /* closes the table */
 };
 

@@ -33,6 +33,7 @@ struct turn;
 
 /* A kind's own part is its row in afterwork.c. */
 enum afterwork_kind {
+	AFTERWORK_SUMMARY, /* chat/summary.h */
 	AFTERWORK__MAX,
 };
 

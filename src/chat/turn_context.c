@@ -17,6 +17,7 @@
 #include "chat/context_note.h"
 #include "chat/prompts.h"
 #include "chat/retrieve.h"
+#include "chat/summary.h"
 #include "chat/turn.h"
 #include "chat/turn_context.h"
 #include "http/request.h"
@@ -233,6 +234,7 @@ turn_context(struct request *req, const struct turn_context *from)
 	if (e != OK)
 		return e;
 	t->wants_summary = wants_summary(config, from);
+	summary_want(req, from);
 	context_note_begin(t, &c, pg_number(lock, 0, LOCK_AT_MS));
 	context_seal(t);
 	if (!pg_flag(lock, 0, LOCK_IS_TEMPORARY))
