@@ -81,10 +81,10 @@ write_passages(struct buf *out, struct passages_found *found, int64_t room)
 
 /* From there the message reaches up to the next one, comma included. */
 static size_t
-message_bytes(const struct model_message *m)
+message_bytes(const struct model_message *m, struct mask *mask)
 {
 	struct buf one = {0};
-	openai_message(&one, m);
+	openai_masked_message(&one, m, mask);
 	size_t n = one.n + 1;
 	buf_free(&one);
 	return n;
@@ -102,6 +102,7 @@ write_body(const struct context *c, struct model_message *messages,
 	    .messages = messages,
 	    .max_tokens = c->max_tokens,
 	    .tokens_field = c->tokens_field,
+	    .mask = t->mask,
 	    .out_at = &at,
 	};
 	if (c->system_prompt && *c->system_prompt)
@@ -120,7 +121,7 @@ write_body(const struct context *c, struct model_message *messages,
 	t->prompt_estimate = context_tokens(bytes);
 	t->passages_at = at;
 	t->passages_n =
-	    *passages ? message_bytes(&messages[request.marked]) : 0;
+	    *passages ? message_bytes(&messages[request.marked], t->mask) : 0;
 	return t->prompt.failed ? ERR_TOO_LARGE : OK;
 }
 
@@ -166,7 +167,7 @@ context_replace_passages(struct turn *t, struct passages_found *found)
 	write_passages(&text, found, t->passages_room);
 	if (text.n > 0) {
 		const struct model_message m = {"system", buf_text(&text)};
-		openai_message(&message, &m);
+		openai_masked_message(&message, &m, t->mask);
 		buf_putc(&message, ',');
 	}
 	bool is_done =

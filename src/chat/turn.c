@@ -22,10 +22,12 @@
 #include "chat/queries.h"
 #include "chat/retrieve.h"
 #include "chat/send_key.h"
+#include "chat/title.h"
 #include "chat/turn.h"
 #include "chat/turn_fallback.h"
 #include "http/request.h"
 #include "model/fallback.h"
+#include "model/mask.h"
 #include "store/pg.h"
 
 /*
@@ -48,7 +50,13 @@
 enum { LOCK, BEGIN, ALWAYS, CALLS_MAX = ALWAYS + 4 };
 
 /* What TURN_LOCK, TURN_BEGIN, TURN_FACTS and TURN_REFUSAL give. */
-enum { LOCK_ID, LOCK_SYSTEM_PROMPT, LOCK_ANSWERS_OF, LOCK_IS_TEMPORARY };
+enum {
+	LOCK_ID,
+	LOCK_SYSTEM_PROMPT,
+	LOCK_ANSWERS_OF,
+	LOCK_IS_TEMPORARY,
+	LOCK_IS_UNTITLED
+};
 enum { BEGIN_ID, BEGIN_MODEL, BEGIN_PARENT = 12 }; /* the rest: budget.c */
 enum { FACTS_USERNAME, FACTS_CONVERSATIONS, FACTS_MESSAGES, FACTS_FIRST_MS };
 enum { REFUSAL_PARENT_FITS, REFUSAL_RUNNING, REFUSAL_IS_LOST };
@@ -131,9 +139,17 @@ force_model(const struct config *config, const struct turn_ask *ask)
 	return model_is_configured(config) ? ask->model : LOCAL_MODEL;
 }
 
+/* Is its question asked about elsewhere, too? */
+static bool
+keeps_question(const struct config *config)
+{
+	return config->moderation_url && *config->moderation_url;
+}
+
 static struct turn *
 make_turn(const struct request *req, const struct turn_ask *ask)
 {
+	const struct config *config = req->services->config;
 	struct turn *t = calloc(1, sizeof(*t));
 	if (!t)
 		return NULL;
@@ -153,7 +169,16 @@ make_turn(const struct request *req, const struct turn_ask *ask)
 		id_make(t->user_message_id);
 	id_make(t->message_id);
 	t->wants_stream = ask->wants_stream;
+	if (keeps_question(config))
+		t->question = strdup(ask->content);
+	if (config->pii_mask)
+		t->mask = mask_new();
 	t->usage = (struct model_usage){-1, -1, -1};
+	if ((keeps_question(config) && !t->question) ||
+	    (config->pii_mask && !t->mask)) {
+		turn_free(t);
+		return NULL;
+	}
 	return t;
 }
 
@@ -438,7 +463,15 @@ take(struct beginning *b)
 	    .tokens_field = config->model_tokens_field,
 	};
 	e = context_request(b->req->arena, &c, t);
-	if (e == OK && !pg_flag(lock, 0, LOCK_IS_TEMPORARY))
+	if (config->titles && pg_flag(lock, 0, LOCK_IS_UNTITLED) &&
+	    !pg_flag(lock, 0, LOCK_IS_TEMPORARY)) {
+		if (!t->question)
+			t->question = strdup(b->ask->content);
+		title_plan(t, config, b->title, b->quotas);
+	}
+	/* What is masked alike may be another's: no answer is shared then. */
+	if (e == OK && !pg_flag(lock, 0, LOCK_IS_TEMPORARY) &&
+	    !mask_is_used(t->mask))
 		answer_find(b->req, t, b->ask->cache,
 		    pg_text(lock, 0, LOCK_ANSWERS_OF));
 	return e;
@@ -488,6 +521,9 @@ turn_free(struct turn *t)
 	history_note_free(t->history);
 	buf_free(&t->local);
 	afterworks_free(t->works);
+	free(t->question);
+	mask_free(t->mask);
+	free(t->moderation);
 	buf_free(&t->context_note);
 	passages_found_free(t->passages);
 	free(t->answer);
