@@ -213,10 +213,10 @@ add(struct model_request *request, struct model_message *to, const char *role,
 
 /* From there the message reaches up to the next one, comma included. */
 static size_t
-message_bytes(const struct model_message *m)
+message_bytes(const struct model_message *m, struct mask *mask)
 {
 	struct buf one = {0};
-	openai_message(&one, m);
+	openai_masked_message(&one, m, mask);
 	size_t n = one.n + 1;
 	buf_free(&one);
 	return n;
@@ -255,6 +255,7 @@ write_body(struct arena *a, const struct context *c,
 	    .messages = messages,
 	    .max_tokens = c->max_tokens,
 	    .tokens_field = c->tokens_field,
+	    .mask = t->mask,
 	    .out_at = &t->passages_at,
 	};
 	list_messages(c, chosen, system, passages, &request);
@@ -264,7 +265,7 @@ write_body(struct arena *a, const struct context *c,
 	openai_request_body(&t->prompt, &request);
 	t->prompt_estimate = context_tokens(bytes);
 	t->passages_n =
-	    *passages ? message_bytes(&messages[request.marked]) : 0;
+	    *passages ? message_bytes(&messages[request.marked], t->mask) : 0;
 	return t->prompt.failed ? ERR_TOO_LARGE : OK;
 }
 
@@ -337,7 +338,7 @@ context_replace_passages(struct turn *t, struct passages_found *found)
 	    write_passages(t->passages_prompt, found, t->passages_room, &text);
 	if (is_done && text.n > 0) {
 		const struct model_message m = {"system", buf_text(&text)};
-		openai_message(&message, &m);
+		openai_masked_message(&message, &m, t->mask);
 		buf_putc(&message, ',');
 	}
 	is_done = is_done && !text.failed && !message.failed &&

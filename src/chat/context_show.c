@@ -22,6 +22,7 @@
 #include "chat/turn.h"
 #include "chat/turn_context.h"
 #include "http/request.h"
+#include "model/mask.h"
 
 enum column {
 	STATUS,
@@ -89,8 +90,6 @@ noted(const struct showing *s, enum context_part part)
 static void
 tell(struct showing *s, const char *part, const char *what, const char *id)
 {
-	if (s->changes.n > 0)
-		buf_putc(&s->changes, ',');
 	json_write_open(&s->changes, NULL, '{');
 	json_write_text(&s->changes, "part", part);
 	json_write_text(&s->changes, "change", what);
@@ -410,6 +409,8 @@ show(struct request *req, const char *id, const PGresult *row, struct buf *out)
 			  "this reply.");
 	struct showing s = {.req = req, .row = row, .note = note};
 	s.turn = calloc(1, sizeof(*s.turn));
+	if (s.turn && req->services->config->pii_mask)
+		s.turn->mask = mask_new();
 	enum err e = s.turn ? build(&s) : ERR_BUSY;
 	if (e == OK)
 		e = write_all(&s, id, out);

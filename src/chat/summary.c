@@ -12,7 +12,6 @@
 #include "base/config.h"
 #include "base/text.h"
 #include "chat/afterwork.h"
-#include "chat/budget.h"
 #include "chat/context.h"
 #include "chat/prompts.h"
 #include "chat/queries.h"
@@ -20,6 +19,7 @@
 #include "chat/turn.h"
 #include "chat/turn_context.h"
 #include "http/request.h"
+#include "model/mask.h"
 #include "model/model.h"
 #include "store/pg.h"
 
@@ -44,8 +44,8 @@ summary_rows(const struct turn_context *c)
 	while (first > 0 && (n - first) * 2 < n && kept * 2 < all)
 		kept += strlen(pg_text(rows, --first, CONTENT));
 	/* What stays begins with a question. */
-	while (first > 0 && first < n && !is_role(rows, first, "user"))
-		first--;
+	while (first < n && !is_role(rows, first, "user"))
+		first++;
 	bool has_summary = n > 0 && is_role(rows, 0, CONTEXT_SUMMARY_ROLE);
 	return first > (has_summary ? 1 : 0) ? first : 0;
 }
@@ -80,10 +80,12 @@ write_body(struct afterwork *w, const struct config *config,
 			  .model = w->model,
 			  .messages = messages,
 			  .n_messages = 2,
+			  .mask = w->mask,
 			  .max_tokens = w->max_tokens,
 			  .tokens_field = config->model_tokens_field,
 		      });
 	w->body.failed |= system.failed || talk.failed;
+	w->prompt_tokens = context_tokens(system.n + talk.n);
 	buf_free(&system);
 	buf_free(&talk);
 }
@@ -93,30 +95,25 @@ summary_want(struct request *req, const struct turn_context *c)
 {
 	const struct config *config = req->services->config;
 	struct turn *t = c->turn;
-	const char *limits = budget_limits(req->arena, config);
 	int n = t->wants_summary ? summary_rows(c) : 0;
-	struct afterwork *w = n > 0 && limits ? calloc(1, sizeof(*w)) : NULL;
+	struct afterwork *w =
+	    n > 0 ? afterwork_add(t, AFTERWORK_SUMMARY, c->quotas) : NULL;
 	if (!w)
 		return;
-	w->kind = AFTERWORK_SUMMARY;
-	memcpy(w->user_id, t->user_id, ID_TEXT);
-	memcpy(w->conversation_id, t->conversation_id, ID_TEXT);
-	memcpy(w->message_id, t->message_id, ID_TEXT);
-	memcpy(w->store_id, t->budget.store_id, ID_TEXT);
-	memcpy(w->model, t->model, sizeof(w->model));
-	w->limits = strdup(limits);
+	if (config->pii_mask)
+		w->mask = mask_new();
+	(void)snprintf(w->model, sizeof(w->model), "%s", t->model);
 	w->max_tokens = SUMMARY_TOKENS;
 	/* From the reply, which is one further down than the question. */
-	buf_printf(&w->note, "%" PRId64,
-	    pg_number(c->history, n - 1, DEPTH) + 1);
-	(void)buf_text(&w->note);
+	buf_printf(
+	    &w->note, "%" PRId64, pg_number(c->history, n - 1, DEPTH) + 1);
 	write_body(w, config, c->history, n);
-	if (!w->limits || w->note.failed || w->body.failed) {
+	if (w->note.failed || w->body.failed ||
+	    (config->pii_mask && !w->mask)) {
+		t->works = w->next;
+		w->next = NULL;
 		afterworks_free(w);
-		return;
 	}
-	w->next = t->works;
-	t->works = w;
 }
 
 bool

@@ -22,11 +22,13 @@
 #include "chat/queries.h"
 #include "chat/retrieve.h"
 #include "chat/send_key.h"
+#include "chat/title.h"
 #include "chat/turn.h"
 #include "chat/turn_context.h"
 #include "chat/turn_fallback.h"
 #include "http/request.h"
 #include "model/fallback.h"
+#include "model/mask.h"
 #include "store/pg.h"
 
 /*
@@ -48,15 +50,9 @@
  * HISTORY unless there is a copy, prices where money is limited. */
 enum { LOCK, BEGIN, ALWAYS, CALLS_MAX = ALWAYS + 4 };
 
-/* What TURN_BEGIN, TURN_FACTS and TURN_REFUSAL give; of TURN_LOCK see
- * turn_context.c. */
-enum {
-	BEGIN_ID,
-	BEGIN_MODEL,
-	BEGIN_PARENT = 12,
-	BEGIN_SUMMARY
-}; /* the rest:
-    * budget.c */
+/* What TURN_BEGIN, TURN_FACTS and TURN_REFUSAL give; TURN_LOCK's columns are
+ * turn_context.h's, the rest of TURN_BEGIN's budget.c's. */
+enum { BEGIN_ID, BEGIN_MODEL, BEGIN_PARENT = 12, BEGIN_SUMMARY };
 enum { FACTS_USERNAME, FACTS_CONVERSATIONS, FACTS_MESSAGES, FACTS_FIRST_MS };
 enum { REFUSAL_PARENT_FITS, REFUSAL_RUNNING, REFUSAL_IS_LOST };
 
@@ -138,9 +134,17 @@ force_model(const struct config *config, const struct turn_ask *ask)
 	return model_is_configured(config) ? ask->model : LOCAL_MODEL;
 }
 
+/* Is its question asked about elsewhere, too? */
+static bool
+keeps_question(const struct config *config)
+{
+	return config->moderation_url && *config->moderation_url;
+}
+
 static struct turn *
 make_turn(const struct request *req, const struct turn_ask *ask)
 {
+	const struct config *config = req->services->config;
 	struct turn *t = calloc(1, sizeof(*t));
 	if (!t)
 		return NULL;
@@ -160,7 +164,16 @@ make_turn(const struct request *req, const struct turn_ask *ask)
 		id_make(t->user_message_id);
 	id_make(t->message_id);
 	t->wants_stream = ask->wants_stream;
+	if (keeps_question(config))
+		t->question = strdup(ask->content);
+	if (config->pii_mask)
+		t->mask = mask_new();
 	t->usage = (struct model_usage){-1, -1, -1};
+	if ((keeps_question(config) && !t->question) ||
+	    (config->pii_mask && !t->mask)) {
+		turn_free(t);
+		return NULL;
+	}
 	return t;
 }
 
@@ -442,12 +455,19 @@ take(struct beginning *b)
 	const PGresult *history =
 	    b->history ? b->history->result : b->copy.rows;
 	history_note(t, b->copy.stamp, history, b->ask->content);
+	if (config->titles && pg_flag(lock, 0, LOCK_IS_UNTITLED) &&
+	    !pg_flag(lock, 0, LOCK_IS_TEMPORARY)) {
+		if (!t->question)
+			t->question = strdup(b->ask->content);
+		title_plan(t, config, b->title, b->quotas);
+	}
 	return turn_context(b->req, &(struct turn_context){
 					.turn = t,
 					.lock = lock,
 					.history = history,
 					.question = b->ask->content,
 					.passages = b->limits.passages,
+					.quotas = b->quotas,
 					.cache = b->ask->cache,
 				    });
 }
@@ -496,6 +516,9 @@ turn_free(struct turn *t)
 	history_note_free(t->history);
 	buf_free(&t->local);
 	afterworks_free(t->works);
+	free(t->question);
+	mask_free(t->mask);
+	free(t->moderation);
 	buf_free(&t->context_note);
 	passages_found_free(t->passages);
 	free(t->answer);

@@ -29,6 +29,8 @@
 
 struct afterwork;
 struct arena;
+struct mask;
+struct moderation;
 struct json_object;
 struct passages_found;
 struct pg_call;
@@ -59,6 +61,12 @@ struct turn {
 	struct answer_key *answer; /* where to keep this one; NULL: nowhere */
 
 	struct budget budget; /* what was reserved for it */
+
+	char *question;    /* to be checked or to name; owned, NULL: neither */
+	struct mask *mask; /* of what the model gets; owned, NULL: as it is */
+	struct moderation *moderation; /* what was flagged; owned, or NULL */
+	const char *moderated;         /* "question" or "reply" */
+	size_t withheld;               /* bytes of text that nobody may have */
 
 	char model[128];         /* the model that is asked */
 	char fallback_from[128]; /* the one asked for, when another stands in;

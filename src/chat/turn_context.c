@@ -1,6 +1,5 @@
 /*
- * From rows to a context and back to parameters. Knows the order of TURN_LOCK's
- * columns.
+ * From settings to parameters, and from rows to a context.
  */
 #include <inttypes.h>
 #include <json-c/json.h>
@@ -22,20 +21,9 @@
 #include "chat/turn_context.h"
 #include "http/request.h"
 #include "model/fallback.h"
+#include "model/mask.h"
 #include "model/window.h"
 #include "store/pg.h"
-
-enum lock_column {
-	LOCK_ID,
-	LOCK_SYSTEM_PROMPT,
-	LOCK_ANSWERS_OF,
-	LOCK_IS_TEMPORARY,
-	LOCK_TEMPLATE,
-	LOCK_STORE_NAME,
-	LOCK_FACTS,
-	LOCK_USER_NAME,
-	LOCK_AT_MS,
-};
 
 /* Fewer messages are not worth a summary. */
 #define SUMMARY_MESSAGES_MIN 4
@@ -237,7 +225,8 @@ turn_context(struct request *req, const struct turn_context *from)
 	summary_want(req, from);
 	context_note_begin(t, &c, pg_number(lock, 0, LOCK_AT_MS));
 	context_seal(t);
-	if (!pg_flag(lock, 0, LOCK_IS_TEMPORARY))
+	/* What is masked alike may be another's: no answer is shared then. */
+	if (!pg_flag(lock, 0, LOCK_IS_TEMPORARY) && !mask_is_used(t->mask))
 		answer_find(
 		    req, t, from->cache, pg_text(lock, 0, LOCK_ANSWERS_OF));
 	return OK;

@@ -18,6 +18,20 @@ struct context;
 struct request;
 struct turn;
 
+/* TURN_LOCK's columns. */
+enum lock_column {
+	LOCK_ID,
+	LOCK_SYSTEM_PROMPT,
+	LOCK_ANSWERS_OF,
+	LOCK_IS_TEMPORARY,
+	LOCK_IS_UNTITLED,
+	LOCK_TEMPLATE,
+	LOCK_STORE_NAME,
+	LOCK_FACTS,
+	LOCK_USER_NAME,
+	LOCK_AT_MS,
+};
+
 /* Parameters of TURN_LOCK, TURN_BEGIN and TURN_HISTORY, as text. */
 struct context_limits {
 	const char *prompt_bytes; /* of the settings' system prompt */
@@ -40,6 +54,7 @@ struct turn_context {
 	const PGresult *history;
 	const char *question;
 	const char *passages; /* context_limits' */
+	const char *quotas;   /* as budget_limits says */
 	enum answer_wish cache;
 };
 

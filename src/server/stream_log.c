@@ -57,7 +57,7 @@ is_due(const struct stream *s)
 {
 	size_t n = s->turn->text.n - s->log.asked;
 
-	if (is_instant(s))
+	if (is_instant(s) || s->is_withheld)
 		return s->state == STREAM_ENDING;
 	return !stream_is_running(s) || s->log.asked == 0 || n >= BATCH_BYTES ||
 	       uv_now(&s->relay->loop) >= s->last_flush_ms + BATCH_MS;
@@ -220,7 +220,8 @@ stream_log_rebuild(struct stream *s)
 	if (is_away(s))
 		return false;
 	/* What waits goes along. */
-	if (s->log.step == STEP_NONE && s->log.asked < s->turn->text.n)
+	if (s->log.step == STEP_NONE && s->log.asked < s->turn->text.n &&
+	    !s->is_withheld)
 		take_step(s, STEP_TEXT);
 	if (send_rebuild(s))
 		return true;
