@@ -1,49 +1,11 @@
 -- 028: what a question finds. Passages are ranked by the words that they share
 -- with it: rare words count for more than common ones, words of a heading for
 -- more than those of the text, and a word that stands nowhere is taken for a
--- misspelt one and looked for by its trigrams. Where there are embeddings, the
--- nearest passages are found too, and both orders fused by reciprocal rank.
+-- misspelt one and looked for by its trigrams.
 --
 -- What 013 made for this stays for daemons of before.
 
 SET ROLE natter_owner;
-
--------------------------------------------------------------------- embeddings
-
-ALTER TABLE chat.document_chunks ADD COLUMN IF NOT EXISTS embedding_model text
-    CONSTRAINT document_chunks_embedding_model CHECK (char_length(embedding_model) <= 200);
-COMMENT ON COLUMN chat.document_chunks.embedding_model IS 'The model that made the embedding; those of another one count for nothing';
-
-CREATE OR REPLACE FUNCTION natter.signs(p_vector real[])
-RETURNS bit varying
-LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-SET search_path = pg_catalog, pg_temp
-RETURN (SELECT string_agg(CASE WHEN v.x > 0 THEN '1' ELSE '0' END, '' ORDER BY v.n)::bit varying
-    FROM unnest(p_vector) WITH ORDINALITY v(x, n));
-COMMENT ON FUNCTION natter.signs(real[]) IS 'A vector''s signs, a bit each: what two of them differ in says roughly how far apart they are, and is counted in no time';
-REVOKE ALL ON FUNCTION natter.signs(real[]) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION natter.signs(real[]) TO natter_app, natter_auth, natter_jobs, natter_search;
-
-CREATE OR REPLACE FUNCTION natter.cosine(p_a real[], p_b real[])
-RETURNS double precision
-LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-SET search_path = pg_catalog, pg_temp
-RETURN (SELECT sum(v.a::float8 * v.b) / nullif(sqrt(sum(v.a::float8 * v.a)) * sqrt(sum(v.b::float8 * v.b)), 0)
-    FROM unnest(p_a, p_b) v(a, b));
-COMMENT ON FUNCTION natter.cosine(real[], real[]) IS 'The cosine between two vectors; NULL where one has no length';
-REVOKE ALL ON FUNCTION natter.cosine(real[], real[]) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION natter.cosine(real[], real[]) TO natter_app, natter_auth, natter_jobs, natter_search;
-
-ALTER TABLE chat.document_chunks ADD COLUMN IF NOT EXISTS embedding_signs bit varying;
-COMMENT ON COLUMN chat.document_chunks.embedding_signs IS 'The embedding''s signs (natter.signs), by which the nearest are chosen before they are compared exactly';
-
-GRANT UPDATE (embedding, embedding_model, embedding_signs) ON chat.document_chunks TO natter_auth;
-CREATE INDEX IF NOT EXISTS idx_chat_document_chunks_unembedded
-    ON chat.document_chunks (user_id, id) WHERE embedding_model IS NULL;
-COMMENT ON INDEX chat.idx_chat_document_chunks_unembedded IS 'Passages that no model has embedded yet';
-CREATE INDEX IF NOT EXISTS idx_chat_document_chunks_embedding_model
-    ON chat.document_chunks (embedding_model, user_id, id);
-COMMENT ON INDEX chat.idx_chat_document_chunks_embedding_model IS 'Passages that another model has embedded';
 
 ------------------------------------------------------------------------- ranking
 
@@ -260,34 +222,9 @@ $$;
 COMMENT ON FUNCTION chat.passages_by_words(uuid, boolean, uuid[], text, regconfig, text[], int) IS 'The passages that share words with a question, rare ones above all; match: all of the words, any, or only similar ones. For chat.passages_find alone';
 REVOKE ALL ON FUNCTION chat.passages_by_words(uuid, boolean, uuid[], text, regconfig, text[], int) FROM PUBLIC;
 
--- The 400 whose signs differ least are compared exactly.
-CREATE OR REPLACE FUNCTION chat.passages_by_vector(p_me uuid, p_own boolean, p_stores uuid[],
-    p_model text, p_vector real[], p_limit int)
-RETURNS TABLE (user_id uuid, id uuid, score real)
-LANGUAGE plpgsql STABLE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-	RETURN QUERY EXECUTE
-	    'SELECT n.user_id, n.id, natter.cosine(n.embedding, $5)::real AS score FROM ('
-	    'SELECT c.user_id, c.id, c.embedding FROM ('
-	    '(SELECT a.user_id, a.id, a.embedding, a.embedding_signs FROM chat.document_chunks a'
-	    ' WHERE $2 AND a.user_id = $1 AND a.store_id IS NULL AND a.embedding_model = $4 LIMIT 20000)'
-	    ' UNION ALL (SELECT b.user_id, b.id, b.embedding, b.embedding_signs FROM chat.document_chunks b'
-	    ' WHERE b.store_id = ANY ($3) AND b.embedding_model = $4 LIMIT 20000)) c'
-	    ' WHERE length(c.embedding_signs) = length(natter.signs($5))'
-	    ' ORDER BY bit_count(c.embedding_signs # natter.signs($5)) LIMIT 400) n'
-	    ' ORDER BY score DESC NULLS LAST, n.id LIMIT $6'
-	    USING p_me, p_own, p_stores, p_model, p_vector, p_limit;
-END
-$$;
-COMMENT ON FUNCTION chat.passages_by_vector(uuid, boolean, uuid[], text, real[], int) IS 'The passages whose embeddings of a model are nearest to a vector. For chat.passages_find alone';
-REVOKE ALL ON FUNCTION chat.passages_by_vector(uuid, boolean, uuid[], text, real[], int) FROM PUBLIC;
-
 CREATE OR REPLACE FUNCTION chat.passages_find(p_q text, p_store text, p_scope text, p_language text,
-    p_model text, p_vector real[], p_parts text[], p_limit int)
-RETURNS TABLE (user_id uuid, id uuid, score real, match text, words_rank int, words_score real,
-    vector_rank int, vector_score real)
+    p_parts text[], p_limit int)
+RETURNS TABLE (user_id uuid, id uuid, score real, match text)
 LANGUAGE plpgsql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -295,7 +232,6 @@ DECLARE
 	me uuid := nullif(current_setting('app.user_id', true), '')::uuid;
 	stores uuid[];
 	own boolean := p_scope <> 'store';
-	n int := least(p_limit, 50);
 BEGIN
 	IF me IS NULL THEN
 		RETURN;
@@ -308,63 +244,12 @@ BEGIN
 	    AND NOT EXISTS (SELECT FROM chat.document_chunks c WHERE c.store_id = ANY (stores)) THEN
 		RETURN;
 	END IF;
-	RETURN QUERY
-	    WITH t AS (SELECT f.*, (row_number() OVER (ORDER BY f.score DESC, f.id))::int AS rank
-	        FROM chat.passages_by_words(me, own, stores, p_q, natter.search_config(p_language),
-	        p_parts, CASE WHEN p_vector IS NULL THEN n ELSE 50 END) f),
-	    v AS (SELECT f.*, (row_number() OVER (ORDER BY f.score DESC, f.id))::int AS rank
-	        FROM chat.passages_by_vector(me, own, stores, p_model, p_vector, 50) f
-	        WHERE p_vector IS NOT NULL)
-	    SELECT coalesce(t.user_id, v.user_id), coalesce(t.id, v.id),
-	        CASE WHEN p_vector IS NULL THEN t.score
-	        ELSE (coalesce(1.0 / (60 + t.rank), 0) + coalesce(1.0 / (60 + v.rank), 0))::real END AS fused,
-	        coalesce(t.match, 'meaning'), t.rank, t.score, v.rank, v.score
-	      FROM t FULL JOIN v ON v.user_id = t.user_id AND v.id = t.id
-	     ORDER BY fused DESC, 2 LIMIT n;
+	RETURN QUERY SELECT f.* FROM chat.passages_by_words(me, own, stores, p_q,
+	    natter.search_config(p_language), p_parts, least(p_limit, 50)) f;
 END
 $$;
-COMMENT ON FUNCTION chat.passages_find(text, text, text, text, text, real[], text[], int) IS 'The passages that app.user_id may read and that fit a question best. p_store: slug or id, and p_scope says whether that store''s alone count (store) or the user''s own as well (own); without a store all. p_vector: the question''s embedding by p_model, or NULL. p_parts: what ranks, of stems, trigrams, headings, neighbours';
-REVOKE ALL ON FUNCTION chat.passages_find(text, text, text, text, text, real[], text[], int) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION chat.passages_find(text, text, text, text, text, real[], text[], int) TO natter_app;
-
-------------------------------------------------------- embeddings, made and kept
-
-SET ROLE natter_auth;
-
-CREATE OR REPLACE FUNCTION chat.embeddings_due(p_model text, p_limit int)
-RETURNS TABLE (user_id uuid, id uuid, heading text, content text)
-LANGUAGE sql VOLATILE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-	SELECT c.user_id, c.id, c.heading, c.content FROM (
-		(SELECT a.user_id, a.id, a.heading, a.content FROM chat.document_chunks a
-		  WHERE a.embedding_model IS NULL ORDER BY a.user_id, a.id LIMIT p_limit)
-		UNION ALL
-		(SELECT b.user_id, b.id, b.heading, b.content FROM chat.document_chunks b
-		  WHERE b.embedding_model < p_model ORDER BY b.embedding_model, b.user_id, b.id LIMIT p_limit)
-		UNION ALL
-		(SELECT b.user_id, b.id, b.heading, b.content FROM chat.document_chunks b
-		  WHERE b.embedding_model > p_model ORDER BY b.embedding_model, b.user_id, b.id LIMIT p_limit)) c
-	 LIMIT p_limit
-$$;
-COMMENT ON FUNCTION chat.embeddings_due(text, int) IS 'Passages that this model has not embedded yet, of whomever. For the program that has them embedded';
-REVOKE ALL ON FUNCTION chat.embeddings_due(text, int) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION chat.embeddings_due(text, int) TO natter_app, natter_jobs;
-
-CREATE OR REPLACE FUNCTION chat.embedding_keep(p_user uuid, p_id uuid, p_model text, p_vector real[])
-RETURNS boolean
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-	UPDATE chat.document_chunks c
-	   SET embedding = p_vector, embedding_model = p_model, embedding_signs = natter.signs(p_vector)
-	 WHERE c.user_id = p_user AND c.id = p_id;
-	RETURN FOUND;
-END
-$$;
-COMMENT ON FUNCTION chat.embedding_keep(uuid, uuid, text, real[]) IS 'Keeps a passage''s embedding; false: the passage is gone. For the program that has them embedded';
-REVOKE ALL ON FUNCTION chat.embedding_keep(uuid, uuid, text, real[]) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION chat.embedding_keep(uuid, uuid, text, real[]) TO natter_app, natter_jobs;
+COMMENT ON FUNCTION chat.passages_find(text, text, text, text, text[], int) IS 'The passages that app.user_id may read and that fit a question best. p_store: slug or id, and p_scope says whether that store''s alone count (store) or the user''s own as well (own); without a store all. p_parts: what ranks, of stems, trigrams, headings, neighbours';
+REVOKE ALL ON FUNCTION chat.passages_find(text, text, text, text, text[], int) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION chat.passages_find(text, text, text, text, text[], int) TO natter_app;
 
 RESET ROLE;

@@ -6,9 +6,10 @@
  * is left behind.
  *
  * Its way: the front hangs it onto the turn (turn->works) if the turn calls for
- * it; the ledger asks, in the transaction that stores the reply, whether the
- * user's limits allow it (is_admitted); the relay runs it (server/afterwork.h);
- * the ledger stores what came of it and bills it, in one transaction. What its
+ * it; when the reply is stored, the relay composes it and the ledger asks
+ * whether the user's limits allow it (WORK_ADMITTED); the relay runs it
+ * (server/afterwork.h); the ledger stores what came of it and bills it, in one
+ * transaction. What its
  * user used meanwhile may leave less than it takes: it is asked for once, and
  * its numbers are small.
  *
@@ -25,6 +26,7 @@
 #include "base/buf.h"
 #include "base/errors.h"
 #include "base/id.h"
+#include "model/fallback.h"
 #include "model/model.h"
 
 struct arena;
@@ -33,7 +35,17 @@ struct turn;
 
 /* A kind's own part is its row in afterwork.c. */
 enum afterwork_kind {
+	AFTERWORK_TITLE,   /* title.h */
+	AFTERWORK_SUMMARY, /* summary.h */
 	AFTERWORK__MAX,
+};
+
+/* How far it is. */
+enum afterwork_stage {
+	WORK_ASKED,    /* may it be? */
+	WORK_ADMITTED, /* it may */
+	WORK_REFUSED,  /* its user has too little left, or nobody knows */
+	WORK_ANSWERED, /* to be billed and stored */
 };
 
 struct afterwork {
@@ -43,12 +55,17 @@ struct afterwork {
 	char conversation_id[ID_TEXT];
 	char message_id[ID_TEXT]; /* the reply that it follows */
 	char store_id[ID_TEXT];   /* ""; none */
-	char model[128];          /* who is asked, at the main server */
+	char usage_id[ID_TEXT];   /* of the row that bills it */
+	char model[128];          /* who is asked; "": whoever answered */
+	enum model_place place;   /* at which server */
 	char *limits;             /* the settings', as budget_limits says */
+	const char *tokens_field; /* how the server calls max_tokens */
+	int64_t prompt_tokens;    /* estimated from the request's texts */
 	int64_t max_tokens;       /* of the answer */
+	struct mask *mask;        /* of the request; NULL: as it is */
 	struct buf note;          /* the kind's own; what storing needs */
 	struct buf body;          /* the request, JSON, a stream or not */
-	bool is_admitted;         /* the user has as much left */
+	enum afterwork_stage stage;
 
 	/* Filled by the relay. */
 	struct buf text; /* the answer, clean UTF-8 */
@@ -69,6 +86,26 @@ struct afterwork_row {
 };
 
 const struct afterwork_row *afterwork_row(enum afterwork_kind kind);
+
+/* One of the turn, hung onto it, with what they have in common; `limits` as
+ * budget_limits says. NULL without memory: then it is not done. Thread: front.
+ */
+struct afterwork *
+afterwork_add(struct turn *t, enum afterwork_kind kind, const char *limits);
+
+/* Composes it for the turn that is stored, which the server at `place`
+ * answered; false: there is nothing to do. Thread: relay. */
+bool afterwork_compose(
+    struct afterwork *w, const struct turn *t, enum model_place place);
+
+/* The most statements that a stage takes. */
+#define AFTERWORK_CALLS 2
+
+/* Fills the calls (room for AFTERWORK_CALLS) of its stage, returns how many;
+ * afterwork_done reads them, NULL: they failed. Thread: ledger. */
+size_t
+afterwork_calls(struct afterwork *w, struct arena *a, struct pg_call *calls);
+void afterwork_done(struct afterwork *w, const struct pg_call *calls);
 
 void afterworks_free(struct afterwork *first);
 

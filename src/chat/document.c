@@ -61,10 +61,6 @@ static const struct row_column columns_found[] = {
     {"end_offset", ROW_RAW},
     {"score", ROW_RAW},
     {"match", ROW_TEXT},
-    {"words_rank", ROW_RAW},
-    {"words_score", ROW_RAW},
-    {"vector_rank", ROW_RAW},
-    {"vector_score", ROW_RAW},
 };
 
 static const struct row_shape shape = ROW_SHAPE(columns, CREATED_AT, ID);

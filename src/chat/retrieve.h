@@ -44,8 +44,6 @@ struct retrieve_ask {
 	const char *message_id;
 	const char *store;    /* slug or id: only this one's; NULL: as above */
 	const char *language; /* ISO 639 of the question; NULL: it is guessed */
-	const char *model;  /* the question's embedding, "{0.1,…}", and who */
-	const char *vector; /* made it; NULL: words alone rank */
 };
 
 struct passage {
@@ -57,7 +55,7 @@ struct passage {
 	int64_t start; /* in the document's content, bytes */
 	int64_t end;
 	double score;
-	const char *match; /* how: all, any, similar (words), meaning */
+	const char *match; /* how it was found: all, any, similar */
 };
 
 struct passages_found {

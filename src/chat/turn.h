@@ -24,12 +24,15 @@
 #include "chat/answer.h"
 #include "chat/budget.h"
 #include "chat/cited.h"
+#include "chat/context.h"
 #include "chat/history.h"
 #include "chat/turn_events.h"
 #include "model/model.h"
 
 struct afterwork;
 struct arena;
+struct mask;
+struct moderation;
 struct json_object;
 struct passages_found;
 struct pg_call;
@@ -61,6 +64,12 @@ struct turn {
 
 	struct budget budget; /* what was reserved for it */
 
+	char *question;    /* to be checked or to name; owned, NULL: neither */
+	struct mask *mask; /* of what the model gets; owned, NULL: as it is */
+	struct moderation *moderation; /* what was flagged; owned, or NULL */
+	const char *moderated;         /* "question" or "reply" */
+	size_t withheld;               /* bytes of text that nobody may have */
+
 	char model[128];         /* the model that is asked */
 	char fallback_from[128]; /* the one asked for, when another stands in;
 				  * else "" */
@@ -76,8 +85,15 @@ struct turn {
 	struct passages_found *passages;
 	size_t passages_at, passages_n;
 	int64_t passages_room;
-	/* What `prompt` was made of: JSON, stored with the reply. */
+	const struct prompt *passages_prompt; /* what stands around them */
+	/* What `prompt` is made of (chat/context_note.h). */
+	struct context_use used[CONTEXT__MAX];
 	struct buf context_note;
+	char summary_id[ID_TEXT]; /* the last message that the summary on its
+				   * path covers; "": it has none */
+	bool wants_summary;       /* the next turn may lack room */
+	bool is_sealed;           /* the hash is that of `prompt` */
+	unsigned char sent_sha256[32]; /* of the body, as it was sent last */
 
 	uint64_t begun_us; /* CLOCK_MONOTONIC when it was begun */
 

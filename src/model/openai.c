@@ -278,14 +278,36 @@ put_string(struct buf *out, const char *text)
 	buf_putc(out, '"');
 }
 
+static void
+put_masked(struct buf *out, const char *text, struct mask *mask)
+{
+	struct buf masked = {0};
+
+	mask_add(mask, text, strlen(text), &masked);
+	out->failed |= masked.failed;
+	if (!masked.failed)
+		put_string(out, buf_text(&masked));
+	buf_free(&masked);
+}
+
 void
-openai_message(struct buf *out, const struct model_message *m)
+openai_masked_message(
+    struct buf *out, const struct model_message *m, struct mask *mask)
 {
 	buf_puts(out, "{\"role\":");
 	put_string(out, m->role);
 	buf_puts(out, ",\"content\":");
-	put_string(out, m->content);
+	if (mask != NULL)
+		put_masked(out, m->content, mask);
+	else
+		put_string(out, m->content);
 	buf_putc(out, '}');
+}
+
+void
+openai_message(struct buf *out, const struct model_message *m)
+{
+	openai_masked_message(out, m, NULL);
 }
 
 /* The body begins with this; the model's name is next. */
@@ -302,7 +324,7 @@ openai_request_body(struct buf *out, const struct model_request *req)
 			buf_putc(out, ',');
 		if (req->out_at != NULL && i == req->marked)
 			*req->out_at = out->n;
-		openai_message(out, &req->messages[i]);
+		openai_masked_message(out, &req->messages[i], req->mask);
 	}
 	buf_puts(out,
 	    "],\"stream\":true,\"stream_options\":{\"include_usage\":true}");

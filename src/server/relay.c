@@ -100,6 +100,7 @@ close_all(struct relay *r)
 	relay_redis_close(r->reading);
 	r->redis = r->reading = NULL;
 	relay_log_close(r);
+	afterwork_close(r);
 	close_handle((uv_handle_t *)&r->inbox_poll, NULL);
 	close_handle((uv_handle_t *)&r->stored_poll, NULL);
 	close_handle((uv_handle_t *)&r->rolls_poll, NULL);
@@ -254,7 +255,8 @@ open_handles(struct relay *r)
 	if (uv_async_init(&r->loop, &r->wake, woken) != 0 ||
 	    uv_poll_init(&r->loop, &r->inbox_poll, queue_fd(r->inbox)) != 0 ||
 	    uv_poll_init(&r->loop, &r->stored_poll, queue_fd(r->stored)) != 0 ||
-	    !relay_roll_open(r) || !relay_cancel_open(r) || !readers_open(r))
+	    !afterwork_open(r) || !relay_roll_open(r) ||
+	    !relay_cancel_open(r) || !readers_open(r))
 		return false;
 	/* Before `prepare` is started, for what it sends. */
 	r->redis = relay_redis_new(&r->loop, r->config);
@@ -381,6 +383,7 @@ relay_free(struct relay *r)
 	relay_roll_free(r);
 	relay_cancel_free(r);
 	looks_free(r->looks);
+	afterwork_free(r);
 	relay_log_free(r);
 	uv_loop_close(&r->loop);
 	queue_free(r->inbox);

@@ -13,12 +13,14 @@
 #include "base/buf.h"
 #include "base/id.h"
 #include "model/breaker.h"
+#include "model/mask.h"
 #include "model/model.h"
 #include "server/client.h"
 #include "server/relay.h"
 #include "server/stream_prepare.h"
 #include "server/upstream.h"
 
+struct afterworks;
 struct checkpoints;
 struct errand;
 struct looks;
@@ -55,6 +57,7 @@ struct relay {
 	size_t n_streams;
 	struct reader *readers; /* all, doubly linked */
 	size_t n_readers;
+	struct afterworks *afterworks; /* afterwork.c's */
 	struct looks *looks; /* what readers ask the ledger */
 	uv_poll_t looks_poll;
 
@@ -86,6 +89,7 @@ struct relay {
 enum stream_state {
 	STREAM_PREPARING, /* no model has been asked: stream_prepare.h */
 	STREAM_ASKING,  /* a request is with the model */
+	STREAM_CHECKING, /* the finished reply is: stream_moderate.c */
 	STREAM_WAITING, /* pausing before the next try, or is_listening */
 	STREAM_STORING, /* the turn is with the ledger: hands off it */
 	STREAM_ENDING,  /* it is back: the last word is on its way */
@@ -181,6 +185,8 @@ struct stream {
 	long http_status;      /* of the model's answer to this try */
 	struct buf error_body; /* of a non-2xx answer, cut */
 	bool is_full;          /* the reply reached its longest size */
+	bool is_withheld;      /* none of it is told before it is checked */
+	struct unmask unmask;  /* of what the model says */
 
 	uv_timer_t timer;
 	int handles;            /* libuv handles not closed yet */
@@ -325,6 +331,17 @@ uint64_t stream_answer_due_ms(const struct stream *s);
 void stream_answer_tick(struct stream *s, uint64_t now_ms);
 void stream_answer_forsake(struct stream *s);
 void stream_answer_redis_changed(void *relay, bool is_away);
+
+/* The reply is whole: checks it where that is wanted, and stores it. */
+void stream_complete(struct stream *s);
+
+/* stream_moderate.c: a step of preparing; the check of a finished reply (false:
+ * stream_complete or stream_fail comes later, or has); are replies withheld;
+ * what is withheld goes. */
+bool stream_moderate_question(struct stream *s);
+bool stream_moderate_reply(struct stream *s);
+bool stream_moderate_withholds(const struct config *config);
+void stream_moderate_drop(struct stream *s);
 
 /* stream_reply.c: what the client sees. The data of the first and the last
  * event, and their names. */

@@ -77,7 +77,7 @@ is_due(const struct stream *s)
 {
 	size_t n = s->turn->text.n - s->log.asked;
 
-	if (is_instant(s))
+	if (is_instant(s) || s->is_withheld)
 		return s->state == STREAM_ENDING;
 	if (next_event(s) != NULL)
 		return true;
@@ -290,7 +290,8 @@ stream_log_rebuild(struct stream *s)
 	if (is_away(s))
 		return false;
 	/* What waits goes along. */
-	if (s->log.step == STEP_NONE && s->log.asked < text_end(s))
+	if (s->log.step == STEP_NONE && s->log.asked < text_end(s) &&
+	    !s->is_withheld)
 		take_step(s, STEP_TEXT);
 	if (send_rebuild(s))
 		return true;

@@ -22,7 +22,6 @@ static const struct {
     {"bool", 16},
     {"bytea", 17},
     {"date", 1082},
-    {"float4[]", 1021},
     {"float8", 701},
     {"inet", 869},
     {"int2", 21},

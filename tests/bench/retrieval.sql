@@ -17,7 +17,7 @@ found AS MATERIALIZED (
 	SELECT p.n, p.name, a.n AS question, (
 		SELECT min(f.place) FROM (
 			SELECT x.*, row_number() OVER (ORDER BY x.score DESC, x.id) AS place
-			  FROM chat.passages_find(a.question, NULL, 'own', 'en', NULL, NULL, p.list, 10) x) f
+			  FROM chat.passages_find(a.question, NULL, 'own', 'en', p.list, 10) x) f
 		  JOIN chat.document_chunks c ON c.user_id = f.user_id AND c.id = f.id
 		 WHERE EXISTS (SELECT FROM unnest(string_to_array(a.known, ' | ')) k(words)
 		    WHERE strpos(regexp_replace(c.content, '\s+', ' ', 'g'), k.words) > 0)) AS place
@@ -30,7 +30,7 @@ SELECT name AS "ranked by", count(*) AS questions,
   FROM found GROUP BY n, name ORDER BY n;
 \if :{?show_missed}
 SELECT a.question FROM asked a WHERE NOT EXISTS (
-	SELECT FROM chat.passages_find(a.question, NULL, 'own', 'en', NULL, NULL, '{stems,trigrams,headings,neighbours}', 5) f
+	SELECT FROM chat.passages_find(a.question, NULL, 'own', 'en', '{stems,trigrams,headings,neighbours}', 5) f
 	  JOIN chat.document_chunks c ON c.user_id = f.user_id AND c.id = f.id
 	 WHERE EXISTS (SELECT FROM unnest(string_to_array(a.known, ' | ')) k(words)
 	    WHERE strpos(regexp_replace(c.content, '\s+', ' ', 'g'), k.words) > 0)) ORDER BY a.n;

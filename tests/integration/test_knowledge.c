@@ -140,9 +140,6 @@ Test(knowledge, a_page_of_a_pdf_is_found_by_its_number)
 	call(&caller.person, (struct ask){.path = ALL "/search?q=warranty"},
 	    200, &a);
 	cr_expect_str_eq(answer_text(&a, "data.0.heading"), "Page 1");
-	cr_expect_str_eq(answer_text(&a, "data.0.words_rank"), "1");
-	cr_expect(atof(answer_text(&a, "data.0.words_score")) > 0);
-	cr_expect_str_eq(answer_text(&a, "data.0.vector_rank"), "");
 	answer_clear(&a);
 }
 
