@@ -12,21 +12,28 @@
 #include "api/page.h"
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/config.h"
 #include "base/id.h"
 #include "base/json.h"
 #include "base/json_write.h"
+#include "base/text.h"
 #include "chat/admin.h"
 #include "chat/analytics.h"
 #include "http/cursor.h"
 #include "http/reply.h"
 #include "http/request.h"
+#include "model/mask.h"
+
+/* In characters. */
+#define EVENT_NAME_MAX 64
 
 enum { CATEGORY, NAME, VALUE, STORE, PROPERTIES, N_FIELDS };
 
 static const struct field fields_of_event[N_FIELDS] = {
     [CATEGORY] = {"category", FIELD_TEXT, .min = 1, .max = 64,
 	.required = true},
-    [NAME] = {"name", FIELD_TEXT, .min = 1, .max = 64, .required = true},
+    [NAME] = {"name", FIELD_TEXT, .min = 1, .max = EVENT_NAME_MAX,
+	.required = true},
     [VALUE] = {.name = "value", .kind = FIELD_NUMBER},
     [STORE] = {.name = "store_id", .kind = FIELD_UUID, .nullable = true},
     [PROPERTIES] = {"properties", FIELD_OBJECT,
@@ -40,7 +47,8 @@ static const struct field fields_of_event[N_FIELDS] = {
 static enum err
 check_event(struct request *req, const struct field_value *v)
 {
-	static const char *const own[] = {"reply", "tokens", "usage_tracking"};
+	static const char *const own[] = {
+	    "reply", "tokens", "usage_tracking", "moderation"};
 	for (size_t i = 0; i < sizeof(own) / sizeof(*own); i++)
 		if (strcmp(v[CATEGORY].text, own[i]) == 0)
 			return request_refuse(
@@ -53,6 +61,38 @@ check_event(struct request *req, const struct field_value *v)
 		return request_refuse(
 		    req, "value", "It must be within -1e15 and 1e15.");
 	return OK;
+}
+
+/* What it may be long it may be when it is masked. */
+static enum err
+mask_event(struct request *req, struct field_value *v)
+{
+	struct mask *mask = mask_new();
+	struct buf name = {0};
+	struct buf properties = {0};
+	if (!mask)
+		return ERR_BUSY;
+	mask_add(mask, v[NAME].text, strlen(v[NAME].text), &name);
+	if (v[PROPERTIES].text)
+		mask_add_json(mask, v[PROPERTIES].text,
+		    strlen(v[PROPERTIES].text), &properties);
+	bool is_masked = mask_is_used(mask);
+	if (is_masked) {
+		v[NAME].text = arena_strndup(req->arena, name.p,
+		    text_prefix(name.p, name.n, EVENT_NAME_MAX));
+		if (v[PROPERTIES].text)
+			v[PROPERTIES].text = arena_strndup(
+			    req->arena, properties.p, properties.n);
+	}
+	enum err e = name.failed || properties.failed || !v[NAME].text
+			 ? ERR_TOO_LARGE
+			 : OK;
+	if (e == OK && properties.n > ANALYTICS_PROPERTIES_MAX)
+		e = request_refuse(req, "properties", "It is too long.");
+	buf_free(&name);
+	buf_free(&properties);
+	mask_free(mask);
+	return e;
 }
 
 static void
@@ -101,6 +141,8 @@ read_events(struct request *req, struct buf *out)
 		    req, event, fields_of_event, N_FIELDS, v);
 		if (e == OK)
 			e = check_event(req, v);
+		if (e == OK && req->services->config->pii_mask)
+			e = mask_event(req, v);
 		if (e == OK)
 			write_event(out, v);
 	}

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "api/api.h"
+#include "api/upload.h"
 #include "auth/access.h"
 #include "auth/browser.h"
 #include "auth/client.h"
@@ -80,7 +81,8 @@ check(struct request *req, struct reply *rep, size_t content_length)
 		return e;
 	if (content_length > req->route->body_max)
 		return ERR_TOO_LARGE;
-	if (content_length > 0 && !request_is_json(req))
+	if (content_length > 0 && !request_is_json(req) &&
+	    !upload_is_taken(req))
 		return ERR_MEDIA_TYPE;
 	return OK;
 }

@@ -8,14 +8,17 @@
 #include "api/api.h"
 #include "api/fields.h"
 #include "api/page.h"
+#include "api/upload.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/config.h"
 #include "chat/document.h"
 #include "http/reply.h"
 #include "http/request.h"
+#include "knowledge/extract.h"
 
-#define TYPES "text/plain text/markdown text/csv application/json"
+/* What may come as text within JSON. */
+#define TYPES "text/plain text/markdown text/html text/csv application/json"
 
 enum {
 	TITLE,
@@ -76,19 +79,46 @@ read_document(
 	return OK;
 }
 
-enum err
-api_document_create(struct request *req, struct reply *rep)
+/* Text within JSON. */
+static enum err
+read_json(struct request *req, struct document_change *out)
+{
+	enum err e = read_document(req, N_FIELDS, true, out);
+	if (e != OK)
+		return e;
+	out->raw = out->content;
+	out->raw_len = strlen(out->content);
+	out->charset = "utf-8";
+	return upload_extract(req, out, "content");
+}
+
+static enum err
+create(struct request *req, struct reply *rep,
+    enum err (*read)(struct request *, struct document_change *))
 {
 	struct document_change c;
 	struct buf body = {0};
 	char id[ID_TEXT];
 	bool is_new = false;
-	enum err e = read_document(req, N_FIELDS, true, &c);
+	enum err e = read(req, &c);
 	if (e == OK)
 		e = document_create(req, &c, &body, id, &is_new);
 	if (e == OK)
 		fields_location(req, rep, "documents", id);
 	return page_reply(req, rep, e, is_new ? 201 : 200, &body);
+}
+
+enum err
+api_document_create(struct request *req, struct reply *rep)
+{
+	return create(req, rep, request_is_json(req) ? read_json : upload_read);
+}
+
+/* A file as it is, a JSON file among them. */
+enum err
+api_document_upload(struct request *req, struct reply *rep)
+{
+	return create(req, rep, upload_read);
 }
 
 enum err

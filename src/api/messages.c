@@ -32,11 +32,12 @@
 
 /* The members of a body, by the kind of turn that it asks for. */
 static const char *const *const fields_of[] = {
-    [TURN_SEND] =
-	(const char *const[]){"content", "stream", "model", "parent_id",
-	    "metadata", "max_tokens", "max_completion_tokens", "cache", NULL},
-    [TURN_EDIT] = (const char *const[]){"content", "stream", "model",
-	"metadata", "max_tokens", "max_completion_tokens", "cache", NULL},
+    [TURN_SEND] = (const char *const[]){"content", "stream", "model",
+	"parent_id", "metadata", "max_tokens", "max_completion_tokens", "cache",
+	"documents", NULL},
+    [TURN_EDIT] =
+	(const char *const[]){"content", "stream", "model", "metadata",
+	    "max_tokens", "max_completion_tokens", "cache", "documents", NULL},
     [TURN_AGAIN] = (const char *const[]){"stream", "model", "max_tokens",
 	"max_completion_tokens", NULL},
 };
@@ -267,6 +268,10 @@ read_turn(struct request *req, struct turn_ask *ask)
 		e = request_field_flag(req, body, "stream", &ask->wants_stream);
 	if (e == OK)
 		e = read_wish(req, body, ask);
+	bool documents = true;
+	if (e == OK)
+		e = request_field_flag(req, body, "documents", &documents);
+	ask->without_documents = !documents;
 	return e;
 }
 

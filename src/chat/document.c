@@ -14,6 +14,8 @@
 #include "chat/queries.h"
 #include "chat/rows.h"
 #include "http/request.h"
+#include "knowledge/extract.h"
+#include "knowledge/language.h"
 
 /* SHA-256 as a bytea's text: "\x" and 64 digits. */
 #define HASH_TEXT (2 + 64 + 1)
@@ -75,11 +77,10 @@ struct cut {
 };
 
 static void
-write_hash(const char *content, char out[static HASH_TEXT])
+write_hash(const char *p, size_t n, char out[static HASH_TEXT])
 {
 	unsigned char hash[crypto_hash_sha256_BYTES];
-	crypto_hash_sha256(
-	    hash, (const unsigned char *)content, strlen(content));
+	crypto_hash_sha256(hash, (const unsigned char *)p, n);
 	out[0] = '\\';
 	out[1] = 'x';
 	sodium_bin2hex(out + 2, HASH_TEXT - 2, hash, sizeof(hash));
@@ -100,7 +101,7 @@ cut(struct request *req, const char *content, const char *mime_type,
 	out->chunks = b.failed ? NULL : arena_strndup(req->arena, b.p, b.n);
 	out->count = arena_printf(req->arena, "%zu", n);
 	buf_free(&b);
-	write_hash(content, out->hash);
+	write_hash(content, strlen(content), out->hash);
 	return out->chunks && out->count ? OK : ERR_TOO_LARGE;
 }
 
@@ -126,6 +127,13 @@ document_create(struct request *req, const struct document_change *c,
 	enum err e = cut(req, c->content, c->mime_type, &made);
 	if (e != OK)
 		return e;
+	if (c->raw)
+		write_hash(c->raw, c->raw_len, made.hash);
+	const char *size = arena_printf(
+	    req->arena, "%zu", c->raw ? c->raw_len : strlen(c->content));
+	const char *language = c->language;
+	if (!language)
+		language = language_guess(c->content, strlen(c->content));
 	if (!title)
 		title = c->filename
 			    ? c->filename
@@ -134,8 +142,8 @@ document_create(struct request *req, const struct document_change *c,
 	struct pg_call calls[] = {
 	    {.query = chat_query(CHAT_DOCUMENT_CREATE),
 		.params = {user, id, c->store_id, title, c->filename,
-		    c->mime_type, c->language, c->content, made.hash,
-		    c->metadata, made.count}},
+		    c->mime_type, language, c->content, made.hash, c->metadata,
+		    made.count, size}},
 	    {.query = chat_query(CHAT_DOCUMENT_CUT),
 		.params = {user, id, made.chunks}},
 	    {.query = chat_query(CHAT_DOCUMENT_BY_CONTENT),
@@ -294,7 +302,9 @@ documents_search(
 {
 	struct pg_call call = {
 	    .query = chat_query(CHAT_DOCUMENTS_SEARCH),
-	    .params = {req->who.user_id, ask->q, ask->store, ask->language,
+	    .params = {req->who.user_id, ask->q, ask->store,
+		ask->language ? ask->language
+			      : language_guess(ask->q, strlen(ask->q)),
 		ask->limit},
 	};
 	enum err e = chat_run(req, &call, 1);

@@ -34,6 +34,10 @@ struct document_change {
 	const char *metadata; /* a JSON object; of a change, a merge patch */
 	const char *language; /* ISO 639 */
 	bool has_language;    /* of a change: NULL counts */
+	/* At creation: what was uploaded, of which `content` is the text. */
+	const char *raw;
+	size_t raw_len;
+	const char *charset; /* as the upload named it; NULL: it did not */
 };
 
 struct documents_ask {

@@ -34,6 +34,7 @@ struct message {
 	int64_t token_count;  /* -1 = not known */
 	const char *metadata; /* JSON */
 	const char *created_at;
+	const char *used_documents; /* JSON */
 	const char *completed_at;
 	bool has_usage; /* a reply that has ended */
 	bool is_estimated;
@@ -48,7 +49,7 @@ struct message {
 };
 
 /* The columns that message_read takes; what a query adds comes after them. */
-#define MESSAGE_COLUMNS_N 19
+#define MESSAGE_COLUMNS_N 20
 
 /* Reads a row; everything in it is borrowed from `r`. */
 void message_read(const PGresult *r, int row, struct message *out);

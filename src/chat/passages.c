@@ -9,6 +9,7 @@
 #include "base/json_write.h"
 #include "chat/chunker.h"
 #include "chat/passages.h"
+#include "knowledge/extract.h"
 
 static void
 write_passage(struct buf *out, const struct chunk *k)
@@ -30,7 +31,7 @@ passages_write(
 	const struct chunker_rules rules = {
 	    .max_bytes = CHUNK_BYTES,
 	    .overlap_bytes = CHUNK_OVERLAP,
-	    .has_headings = strcmp(mime_type, "text/markdown") == 0,
+	    .has_headings = extract_is_marked(mime_type),
 	};
 	struct chunker chunker;
 	struct chunk k;

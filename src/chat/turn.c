@@ -16,14 +16,19 @@
 #include "base/config.h"
 #include "base/id.h"
 #include "base/text.h"
+#include "chat/afterwork.h"
 #include "chat/context.h"
 #include "chat/conversation.h"
 #include "chat/queries.h"
+#include "chat/retrieve.h"
 #include "chat/send_key.h"
+#include "chat/title.h"
 #include "chat/turn.h"
+#include "chat/turn_context.h"
 #include "chat/turn_fallback.h"
 #include "http/request.h"
 #include "model/fallback.h"
+#include "model/mask.h"
 #include "store/pg.h"
 
 /*
@@ -42,12 +47,13 @@
 #define LOST_AFTER_S 900
 
 /* A claim only where there is a key, FACTS only where natter-local may answer,
- * HISTORY unless there is a copy, prices where money is limited. */
-enum { LOCK, BEGIN, ALWAYS, CALLS_MAX = ALWAYS + 4 };
+ * HISTORY unless there is a copy, prices where money is limited, RETRIEVE
+ * unless documents are not wanted. */
+enum { LOCK, BEGIN, ALWAYS, CALLS_MAX = ALWAYS + 5 };
 
-/* What TURN_LOCK, TURN_BEGIN, TURN_FACTS and TURN_REFUSAL give. */
-enum { LOCK_ID, LOCK_SYSTEM_PROMPT, LOCK_ANSWERS_OF, LOCK_IS_TEMPORARY };
-enum { BEGIN_ID, BEGIN_MODEL, BEGIN_PARENT = 12 }; /* the rest: budget.c */
+/* What TURN_BEGIN, TURN_FACTS and TURN_REFUSAL give; TURN_LOCK's columns are
+ * turn_context.h's, the rest of TURN_BEGIN's budget.c's. */
+enum { BEGIN_ID, BEGIN_MODEL, BEGIN_PARENT = 12, BEGIN_SUMMARY };
 enum { FACTS_USERNAME, FACTS_CONVERSATIONS, FACTS_MESSAGES, FACTS_FIRST_MS };
 enum { REFUSAL_PARENT_FITS, REFUSAL_RUNNING, REFUSAL_IS_LOST };
 
@@ -70,12 +76,13 @@ struct beginning {
 	const char *limit;
 	const char *bytes;
 	const char *quotas;
-	const char *max_tokens;   /* NULL: nothing was said */
-	const char *prompt_bytes; /* of the settings' system prompt */
+	const char *max_tokens;       /* NULL: nothing was said */
+	struct context_limits limits; /* for the context */
 	struct history_copy copy;
 	struct pg_call calls[CALLS_MAX];
 	size_t n_calls;
-	struct pg_call *facts, *history; /* of them; NULL: not sent */
+	/* Of them; NULL: not sent. */
+	struct pg_call *facts, *history, *passages;
 	const struct pg_call *prices; /* of the models that stand in; or NULL */
 };
 
@@ -129,9 +136,17 @@ force_model(const struct config *config, const struct turn_ask *ask)
 	return model_is_configured(config) ? ask->model : LOCAL_MODEL;
 }
 
+/* Is its question asked about elsewhere, too? */
+static bool
+keeps_question(const struct config *config)
+{
+	return config->moderation_url && *config->moderation_url;
+}
+
 static struct turn *
 make_turn(const struct request *req, const struct turn_ask *ask)
 {
+	const struct config *config = req->services->config;
 	struct turn *t = calloc(1, sizeof(*t));
 	if (!t)
 		return NULL;
@@ -151,7 +166,16 @@ make_turn(const struct request *req, const struct turn_ask *ask)
 		id_make(t->user_message_id);
 	id_make(t->message_id);
 	t->wants_stream = ask->wants_stream;
+	if (keeps_question(config))
+		t->question = strdup(ask->content);
+	if (config->pii_mask)
+		t->mask = mask_new();
 	t->usage = (struct model_usage){-1, -1, -1};
+	if ((keeps_question(config) && !t->question) ||
+	    (config->pii_mask && !t->mask)) {
+		turn_free(t);
+		return NULL;
+	}
 	return t;
 }
 
@@ -171,13 +195,16 @@ prepare(struct beginning *b)
 	b->limit = arena_printf(a, "%ld", config->context_messages);
 	b->bytes = arena_printf(a, "%ld", CONTEXT_BYTES_MAX);
 	b->quotas = budget_limits(a, config);
-	b->prompt_bytes = arena_printf(a, "%zu",
-	    config->system_prompt ? strlen(config->system_prompt) : 0);
+	e = context_limits(a, config, b->forced_model, &b->limits);
+	if (e == OK && !b->ask->without_documents)
+		b->limits.passages = arena_printf(a, "%d", RETRIEVE_BYTES);
+	if (e != OK)
+		return e;
 	int64_t most = b->ask->max_tokens > 0 ? b->ask->max_tokens
 					      : config->reply_max_tokens;
 	b->max_tokens = most > 0 ? arena_printf(a, "%" PRId64, most) : NULL;
 	if (!b->title || !b->tokens || !b->limit || !b->bytes || !b->quotas ||
-	    !b->prompt_bytes || (most > 0 && !b->max_tokens))
+	    (most > 0 && !b->max_tokens))
 		return ERR_TOO_LARGE;
 	return OK;
 }
@@ -188,7 +215,7 @@ history_call(const struct beginning *b)
 	return (struct pg_call){
 	    .query = chat_query(CHAT_TURN_HISTORY),
 	    .params = {b->turn->user_id, b->turn->user_message_id, b->limit,
-		b->bytes},
+		b->bytes, b->limits.summaries},
 	};
 }
 
@@ -215,6 +242,22 @@ fill_calls_of_models(struct beginning *b)
 		b->prices = &b->calls[b->n_calls++];
 }
 
+/* The question's passages, once the pipeline has stored the reply. */
+static void
+fill_retrieval(struct beginning *b)
+{
+	const struct retrieve_ask ask = {
+	    .user_id = b->turn->user_id,
+	    .question = b->ask->content,
+	    .message_id = b->turn->message_id,
+	};
+	b->passages = NULL;
+	if (b->ask->without_documents)
+		return;
+	b->passages = &b->calls[b->n_calls++];
+	retrieve_call(&ask, b->passages);
+}
+
 static void
 fill_calls(struct beginning *b)
 {
@@ -223,7 +266,7 @@ fill_calls(struct beginning *b)
 	const struct services *services = b->req->services;
 	b->calls[LOCK] = (struct pg_call){
 	    .query = chat_query(CHAT_TURN_LOCK),
-	    .params = {user, b->key[0], b->key[1]},
+	    .params = {user, b->key[0], b->key[1], b->limits.user_name},
 	};
 	b->calls[BEGIN] = (struct pg_call){
 	    .query = chat_query(CHAT_TURN_BEGIN),
@@ -231,15 +274,19 @@ fill_calls(struct beginning *b)
 		t->user_message_id, t->message_id, b->ask->content,
 		b->ask->metadata, b->tokens, b->forced_model,
 		services->config->model, b->title, services->worker_id,
-		b->quotas, b->max_tokens, b->prompt_bytes, b->limit, b->bytes,
-		LOCAL_MODEL, kinds[b->ask->kind],
-		b->ask->key ? b->ask->key->key : NULL},
+		b->quotas, b->max_tokens, b->limits.prompt_bytes, b->limit,
+		b->bytes, LOCAL_MODEL, kinds[b->ask->kind],
+		b->ask->key ? b->ask->key->key : NULL, b->limits.window,
+		b->limits.passages, b->limits.summaries, b->limits.templates,
+		b->limits.template_bytes, b->limits.models, b->limits.windows,
+		b->limits.facts},
 	};
 	b->n_calls = ALWAYS;
 	if (b->ask->key)
 		send_key_claim(
 		    b->ask->key, user, t->message_id, &b->calls[b->n_calls++]);
 	fill_calls_of_models(b);
+	fill_retrieval(b);
 	b->history = NULL;
 	if (!b->copy.rows) {
 		b->history = &b->calls[b->n_calls++];
@@ -391,7 +438,11 @@ static enum err
 read_history(struct beginning *b)
 {
 	const char *parent = pg_text(b->calls[BEGIN].result, 0, BEGIN_PARENT);
-	if (b->history || (parent && !strcmp(parent, b->copy.leaf)))
+	const char *summary = pg_text(b->calls[BEGIN].result, 0, BEGIN_SUMMARY);
+	(void)snprintf(b->turn->summary_id, sizeof(b->turn->summary_id), "%s",
+	    summary ? summary : "");
+	if (b->history || (parent && !strcmp(parent, b->copy.leaf) &&
+			      !strcmp(b->turn->summary_id, b->copy.summary)))
 		return OK;
 	b->history = &b->calls[b->n_calls];
 	*b->history = history_call(b);
@@ -413,33 +464,37 @@ take(struct beginning *b)
 	    pg_text(begun, 0, BEGIN_ID));
 	(void)snprintf(
 	    t->model, sizeof(t->model), "%s", pg_text(begun, 0, BEGIN_MODEL));
+	enum err e =
+	    b->passages ? retrieve_read(b->passages->result, &t->passages) : OK;
+	if (e != OK)
+		return e;
 	if (!strcmp(t->model, LOCAL_MODEL))
 		return answer_locally(b);
 	if (b->prices)
 		turn_fallback_allow(t, b->prices);
 	if (fallback_has_local(config))
 		say_locally(b, &t->local);
-	const char *own = pg_text(lock, 0, LOCK_SYSTEM_PROMPT);
-	enum err e = read_history(b);
+	e = read_history(b);
 	if (e != OK)
 		return e;
 	const PGresult *history =
 	    b->history ? b->history->result : b->copy.rows;
 	history_note(t, b->copy.stamp, history, b->ask->content);
-	struct context c = {
-	    .model = t->model,
-	    .system_prompt = own ? own : config->system_prompt,
-	    .history = history,
-	    .question = b->ask->content,
-	    .history_bytes = t->budget.history_bytes,
-	    .max_tokens = t->budget.cap,
-	    .tokens_field = config->model_tokens_field,
-	};
-	e = context_request(b->req->arena, &c, &t->prompt, &t->prompt_estimate);
-	if (e == OK && !pg_flag(lock, 0, LOCK_IS_TEMPORARY))
-		answer_find(b->req, t, b->ask->cache,
-		    pg_text(lock, 0, LOCK_ANSWERS_OF));
-	return e;
+	if (config->titles && pg_flag(lock, 0, LOCK_IS_UNTITLED) &&
+	    !pg_flag(lock, 0, LOCK_IS_TEMPORARY)) {
+		if (!t->question)
+			t->question = strdup(b->ask->content);
+		title_plan(t, config, b->title, b->quotas);
+	}
+	return turn_context(b->req, &(struct turn_context){
+					.turn = t,
+					.lock = lock,
+					.history = history,
+					.question = b->ask->content,
+					.passages = b->limits.passages,
+					.quotas = b->quotas,
+					.cache = b->ask->cache,
+				    });
 }
 
 enum err
@@ -485,6 +540,14 @@ turn_free(struct turn *t)
 	buf_free(&t->stored);
 	history_note_free(t->history);
 	buf_free(&t->local);
+	afterworks_free(t->works);
+	free(t->question);
+	mask_free(t->mask);
+	free(t->moderation);
+	buf_free(&t->context_note);
+	passages_found_free(t->passages);
+	cited_free(&t->cited);
+	turn_events_free(&t->events);
 	free(t->answer);
 	free(t);
 }

@@ -23,11 +23,18 @@
 #include "base/id.h"
 #include "chat/answer.h"
 #include "chat/budget.h"
+#include "chat/cited.h"
+#include "chat/context.h"
 #include "chat/history.h"
+#include "chat/turn_events.h"
 #include "model/model.h"
 
+struct afterwork;
 struct arena;
+struct mask;
+struct moderation;
 struct json_object;
+struct passages_found;
 struct pg_call;
 struct request;
 struct send_key;
@@ -57,6 +64,12 @@ struct turn {
 
 	struct budget budget; /* what was reserved for it */
 
+	char *question;    /* to be checked or to name; owned, NULL: neither */
+	struct mask *mask; /* of what the model gets; owned, NULL: as it is */
+	struct moderation *moderation; /* what was flagged; owned, or NULL */
+	const char *moderated;         /* "question" or "reply" */
+	size_t withheld;               /* bytes of text that nobody may have */
+
 	char model[128];         /* the model that is asked */
 	char fallback_from[128]; /* the one asked for, when another stands in;
 				  * else "" */
@@ -65,11 +78,29 @@ struct turn {
 	struct buf prompt;  /* the model request's JSON body (natter-local: the
 			     * answer); freed once an answer has begun */
 	int64_t prompt_estimate; /* tokens, estimated from the bytes sent */
+	/* The passages in `prompt`, numbered from 1 in this order; owned. NULL:
+	 * none. Their message's bytes are passages_n from passages_at on (0: it
+	 * has none, there it would be), and may become passages_room at most
+	 * (chat/context.h). */
+	struct passages_found *passages;
+	size_t passages_at, passages_n;
+	int64_t passages_room;
+	const struct prompt *passages_prompt; /* what stands around them */
+	/* What `prompt` is made of (chat/context_note.h). */
+	struct context_use used[CONTEXT__MAX];
+	struct buf context_note;
+	char summary_id[ID_TEXT]; /* the last message that the summary on its
+				   * path covers; "": it has none */
+	bool wants_summary;       /* the next turn may lack room */
+	bool is_sealed;           /* the hash is that of `prompt` */
+	unsigned char sent_sha256[32]; /* of the body, as it was sent last */
 
 	uint64_t begun_us; /* CLOCK_MONOTONIC when it was begun */
 
 	/* Filled by the relay. */
-	struct buf text; /* the reply so far, clean UTF-8 */
+	struct buf text;           /* the reply so far, clean UTF-8 */
+	struct cited cited;        /* passages that it cites */
+	struct turn_events events; /* what is said besides the text */
 	enum turn_status status;
 	enum err error; /* why it failed; OK otherwise */
 	enum model_finish finish;
@@ -78,6 +109,8 @@ struct turn {
 	bool is_unasked;      /* it ended before a model had the request */
 	uint64_t first_us;    /* at the first token; 0 = none */
 	int attempts;         /* requests made to the model */
+
+	struct afterwork *works; /* owned; to do once it is stored, or NULL */
 
 	/* Filled by turn_stored after the commit. */
 	struct buf stored; /* the stored message as the API shows it, JSON */
@@ -107,7 +140,8 @@ struct turn_ask {
 	int64_t max_tokens;   /* of the reply; 0: nothing was said */
 	bool wants_stream;
 	enum answer_wish cache;
-	struct send_key *key; /* NULL: none */
+	bool without_documents; /* nothing is looked for in them */
+	struct send_key *key;   /* NULL: none */
 };
 
 /*

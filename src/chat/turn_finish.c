@@ -5,6 +5,7 @@
  */
 #include <assert.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -16,10 +17,12 @@
 #include "base/json_write.h"
 #include "base/metrics.h"
 #include "chat/context.h"
+#include "chat/context_note.h"
 #include "chat/message.h"
 #include "chat/queries.h"
 #include "chat/turn.h"
 #include "http/request.h"
+#include "model/moderation.h"
 
 /* What TURN_FINISH gives after a message's columns: this call changed it. */
 enum { FINISH_IS_NEW = MESSAGE_COLUMNS_N };
@@ -90,15 +93,17 @@ static struct model_usage
 count_usage(const struct turn *t)
 {
 	struct model_usage u = t->usage;
+	/* What was withheld was written all the same. */
+	size_t bytes = t->text.n + t->withheld;
 	if (t->is_cached)
 		return (struct model_usage){0, 0, 0};
 	/* A model that failed without a word has charged nothing. */
 	bool is_charged =
-	    (t->status != TURN_FAILED && !t->is_unasked) || t->text.n > 0;
+	    (t->status != TURN_FAILED && !t->is_unasked) || bytes > 0;
 	if (u.prompt_tokens < 0)
 		u.prompt_tokens = is_charged ? t->prompt_estimate : 0;
 	if (u.completion_tokens < 0)
-		u.completion_tokens = context_tokens(t->text.n);
+		u.completion_tokens = context_tokens(bytes);
 	return u;
 }
 
@@ -128,22 +133,88 @@ elapsed_ms(const struct turn *t, struct arena *a, uint64_t at_us)
 	return arena_printf(a, "%.3f", (double)(at_us - t->begun_us) / 1000.0);
 }
 
+/* What was flagged, the question or the reply, and as what. */
+static void
+write_moderation(const struct turn *t, struct buf *b)
+{
+	struct buf names = {0};
+	moderation_write(t->moderation, &names);
+	json_write_open(b, "moderation", '{');
+	json_write_text(b, "flagged", t->moderated);
+	json_write_raw(b, "categories", buf_text(&names));
+	json_write_close(b, '}');
+	buf_free(&names);
+}
+
 /* What a reader of the message is to know of how it came about: JSON. */
 static const char *
 metadata_of(const struct turn *t, struct arena *a)
 {
 	struct buf b = {0};
-	if (!t->is_cached && !*t->fallback_from)
+	if (!t->is_cached && !*t->fallback_from && !t->moderation)
 		return "{}";
 	json_write_open(&b, NULL, '{');
 	if (t->is_cached)
 		json_write_flag(&b, "cached", true);
 	if (*t->fallback_from)
 		json_write_text(&b, "fallback_from", t->fallback_from);
+	if (t->moderation)
+		write_moderation(t, &b);
 	json_write_close(&b, '}');
 	const char *text = b.failed ? NULL : arena_strndup(a, b.p, b.n);
 	buf_free(&b);
 	return text ? text : "{}";
+}
+
+/* The passages that it rests on: JSON. */
+static const char *
+used_documents_of(const struct turn *t, struct arena *a)
+{
+	struct buf b = {0};
+	if (!t->passages)
+		return "[]";
+	cited_write(t, &b);
+	const char *text = b.failed ? NULL : arena_strndup(a, b.p, b.n);
+	buf_free(&b);
+	return text ? text : "[]";
+}
+
+/* An array's element; none has anything that needs an escape in quotes. */
+static void
+add_element(struct buf *array, const char *text, size_t i)
+{
+	buf_printf(array, "%c\"%s\"", i == 0 ? '{' : ',', text);
+}
+
+/*
+ * What was flagged is counted by category. The events' ids are made of the
+ * reply's, so that storing it again counts nothing twice.
+ */
+static size_t
+count_flagged(const struct turn *t, struct arena *a, struct pg_call *call)
+{
+	const struct moderation *m = t->moderation;
+	struct buf ids = {0};
+	struct buf names = {0};
+	if (!m || m->n == 0)
+		return 0;
+	for (size_t i = 0; i < m->n; i++) {
+		char id[ID_TEXT];
+		(void)snprintf(id, sizeof(id), "%.34s%02zx", t->message_id, i);
+		add_element(&ids, id, i);
+		add_element(&names, m->categories[i], i);
+	}
+	buf_putc(&ids, '}');
+	buf_putc(&names, '}');
+	*call = (struct pg_call){
+	    .query = chat_query(CHAT_MODERATION_COUNT),
+	    .params = {t->user_id, t->message_id,
+		arena_strdup(a, buf_text(&ids)),
+		arena_strdup(a, buf_text(&names)), t->moderated},
+	};
+	buf_free(&ids);
+	buf_free(&names);
+	return 1;
 }
 
 size_t
@@ -171,9 +242,10 @@ turn_finish(struct turn *t, struct arena *a, struct pg_call *calls)
 		*t->budget.store_id ? t->budget.store_id : NULL,
 		*t->budget.counted_on ? t->budget.counted_on : NULL,
 		t->is_local || t->is_cached ? "f" : "t", t->model,
-		metadata_of(t, a)},
+		metadata_of(t, a), context_note_text(t, a),
+		used_documents_of(t, a)},
 	};
-	return 1;
+	return 1 + count_flagged(t, a, &calls[1]);
 }
 
 /*
@@ -191,7 +263,7 @@ is_own_end(const struct turn *t, const struct message *m)
 enum err
 turn_stored(struct turn *t, const struct pg_call *calls, size_t n)
 {
-	assert(n == 1 && calls[0].result);
+	assert(n >= 1 && calls[0].result);
 	const PGresult *r = calls[0].result;
 	if (pg_rows(r) == 0)
 		return ERR_NOT_FOUND;

@@ -14,6 +14,7 @@
 
 #include "base/buf.h"
 #include "base/errors.h"
+#include "model/mask.h"
 #include "model/sse_parse.h"
 
 /* One message of the prompt. Borrowed strings. */
@@ -27,9 +28,13 @@ struct model_request {
 	const char *model;
 	const struct model_message *messages;
 	size_t n_messages;
-	int64_t max_tokens;       /* 0 = not sent */
+	struct mask *mask;  /* of their contents; NULL: they go as they are */
+	int64_t max_tokens; /* 0 = not sent */
 	const char *tokens_field; /* its name; NULL: "max_tokens" */
 	const char *user; /* opaque end-user id (OpenAI's `user`), or NULL */
+	size_t marked; /* a message's index: where it begins in the body goes to
+			* out_at (NULL: nobody asks) */
+	size_t *out_at;
 };
 
 /* What a reply amounted to; -1 where the model did not say. */
@@ -119,6 +124,13 @@ void model_parser_free(struct model_parser *p);
 
 /* Appends the JSON body of POST {base}/chat/completions, streaming. */
 void openai_request_body(struct buf *out, const struct model_request *req);
+
+/* Appends one message as it stands in such a body. */
+void openai_message(struct buf *out, const struct model_message *message);
+
+/* The same with its content masked; `mask` NULL: as it is. */
+void openai_masked_message(
+    struct buf *out, const struct model_message *m, struct mask *mask);
 
 /* Puts another model into a body of openai_request_body; false: no memory,
  * and the body is as it was. */

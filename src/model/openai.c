@@ -279,13 +279,35 @@ put_string(struct buf *out, const char *text)
 }
 
 static void
-put_message(struct buf *out, const struct model_message *m)
+put_masked(struct buf *out, const char *text, struct mask *mask)
+{
+	struct buf masked = {0};
+
+	mask_add(mask, text, strlen(text), &masked);
+	out->failed |= masked.failed;
+	if (!masked.failed)
+		put_string(out, buf_text(&masked));
+	buf_free(&masked);
+}
+
+void
+openai_masked_message(
+    struct buf *out, const struct model_message *m, struct mask *mask)
 {
 	buf_puts(out, "{\"role\":");
 	put_string(out, m->role);
 	buf_puts(out, ",\"content\":");
-	put_string(out, m->content);
+	if (mask != NULL)
+		put_masked(out, m->content, mask);
+	else
+		put_string(out, m->content);
 	buf_putc(out, '}');
+}
+
+void
+openai_message(struct buf *out, const struct model_message *m)
+{
+	openai_masked_message(out, m, NULL);
 }
 
 /* The body begins with this; the model's name is next. */
@@ -300,7 +322,9 @@ openai_request_body(struct buf *out, const struct model_request *req)
 	for (size_t i = 0; i < req->n_messages; i++) {
 		if (i > 0)
 			buf_putc(out, ',');
-		put_message(out, &req->messages[i]);
+		if (req->out_at != NULL && i == req->marked)
+			*req->out_at = out->n;
+		openai_masked_message(out, &req->messages[i], req->mask);
 	}
 	buf_puts(out,
 	    "],\"stream\":true,\"stream_options\":{\"include_usage\":true}");

@@ -232,6 +232,9 @@ ledger_run(void *arg)
 		else if (queue_is_closed(l->inbox))
 			break;
 	}
+	/* What a model has said by now is billed. */
+	while (!atomic_load(&l->gives_up) && ledger_work(l))
+		continue;
 	atomic_store(&l->has_ended, true);
 	return NULL;
 }
@@ -269,6 +272,12 @@ void
 ledger_looks(struct ledger *l, struct looks *looks)
 {
 	l->looks = looks;
+}
+
+void
+ledger_works_for(struct ledger *l, struct works *works)
+{
+	l->works = works;
 }
 
 void

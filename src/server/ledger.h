@@ -28,6 +28,7 @@ struct queue;
 struct session_pair;
 struct shared;
 struct turn;
+struct works;
 
 /* NULL without memory. `shared` is borrowed. */
 struct ledger *ledger_new(struct shared *shared);
@@ -54,6 +55,9 @@ void ledger_returns_to(struct ledger *l, const struct ledger_ways *ways);
 /* Whose questions it answers besides (look.h). Called once, before the thread.
  */
 void ledger_looks(struct ledger *l, struct looks *looks);
+
+/* The same of afterwork (works.h). Called once, before the thread. */
+void ledger_works_for(struct ledger *l, struct works *works);
 
 /* Somebody asked there. Thread: relay. */
 void ledger_wake(struct ledger *l);

@@ -33,6 +33,7 @@ struct ledger {
 	struct queue *inbox;
 	struct ledger_ways to;
 	struct looks *looks;       /* the relay's */
+	struct works *works;       /* likewise */
 	struct roll *_Atomic roll; /* the relay's question; NULL: none */
 	struct queue *kept;
 	struct checkpoints *_Atomic checkpoints; /* to be stored; NULL: none */
@@ -59,6 +60,9 @@ struct ledger {
 
 /* Gives the worker's life sign, if it is due. */
 void ledger_sign(struct ledger *l);
+
+/* Answers a few works of the relay's; true: more wait. */
+bool ledger_work(struct ledger *l);
 
 /* Does what is due; how long nothing will be, in ms. */
 int ledger_rounds(struct ledger *l);

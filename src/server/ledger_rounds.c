@@ -25,6 +25,7 @@
 #include "server/master.h"
 #include "server/relay.h"
 #include "server/shared.h"
+#include "server/works.h"
 #include "store/cache.h"
 
 /* The life sign, in ms; a worker counts as dead after 10 s without one. */
@@ -227,6 +228,19 @@ sweep(struct ledger *l)
 	l->next_sweep_ms = clock_mono_ms() + (has_more ? 0 : SWEEP_MS);
 }
 
+bool
+ledger_work(struct ledger *l)
+{
+	const struct works_stores stores = {
+	    .pg = l->pg,
+	    .cache = l->cache,
+	    .arena = l->arena,
+	    .cache_arena = l->cache_arena,
+	};
+
+	return l->works != NULL && works_answer(l->works, &stores);
+}
+
 static uint64_t
 sooner(uint64_t a, uint64_t b)
 {
@@ -248,7 +262,7 @@ ledger_rounds(struct ledger *l)
 		sweep(l);
 	if (atomic_load(&l->checkpoints) != NULL)
 		return 0; /* the rest of them, after what has ended */
-	if (looks_answer(l->looks, l->pg))
+	if (looks_answer(l->looks, l->pg) || ledger_work(l))
 		return 0;
 	now = clock_mono_ms();
 	next = sooner(sooner(l->next_sign_ms, l->next_watch_ms),

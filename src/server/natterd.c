@@ -18,12 +18,15 @@
 #include <unistd.h>
 
 #include "auth/site_rules.h"
+#include "base/address.h"
 #include "base/config.h"
 #include "base/keyring.h"
 #include "base/log.h"
+#include "chat/prompts.h"
 #include "http/origin.h"
 #include "server/descriptors.h"
 #include "model/fallback.h"
+#include "model/window.h"
 #include "server/master.h"
 #include "store/redis.h"
 
@@ -131,6 +134,28 @@ check_origins(const struct config *c, char why[static MASTER_WHY])
 	return ERR_INVALID_FIELD;
 }
 
+static enum err
+check_windows(const struct config *c, char why[static MASTER_WHY])
+{
+	char said[WINDOW_WHY] = "";
+	enum err e = window_check(c->model_window, said);
+
+	if (e != OK)
+		snprintf(why, MASTER_WHY, "%s", said);
+	return e;
+}
+
+static enum err
+check_tools(const struct config *c, char why[static MASTER_WHY])
+{
+	char said[ADDRESS_WHY] = "";
+	enum err e = address_list_check(c->tools_allow, said);
+
+	if (e != OK)
+		snprintf(why, MASTER_WHY, "CHAT_TOOLS_ALLOW: %s", said);
+	return e;
+}
+
 /* Refuses settings that cannot work whatever the servers do. */
 static enum err
 check_settings(const struct config *c, char why[static MASTER_WHY])
@@ -142,9 +167,13 @@ check_settings(const struct config *c, char why[static MASTER_WHY])
 	if (e == OK)
 		e = check_models(c, why);
 	if (e == OK)
+		e = check_windows(c, why);
+	if (e == OK)
 		e = check_exchange(c, why);
 	if (e == OK)
 		e = check_origins(c, why);
+	if (e == OK)
+		e = check_tools(c, why);
 	return e;
 }
 
@@ -154,16 +183,22 @@ load(struct config **out_config, struct keyring **out_keys,
     char why[static MASTER_WHY])
 {
 	struct config *config = NULL;
+	struct prompts *prompts = NULL;
 	enum err e = config_load(config_file, &config, why);
 
+	_Static_assert(PROMPTS_WHY <= MASTER_WHY, "a sentence fits");
 	if (e == OK)
 		e = check_settings(config, why);
 	if (e == OK)
+		e = prompts_load(config->prompts_dir, &prompts, why);
+	if (e == OK)
 		e = keyring_load(config->jwt_keys_file, out_keys, why);
 	if (e != OK) {
+		prompts_free(prompts);
 		config_free(config);
 		return e;
 	}
+	prompts_use(prompts);
 	descriptors_fit(config);
 	*out_config = config;
 	return OK;

@@ -12,6 +12,8 @@
 #include "base/metrics.h"
 #include "base/queue.h"
 #include "chat/turn.h"
+#include "server/afterwork.h"
+#include "server/errand.h"
 #include "server/ledger.h"
 #include "server/look.h"
 #include "server/reader.h"
@@ -98,6 +100,7 @@ close_all(struct relay *r)
 	relay_redis_close(r->reading);
 	r->redis = r->reading = NULL;
 	relay_log_close(r);
+	afterwork_close(r);
 	close_handle((uv_handle_t *)&r->inbox_poll, NULL);
 	close_handle((uv_handle_t *)&r->stored_poll, NULL);
 	close_handle((uv_handle_t *)&r->rolls_poll, NULL);
@@ -115,7 +118,7 @@ static void
 close_if_drained(struct relay *r)
 {
 	if (r->is_draining && r->n_streams == 0 && r->n_readers == 0 &&
-	    queue_length(r->inbox) == 0)
+	    r->errands == NULL && queue_length(r->inbox) == 0)
 		close_all(r);
 }
 
@@ -222,6 +225,7 @@ drain_over(uv_timer_t *timer)
 		next = s->next;
 		stream_interrupt(s, ERR_DRAINING, "the worker had to stop");
 	}
+	errands_end(r);
 	close_if_drained(r);
 }
 
@@ -230,11 +234,14 @@ woken(uv_async_t *handle)
 {
 	struct relay *r = handle->data;
 
+	if (r->is_draining)
+		close_if_drained(r);
 	if (!atomic_load(&r->wants_drain) || r->is_draining)
 		return;
 	r->is_draining = true;
 	inbox_ready(&r->inbox_poll, 0, 0);
 	readers_end(r, ERR_DRAINING);
+	afterwork_drop(r);
 	uv_timer_start(
 	    &r->drain_timer, drain_over, atomic_load(&r->drain_ms), 0);
 	close_if_drained(r);
@@ -248,7 +255,8 @@ open_handles(struct relay *r)
 	if (uv_async_init(&r->loop, &r->wake, woken) != 0 ||
 	    uv_poll_init(&r->loop, &r->inbox_poll, queue_fd(r->inbox)) != 0 ||
 	    uv_poll_init(&r->loop, &r->stored_poll, queue_fd(r->stored)) != 0 ||
-	    !relay_roll_open(r) || !relay_cancel_open(r) || !readers_open(r))
+	    !afterwork_open(r) || !relay_roll_open(r) ||
+	    !relay_cancel_open(r) || !readers_open(r))
 		return false;
 	/* Before `prepare` is started, for what it sends. */
 	r->redis = relay_redis_new(&r->loop, r->config);
@@ -376,6 +384,7 @@ relay_free(struct relay *r)
 	relay_roll_free(r);
 	relay_cancel_free(r);
 	looks_free(r->looks);
+	afterwork_free(r);
 	relay_log_free(r);
 	uv_loop_close(&r->loop);
 	queue_free(r->inbox);

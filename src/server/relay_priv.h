@@ -13,12 +13,16 @@
 #include "base/buf.h"
 #include "base/id.h"
 #include "model/breaker.h"
+#include "model/mask.h"
 #include "model/model.h"
 #include "server/client.h"
 #include "server/relay.h"
+#include "server/stream_prepare.h"
 #include "server/upstream.h"
 
+struct afterworks;
 struct checkpoints;
+struct errand;
 struct looks;
 struct queue;
 struct reader;
@@ -53,8 +57,12 @@ struct relay {
 	size_t n_streams;
 	struct reader *readers; /* all, doubly linked */
 	size_t n_readers;
+	struct afterworks *afterworks; /* afterwork.c's */
 	struct looks *looks; /* what readers ask the ledger */
 	uv_poll_t looks_poll;
+
+	struct errand *errands; /* all, doubly linked */
+	bool is_past_errands;   /* no more begin */
 
 	/* relay_log.c: streams whose log is not whole, and logs whose reply
 	 * ended meanwhile. */
@@ -79,7 +87,9 @@ struct relay {
 };
 
 enum stream_state {
+	STREAM_PREPARING, /* no model has been asked: stream_prepare.h */
 	STREAM_ASKING,  /* a request is with the model */
+	STREAM_CHECKING, /* the finished reply is: stream_moderate.c */
 	STREAM_WAITING, /* pausing before the next try, or is_listening */
 	STREAM_STORING, /* the turn is with the ledger: hands off it */
 	STREAM_ENDING,  /* it is back: the last word is on its way */
@@ -132,12 +142,14 @@ enum log_step {
 	STEP_NONE,
 	STEP_START,
 	STEP_TEXT,
+	STEP_EVENT, /* what is said besides the text */
 	STEP_END,
 };
 
 /* A stream's part in stream_log.c. */
 struct stream_log {
 	size_t asked;     /* bytes of text that have been made events */
+	size_t told;      /* of the turn's other events, those said */
 	size_t kept;      /* and that Postgres has, of an unlogged reply */
 	uint64_t kept_ms; /* when they were given to the ledger */
 	unsigned kept_as; /* their place in the batch, from 1; 0: none */
@@ -167,12 +179,15 @@ struct stream {
 	struct phases phases; /* of the front */
 
 	struct client client;
+	struct preparation preparation;
 	struct transfer transfer;
 	struct plan plan;
 	struct model_parser parser;
 	long http_status;      /* of the model's answer to this try */
 	struct buf error_body; /* of a non-2xx answer, cut */
 	bool is_full;          /* the reply reached its longest size */
+	bool is_withheld;      /* none of it is told before it is checked */
+	struct unmask unmask;  /* of what the model says */
 
 	uv_timer_t timer;
 	int handles;            /* libuv handles not closed yet */
@@ -210,6 +225,14 @@ void stream_interrupt(struct stream *s, enum err error, const char *why);
 
 /* Ends the reply now as its user wished; text so far is kept. */
 void stream_cancel(struct stream *s);
+
+/* Ends the running reply as failed; text so far is kept. `why` is for the log.
+ */
+void stream_fail(struct stream *s, enum err error, const char *why);
+
+/* Everything is prepared: asks the model, or says the answer that came. */
+void stream_go(struct stream *s);
+
 /* stream_try.c: chooses the first model to ask. */
 void stream_try_first(struct stream *s);
 
@@ -315,6 +338,17 @@ uint64_t stream_answer_due_ms(const struct stream *s);
 void stream_answer_tick(struct stream *s, uint64_t now_ms);
 void stream_answer_forsake(struct stream *s);
 void stream_answer_redis_changed(void *relay, bool is_away);
+
+/* The reply is whole: checks it where that is wanted, and stores it. */
+void stream_complete(struct stream *s);
+
+/* stream_moderate.c: a step of preparing; the check of a finished reply (false:
+ * stream_complete or stream_fail comes later, or has); are replies withheld;
+ * what is withheld goes. */
+bool stream_moderate_question(struct stream *s);
+bool stream_moderate_reply(struct stream *s);
+bool stream_moderate_withholds(const struct config *config);
+void stream_moderate_drop(struct stream *s);
 
 /* stream_reply.c: what the client sees. The data of the first and the last
  * event, and their names. */

@@ -15,6 +15,7 @@
 #include "base/text.h"
 #include "chat/turn.h"
 #include "http/route.h"
+#include "server/afterwork.h"
 #include "server/ledger.h"
 #include "server/relay_priv.h"
 #include "server/serve_log.h"
@@ -33,7 +34,8 @@ now_ms(const struct stream *s)
 bool
 stream_is_running(const struct stream *s)
 {
-	return s->state == STREAM_ASKING || s->state == STREAM_WAITING;
+	return s->state == STREAM_PREPARING || s->state == STREAM_ASKING ||
+	       s->state == STREAM_CHECKING || s->state == STREAM_WAITING;
 }
 
 /* A model's server may quote the key that it was given. */
@@ -142,6 +144,34 @@ timer_closed(uv_handle_t *handle)
 	handle_closed(handle->data);
 }
 
+/* Text of the reply; what goes over the longest size is dropped. */
+static void
+add_text(struct stream *s, const char *text, size_t n)
+{
+	struct turn *t = s->turn;
+	size_t max = (size_t)s->relay->config->reply_max_bytes;
+
+	if (s->is_full)
+		return;
+	if (t->text.n + n > max) {
+		n = text_prefix(text, n, max - t->text.n);
+		s->is_full = true;
+	}
+	buf_add(&t->text, text, n);
+}
+
+/* No text will come: what waited for the rest of a placeholder is text. */
+static void
+end_text(struct stream *s)
+{
+	struct buf rest = {0};
+
+	unmask_end(&s->unmask, &rest);
+	if (rest.n > 0)
+		add_text(s, rest.p, rest.n);
+	buf_free(&rest);
+}
+
 /* Gives the turn to the ledger with its outcome. */
 static void
 store(struct stream *s, enum turn_status status, enum err error)
@@ -149,7 +179,10 @@ store(struct stream *s, enum turn_status status, enum err error)
 	struct turn *t = s->turn;
 
 	assert(stream_is_running(s));
+	stream_prepare_stop(s);
 	stream_answer_leave(s);
+	end_text(s);
+	stream_moderate_drop(s);
 	if (status == TURN_COMPLETE && !t->is_local && !t->is_cached)
 		stream_try_answered(s);
 	stream_try_stopped(s);
@@ -163,14 +196,27 @@ store(struct stream *s, enum turn_status status, enum err error)
 	if (!t->is_cached)
 		memcpy(t->answered_by, s->parser.model, sizeof(t->answered_by));
 	buf_free(&t->prompt);
+	cited_end(t);
 	turn_end_text(t);
 	s->state = STREAM_STORING;
 	stream_log_go(s);
 	ledger_give(s->relay->ledger, t);
 }
 
-static void
-fail(struct stream *s, enum err error, const char *why)
+void
+stream_complete(struct stream *s)
+{
+	bool is_checked = s->state == STREAM_CHECKING;
+
+	end_text(s);
+	if (is_checked || stream_moderate_reply(s))
+		store(s, TURN_COMPLETE, OK);
+	else
+		arm_timer(s);
+}
+
+void
+stream_fail(struct stream *s, enum err error, const char *why)
 {
 	explain(s, why);
 	upstream_stop(s->relay->upstream, &s->transfer);
@@ -218,7 +264,7 @@ go_on(struct stream *s, const struct try_failure *f)
 	upstream_stop(s->relay->upstream, &s->transfer);
 	switch (stream_try_failed(s, f)) {
 	case TRY_NEXT_NONE:
-		fail(s, f->error, f->why);
+		stream_fail(s, f->error, f->why);
 		break;
 	case TRY_NEXT_PAUSE:
 		s->state = STREAM_WAITING;
@@ -242,7 +288,7 @@ answered(struct stream *s)
 	enum err e = model_parser_end(&s->parser);
 
 	if (e == OK) {
-		store(s, TURN_COMPLETE, OK);
+		stream_complete(s);
 		return;
 	}
 	trouble_answer(s, e, &f);
@@ -281,7 +327,7 @@ transfer_ended(void *arg, const struct transfer_end *end)
 	if (s->state != STREAM_ASKING)
 		return; /* [DONE] was enough, or the stream ended otherwise */
 	if (s->is_full)
-		store(s, TURN_COMPLETE, OK);
+		stream_complete(s);
 	else if (end->status / 100 == 2 &&
 		 (end->code == CURLE_OK ||
 		     s->parser.finish != MODEL_FINISH_NONE ||
@@ -323,27 +369,30 @@ body_came(void *arg, const char *p, size_t n)
 	return !s->is_full;
 }
 
-/* A piece of the reply; what goes over the longest size is dropped. */
+/* A piece of the reply. */
 static void
 text_came(void *arg, const char *text, size_t n)
 {
 	struct stream *s = arg;
 	struct turn *t = s->turn;
-	size_t max = (size_t)s->relay->config->reply_max_bytes;
+	struct buf plain = {0};
 
 	if (s->is_full)
 		return;
-	if (t->text.n + n > max) {
-		n = text_prefix(text, n, max - t->text.n);
-		s->is_full = true;
-	}
 	if (t->first_us == 0)
 		t->first_us = clock_mono_us();
 	stream_try_answered(s);
 	/* No retry can follow, and the request is not needed any more. */
 	if (t->prompt.n > 0 && upstream_has_sent(&s->transfer, t->prompt.n))
 		buf_free(&t->prompt);
-	buf_add(&t->text, text, n);
+	if (mask_is_used(t->mask)) {
+		unmask_add(&s->unmask, text, n, &plain);
+		add_text(s, plain.p, plain.n);
+		buf_free(&plain);
+	} else {
+		add_text(s, text, n);
+	}
+	cited_look(t);
 	relay_mark_dirty(s);
 }
 
@@ -374,9 +423,11 @@ stream_ask(struct stream *s)
 	stream_try_began(s);
 	s->state = STREAM_ASKING;
 	s->asked_ms = s->last_byte_ms = now_ms(s);
+	context_seal(t);
 	if (upstream_start(s->relay->upstream, &s->transfer, t->prompt.p,
 		t->prompt.n) != OK)
-		fail(s, ERR_INTERNAL, "no memory for a request to the model");
+		stream_fail(
+		    s, ERR_INTERNAL, "no memory for a request to the model");
 	else
 		arm_timer(s);
 }
@@ -393,7 +444,7 @@ stream_answer_locally(struct stream *s)
 	t->text = t->prompt;
 	t->prompt = (struct buf){0};
 	s->parser.finish = MODEL_FINISH_STOP;
-	store(s, TURN_COMPLETE, OK);
+	stream_complete(s);
 }
 
 static uint64_t
@@ -447,7 +498,7 @@ timer_fired(uv_timer_t *timer)
 	if (s->state == STREAM_WAITING && now >= s->retry_ms && now < s->end_ms)
 		stream_ask(s);
 	else if (stream_is_running(s) && now >= s->end_ms)
-		fail(s, ERR_MODEL_TIMEOUT, "the reply took too long");
+		stream_fail(s, ERR_MODEL_TIMEOUT, "the reply took too long");
 	else if (s->state == STREAM_ASKING && now >= silence_ms(s))
 		silent(s);
 	arm_timer(s);
@@ -467,6 +518,8 @@ arm_timer(struct stream *s)
 void
 stream_service(struct stream *s)
 {
+	if (s->state == STREAM_CHECKING)
+		stream_log_go(s);
 	if (s->state != STREAM_ASKING)
 		return;
 	if (s->parser.has_done && !s->is_full)
@@ -486,6 +539,7 @@ stream_stored(struct stream *s)
 		explain(s, "the reply could not be stored");
 	}
 	upstream_stop(s->relay->upstream, &s->transfer);
+	afterwork_begin(s->relay, t, s->transfer.place);
 	s->state = STREAM_ENDING;
 	stream_log_go(s);
 }
@@ -496,6 +550,17 @@ stream_is_over(struct stream *s)
 	s->state = STREAM_OVER;
 	uv_timer_stop(&s->timer);
 	uv_close((uv_handle_t *)&s->timer, timer_closed);
+}
+
+void
+stream_go(struct stream *s)
+{
+	if (s->turn->is_local || s->turn->is_cached)
+		stream_answer_locally(s);
+	else if (stream_answer_wait(s))
+		arm_timer(s);
+	else
+		stream_ask(s);
 }
 
 void
@@ -528,11 +593,12 @@ stream_begin(struct relay *r, const struct handoff *h)
 	if (client_open(&s->client, &r->loop, h->fd, h->request_id,
 		(size_t)r->config->client_buffer_bytes) == 0)
 		s->handles++;
+	s->unmask.mask = s->turn->mask;
+	s->is_withheld = stream_moderate_withholds(r->config);
+	s->state = STREAM_PREPARING;
 	stream_log_begin(s);
-	if (s->turn->is_local || s->turn->is_cached)
-		stream_answer_locally(s);
-	else if (stream_answer_wait(s))
-		arm_timer(s);
+	if (stream_prepare(s))
+		stream_go(s);
 	else
-		stream_ask(s);
+		arm_timer(s);
 }

@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "base/config.h"
+#include "base/json_write.h"
 #include "base/log.h"
 #include "base/metrics.h"
 #include "chat/turn.h"
@@ -50,6 +51,25 @@ send_command(struct stream *s, const struct reply_command *c, relay_redis_fn fn)
 	    s->relay->redis, c->n, (const char **)c->words, c->lens, fn, s);
 }
 
+/* What is to be said besides the text next; NULL: nothing. */
+static const struct turn_event *
+next_event(const struct stream *s)
+{
+	const struct turn_events *events = &s->turn->events;
+
+	return s->log.told < events->n ? &events->p[s->log.told] : NULL;
+}
+
+/* Up to where the text can be said: the next event's place. */
+static size_t
+text_end(const struct stream *s)
+{
+	const struct turn_event *e = next_event(s);
+	size_t n = s->turn->text.n;
+
+	return e != NULL && e->at < n ? (size_t)e->at : n;
+}
+
 /* Is it time for the text that waits? The first of it never waits, nor does
  * the last. */
 static bool
@@ -57,8 +77,10 @@ is_due(const struct stream *s)
 {
 	size_t n = s->turn->text.n - s->log.asked;
 
-	if (is_instant(s))
+	if (is_instant(s) || s->is_withheld)
 		return s->state == STREAM_ENDING;
+	if (next_event(s) != NULL)
+		return true;
 	return !stream_is_running(s) || s->log.asked == 0 || n >= BATCH_BYTES ||
 	       uv_now(&s->relay->loop) >= s->last_flush_ms + BATCH_MS;
 }
@@ -71,8 +93,10 @@ next_step(const struct stream *s)
 	if (s->event_id == 0)
 		return STEP_START;
 	/* Nobody may see text that the one who ended it did not. */
-	if (s->log.state != LOG_SEALED && s->log.asked < s->turn->text.n)
+	if (s->log.state != LOG_SEALED && s->log.asked < text_end(s))
 		return is_due(s) ? STEP_TEXT : STEP_NONE;
+	if (s->log.state != LOG_SEALED && next_event(s) != NULL)
+		return is_due(s) ? STEP_EVENT : STEP_NONE;
 	return s->state == STREAM_ENDING ? STEP_END : STEP_NONE;
 }
 
@@ -84,7 +108,7 @@ take_step(struct stream *s, enum log_step step)
 	s->event_id++;
 	if (step != STEP_TEXT)
 		return;
-	s->log.asked = s->turn->text.n;
+	s->log.asked = text_end(s);
 	s->last_flush_ms = uv_now(&s->relay->loop);
 }
 
@@ -100,6 +124,18 @@ delta(const struct stream *s, size_t from, size_t to)
 	};
 }
 
+static struct reply_event
+other(const struct stream *s, const struct turn_event *e)
+{
+	return (struct reply_event){
+	    .at = {s->event_id, s->log.asked},
+	    .name = e->name,
+	    .name_len = strlen(e->name),
+	    .data = e->data,
+	    .n = e->n,
+	};
+}
+
 /* The event of the current step; `data` is room for its data. */
 static struct reply_event
 write_event(const struct stream *s, struct buf *data)
@@ -108,6 +144,8 @@ write_event(const struct stream *s, struct buf *data)
 
 	if (s->log.step == STEP_TEXT)
 		return delta(s, s->sent, s->log.asked);
+	if (s->log.step == STEP_EVENT)
+		return other(s, next_event(s));
 	if (s->log.step == STEP_START)
 		e.name = stream_start_data(s, s->log.state, data);
 	else
@@ -154,6 +192,9 @@ say(struct stream *s)
 	} else if (step == STEP_TEXT) {
 		stream_say_event(s, &e);
 		s->sent = s->log.asked;
+	} else if (step == STEP_EVENT) {
+		stream_say_event(s, &e);
+		s->log.told++;
 	} else {
 		if (s->log.state == LOG_LOST)
 			relay_log_bury(s);
@@ -194,31 +235,60 @@ append(struct stream *s)
 		return false;
 	reply_log_expire(&c, id,
 	    step == STEP_START ? relay_log_life_s(s->relay) : REPLY_LOG_KEEP_S);
-	if (step != STEP_TEXT)
+	if (step == STEP_START || step == STEP_END)
 		(void)send_command(s, &c, NULL);
 	if (step != STEP_TEXT || s->log.is_followed)
 		stream_log_hint(s);
 	return true;
 }
 
+/* The events besides the text for the script, [[position, name, data], …]:
+ * those said, behind all of the text. */
+static void
+write_others(const struct stream *s, size_t n, struct buf *out)
+{
+	uint64_t id = s->event_id - n;
+	char at[REPLY_POSITION_TEXT];
+
+	json_write_open(out, NULL, '[');
+	for (size_t i = 0; i < n; i++) {
+		const struct turn_event *e = &s->turn->events.p[i];
+		struct reply_position place = {++id, s->log.asked};
+		reply_position_print(place, at);
+		json_write_open(out, NULL, '[');
+		json_write_text(out, NULL, at);
+		json_write_text(out, NULL, e->name);
+		json_write_bytes(out, NULL, e->data, e->n);
+		json_write_close(out, ']');
+	}
+	json_write_close(out, ']');
+}
+
 static bool
 send_rebuild(struct stream *s)
 {
-	struct buf start = {0};
+	struct buf start = {0}, others = {0};
+	size_t n_others = s->log.told + (s->log.step == STEP_EVENT);
 	struct reply_command c;
 	struct reply_rebuild what;
 
 	(void)stream_start_data(s, LOG_WHOLE, &start);
+	write_others(s, n_others, &others);
 	what = (struct reply_rebuild){
 	    .start = start.p,
 	    .start_len = start.n,
 	    .text = delta(s, 0, s->log.asked),
+	    .others = others.failed ? NULL : others.p,
+	    .others_len = others.failed ? 0 : others.n,
 	    .life_s = relay_log_life_s(s->relay),
 	};
+	what.text.at.n -= n_others;
+	what.last = s->event_id;
 	reply_log_rebuild(&c, s->turn->message_id, &what);
 	s->log.is_busy = send_command(s, &c, rebuilt);
 	s->relay->n_rebuilding += s->log.is_busy;
 	buf_free(&start);
+	buf_free(&others);
 	return s->log.is_busy;
 }
 
@@ -229,7 +299,8 @@ stream_log_rebuild(struct stream *s)
 	if (is_away(s))
 		return false;
 	/* What waits goes along. */
-	if (s->log.step == STEP_NONE && s->log.asked < s->turn->text.n)
+	if (s->log.step == STEP_NONE && s->log.asked < text_end(s) &&
+	    !s->is_withheld)
 		take_step(s, STEP_TEXT);
 	if (send_rebuild(s))
 		return true;
@@ -298,7 +369,7 @@ read_rebuilt(struct stream *s, const redisReply *reply)
 void
 stream_log_seal(struct stream *s)
 {
-	if (s->log.step == STEP_TEXT) {
+	if (s->log.step == STEP_TEXT || s->log.step == STEP_EVENT) {
 		s->log.step = STEP_NONE;
 		s->event_id--;
 	}

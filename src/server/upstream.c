@@ -61,8 +61,8 @@ idle_connections(const struct upstream *u)
 	return u->sockets - u->running;
 }
 
-static curl_socket_t
-open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *at)
+curl_socket_t
+upstream_open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *at)
 {
 	struct upstream *u = arg;
 	int fd = socket(at->family, at->socktype | SOCK_CLOEXEC, at->protocol);
@@ -90,7 +90,7 @@ decide_reuse(struct transfer *t)
 	const struct upstream *u = t->upstream;
 	bool is_last = idle_connections(u) >= IDLE_CONNECTIONS;
 
-	if (is_last == t->is_last || u->config->model_http2)
+	if (is_last == t->is_last || t->is_alone || u->config->model_http2)
 		return;
 	t->is_last = is_last;
 	curl_easy_setopt(t->easy, CURLOPT_FORBID_REUSE, (long)is_last);
@@ -101,10 +101,13 @@ transfer_done(struct transfer *t, CURLcode code)
 {
 	struct transfer_end end = {.code = code};
 	curl_off_t retry_after = 0;
+	long sent = 0;
 
 	curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &end.status);
 	curl_easy_getinfo(t->easy, CURLINFO_RETRY_AFTER, &retry_after);
+	curl_easy_getinfo(t->easy, CURLINFO_REQUEST_SIZE, &sent);
 	end.retry_after_s = (long)retry_after;
+	end.was_sent = sent > 0;
 	end.why = t->why[0] != '\0' ? t->why : curl_easy_strerror(code);
 	curl_easy_cleanup(t->easy);
 	t->easy = NULL;
@@ -274,7 +277,8 @@ set_common(struct upstream *u, CURL *easy)
 	/* A reply is small pieces: bigger buffers only cost memory. */
 	curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, 1024L);
 	curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, 16384L);
-	curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, open_socket);
+	curl_easy_setopt(
+	    easy, CURLOPT_OPENSOCKETFUNCTION, upstream_open_socket);
 	curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, u);
 	curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, close_socket);
 	curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, u);
@@ -282,37 +286,56 @@ set_common(struct upstream *u, CURL *easy)
 		curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, 1L);
 }
 
-enum err
-upstream_start(
-    struct upstream *u, struct transfer *t, const char *body, size_t n)
+bool
+upstream_prepare(struct upstream *u, struct transfer *t)
 {
 	CURL *easy = curl_easy_init();
 
 	assert(t->easy == NULL);
 	if (easy == NULL)
-		return ERR_INTERNAL;
+		return false;
 	set_common(u, easy);
-	curl_easy_setopt(easy, CURLOPT_URL, u->servers[t->place].url);
-	curl_easy_setopt(
-	    easy, CURLOPT_HTTPHEADER, u->servers[t->place].headers);
+	t->easy = easy;
+	t->upstream = u;
 	t->why[0] = '\0';
-	t->has_head = false;
-	curl_easy_setopt(easy, CURLOPT_POST, 1L);
-	curl_easy_setopt(easy, CURLOPT_POSTFIELDS, body);
-	curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)n);
+	t->has_head = t->is_last = false;
 	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, body_came);
 	curl_easy_setopt(easy, CURLOPT_WRITEDATA, t);
 	curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, t->why);
 	curl_easy_setopt(easy, CURLOPT_PRIVATE, t);
-	if (curl_multi_add_handle(u->multi, easy) != CURLM_OK) {
-		curl_easy_cleanup(easy);
-		return ERR_INTERNAL;
+	return true;
+}
+
+bool
+upstream_go(struct transfer *t)
+{
+	if (t->is_alone) {
+		curl_easy_setopt(t->easy, CURLOPT_FRESH_CONNECT, 1L);
+		curl_easy_setopt(t->easy, CURLOPT_FORBID_REUSE, 1L);
 	}
-	t->easy = easy;
-	t->upstream = u;
-	t->is_last = false;
-	u->running++;
-	return OK;
+	if (curl_multi_add_handle(t->upstream->multi, t->easy) == CURLM_OK) {
+		t->upstream->running++;
+		return true;
+	}
+	curl_easy_cleanup(t->easy);
+	t->easy = NULL;
+	return false;
+}
+
+enum err
+upstream_start(
+    struct upstream *u, struct transfer *t, const char *body, size_t n)
+{
+	const struct server *server = &u->servers[t->place];
+
+	if (!upstream_prepare(u, t))
+		return ERR_INTERNAL;
+	curl_easy_setopt(t->easy, CURLOPT_URL, server->url);
+	curl_easy_setopt(t->easy, CURLOPT_HTTPHEADER, server->headers);
+	curl_easy_setopt(t->easy, CURLOPT_POST, 1L);
+	curl_easy_setopt(t->easy, CURLOPT_POSTFIELDS, body);
+	curl_easy_setopt(t->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)n);
+	return upstream_go(t) ? OK : ERR_INTERNAL;
 }
 
 bool

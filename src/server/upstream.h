@@ -1,9 +1,10 @@
 /*
  * The model's side of the relay: libcurl's multi interface on libuv. One
- * transfer is one request to the model's server; its bytes and its end come
- * back by callbacks, never from inside upstream_start. The end is always
- * delivered after libcurl returned, so that a callback may start or stop any
- * transfer (removing a handle inside libcurl's own callback is forbidden).
+ * transfer is one request to the model's server, or an errand (errand.h); its
+ * bytes and its end come back by callbacks, never from inside upstream_start.
+ * The end is always delivered after libcurl returned, so that a callback may
+ * start or stop any transfer (removing a handle inside libcurl's own callback
+ * is forbidden).
  *
  * Ownership: the embedding object holds `struct transfer` from
  * upstream_start until on_end was called or upstream_stop returned. Thread:
@@ -28,6 +29,7 @@ struct transfer_end {
 	CURLcode code;      /* libcurl's verdict */
 	long status;        /* HTTP status; 0 when none came */
 	long retry_after_s; /* the server's Retry-After; 0 when absent */
+	bool was_sent;      /* a byte of the request may have gone out */
 	const char *why;    /* libcurl's sentence, for the log */
 };
 
@@ -46,7 +48,8 @@ struct transfer {
 	CURL *easy;
 	struct upstream *upstream;
 	bool has_head;
-	bool is_last; /* its connection is closed after it */
+	bool is_last;  /* its connection is closed after it */
+	bool is_alone; /* and was made for it: set before upstream_go */
 	char why[CURL_ERROR_SIZE];
 };
 
@@ -62,6 +65,18 @@ void upstream_free(struct upstream *u);
  */
 enum err upstream_start(struct upstream *u, struct transfer *t,
     const char *body, size_t n) MUST_CHECK;
+
+/*
+ * The same in two halves, for requests to somebody else: prepare sets what all
+ * requests have in common, the caller its URL and the rest in t->easy. False:
+ * no memory.
+ */
+bool upstream_prepare(struct upstream *u, struct transfer *t) MUST_CHECK;
+bool upstream_go(struct transfer *t) MUST_CHECK;
+
+/* What libcurl is given for a socket; CURLOPT_OPENSOCKETDATA is the machine. */
+curl_socket_t upstream_open_socket(
+    void *upstream, curlsocktype purpose, struct curl_sockaddr *at);
 
 /* Has libcurl sent all `n` bytes of the request's body? Then it will not read
  * them again: an answer has begun. */

@@ -14,6 +14,7 @@
 
 #include <curl/curl.h>
 #include <fcgiapp.h>
+#include <libxml/parser.h>
 
 #include "base/clock.h"
 #include "base/config.h"
@@ -73,6 +74,7 @@ open_libraries(void)
 {
 	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
 		return false;
+	xmlInitParser(); /* not safe beside threads */
 	if (FCGX_Init() != 0)
 		return false;
 	/* libfcgi installs a handler of its own over SIG_IGN (measured). */

@@ -71,6 +71,13 @@ static const struct step steps[] = {
 	"{\"is_archived\":true}", 200, {NULL},
 	"conversation.update" MINE "conversation {talk} "
 	"{\"changed\": [\"archived_at\", \"is_archived\"]}"},
+    {"POST " API "/me/facts", NULL, "t", "{\"content\":\"Likes tea.\"}", 201,
+	{"fact=id"}, "fact.create" MINE "fact {fact}"},
+    {"PATCH " API "/me/facts/{id}", API "/me/facts/{fact}", "t",
+	"{\"content\":\"Likes cake.\"}", 200, {NULL},
+	"fact.update" MINE "fact {fact} {\"changed\": [\"content\"]}"},
+    {"DELETE " API "/me/facts/{id}", API "/me/facts/{fact}", "t", NULL, 204,
+	{NULL}, "fact.delete" MINE "fact {fact}"},
     {"DELETE " API "/conversations/{id}", API "/conversations/{talk}", "t",
 	NULL, 204, {NULL}, "conversation.delete" MINE "conversation {talk}"},
     {"DELETE " API "/auth/sessions/{id}", API "/auth/sessions/{s1}", "t", NULL,

@@ -795,7 +795,7 @@ Test(documents, a_wrong_field_is_named)
 	    ROW("PATCH " ALL "/x", "{}", 404, .code = "not_found"),
 	    ROW("DELETE " ALL "/x", NULL, 404, .code = "not_found"),
 	    ROW("GET " ALL "/x/chunks", NULL, 404, .code = "not_found"),
-	    ROW("PUT " ALL, "{}", 405, .code = "method_not_allowed"),
+	    ROW("PUT " ALL "/search", "{}", 405, .code = "method_not_allowed"),
 	    ROW("GET " ALL, NULL, 401, .code = "token_missing",
 		.is_nobody = true),
 	    ROW("GET " ALL "/search?q=a", NULL, 401, .code = "token_missing",

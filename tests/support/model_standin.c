@@ -19,12 +19,25 @@
 #include "standin.h"
 #include "base/buf.h"
 
-enum { SCRIPTS_MAX = 4096 /* distinct ones counted; then "(others)" */ };
+enum {
+	SCRIPTS_MAX = 4096, /* distinct ones counted; then "(others)" */
+	BODIES_MAX = 4 << 20, /* bytes of all requests that are kept */
+};
 
 static const char *key;                 /* NULL: nobody is asked for one */
 static struct json_object *script_hits; /* directive text: requests */
 static struct json_object *fail_counts; /* id: requests failed so far */
 static struct buf last_head, last_body; /* of the last chat request */
+static struct buf bodies; /* of all requests, a line each */
+
+static void
+keep_body(const struct request *q)
+{
+	if (bodies.n + q->body_len >= BODIES_MAX)
+		return;
+	buf_add(&bodies, q->body, q->body_len);
+	buf_putc(&bodies, '\n');
+}
 
 static void
 refuse(struct conn *c, int32_t status, const char *message)
@@ -112,6 +125,7 @@ route_chat(struct conn *c, const struct request *q)
 	last_head.n = last_body.n = 0;
 	buf_add(&last_head, q->head, q->head_len);
 	buf_add(&last_body, q->body, q->body_len);
+	keep_body(q);
 	counters.chat_requests++;
 	err = reply_read(q->body, q->body_len, &r);
 	if (err != STANDIN_OK) {
@@ -126,6 +140,22 @@ route_chat(struct conn *c, const struct request *q)
 	r->status = decide_status(r);
 	r->key = key_that_came(q);
 	http_begin(c, r);
+}
+
+static void
+route_moderations(struct conn *c, const struct request *q)
+{
+	keep_body(q);
+	counters.moderation_requests++;
+	moderate(c, q);
+}
+
+/* What was sent here since the last reset, as it came. */
+static void
+route_bodies(struct conn *c, const struct request *q)
+{
+	(void)q;
+	http_answer(c, 200, &bodies);
 }
 
 static void
@@ -195,6 +225,7 @@ free_memory(void)
 	json_object_put(fail_counts);
 	buf_free(&last_head);
 	buf_free(&last_body);
+	buf_free(&bodies);
 	script_hits = fail_counts = NULL;
 }
 
@@ -225,6 +256,8 @@ static const struct {
 } routes[] = {
     {"POST", "/v1/chat/completions", route_chat, true},
     {"GET", "/v1/models", route_models, true},
+    {"POST", "/v1/moderations", route_moderations, true},
+    {"GET", "/_bodies", route_bodies, false},
     {"GET", "/_stats", route_stats, false},
     {"GET", "/_last", route_last, false},
     {"POST", "/_reset", route_reset, false},
@@ -289,8 +322,8 @@ usage(int status)
 {
 	printf("usage: model_standin --listen 127.0.0.1:PORT [--key SECRET] "
 	       "[--die-with-parent]\n\n"
-	       "Routes: POST /v1/chat/completions, GET /v1/models, /_stats, "
-	       "/_last, POST /_reset\n"
+	       "Routes: POST /v1/chat/completions, /v1/moderations, GET "
+	       "/v1/models, /_stats,\n/_last, /_bodies, POST /_reset\n"
 	       "The reply to MESSAGE is \"You said: MESSAGE\", a delta for "
 	       "every word; after a tool\nmessage, \"Tool said: RESULT\". "
 	       "Else it follows the directives that lead the last\nuser "

@@ -262,11 +262,13 @@ write_config(struct stack *s, const struct stack_options *o)
 	      "CHAT_REFRESH_RATE_PER_MINUTE=0\n"
 	      "CHAT_REFRESH_FAILURES_PER_MINUTE=0\n"
 	      "CHAT_MAX_TOKENS_PER_DAY=0\n"
-	      "CHAT_MODEL_COOLDOWN=0\n",
+	      "CHAT_MODEL_COOLDOWN=0\nCHAT_TITLES=off\n",
 	    f);
 	if (o->has_model)
 		fprintf(f, "OPENAI_BASE_URL=%s/v1\nCHAT_MODEL=test-model\n",
 		    s->model);
+	if (o->has_moderation)
+		fprintf(f, "CHAT_MODERATION_URL=%s/v1\n", s->model);
 	if (o->has_second)
 		fprintf(f,
 		    "CHAT_SECOND_BASE_URL=%s/v1\n"

@@ -76,6 +76,7 @@ struct request {
 #define STANDIN_COUNTERS(X)     \
 	X(requests)             \
 	X(chat_requests)        \
+	X(moderation_requests)  \
 	X(connections_accepted) \
 	X(connections_open)     \
 	X(streams_open)         \
@@ -98,6 +99,10 @@ void reply_free(struct reply *r);
 
 /* Counts the deltas that the text and the tool call will be cut into. */
 void reply_plan(struct reply *r);
+
+/* standin_moderate.c: answers a moderation request as words in its input say:
+ * see there. */
+void moderate(struct conn *c, const struct request *q);
 
 /* Prints the directives, one line each, to standard output. */
 void script_help(void);

@@ -1,0 +1,276 @@
+/*
+ * Asks the moderation server (CHAT_MODERATION_URL): about the question before
+ * any model has it, and, where the settings say so, about the finished reply
+ * before it is stored. What is flagged ends as content_refused, at no cost for
+ * a question. A server that does not answer flags everything or nothing, as
+ * CHAT_MODERATION_FAIL says.
+ *
+ * A reply that is withheld is told, and stored, only when it has passed: it may
+ * end in any other way before, and then nothing of it is left.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/config.h"
+#include "base/log.h"
+#include "base/metrics.h"
+#include "chat/turn.h"
+#include "model/mask.h"
+#include "model/moderation.h"
+#include "server/errand.h"
+#include "server/relay_priv.h"
+
+/* Of the server's answer, in bytes. */
+#define ANSWER_MAX 65536
+
+enum verdict { PASSED, FLAGGED, UNKNOWN };
+
+static bool
+is_on(const struct config *config)
+{
+	return config->moderation_url[0] != '\0';
+}
+
+static bool
+fails_open(const struct config *config)
+{
+	return strcmp(config->moderation_fail, "open") == 0;
+}
+
+static bool
+checks_replies(const struct config *config)
+{
+	return is_on(config) && strcmp(config->moderation_replies, "off") != 0;
+}
+
+bool
+stream_moderate_withholds(const struct config *config)
+{
+	return is_on(config) &&
+	       strcmp(config->moderation_replies, "withhold") == 0;
+}
+
+/* The body of the request; what is masked for the model is masked here. */
+static void
+write_body(
+    const struct config *config, const char *text, size_t n, struct buf *out)
+{
+	struct mask *mask = config->pii_mask ? mask_new() : NULL;
+	struct buf masked = {0};
+
+	if (!config->pii_mask) {
+		moderation_body(out, config->moderation_model, text, n);
+		return;
+	}
+	if (mask != NULL)
+		mask_add(mask, text, n, &masked);
+	if (mask == NULL || masked.failed)
+		out->failed = true;
+	else
+		moderation_body(
+		    out, config->moderation_model, masked.p, masked.n);
+	mask_free(mask);
+	buf_free(&masked);
+}
+
+static struct errand *
+ask_server(struct stream *s, const struct buf *body, errand_fn fn)
+{
+	const struct config *config = s->relay->config;
+	size_t n = strlen(config->moderation_url);
+	struct buf url = {0}, key = {0};
+	const char *headers[] = {"Content-Type: application/json", NULL, NULL};
+	struct errand_ask ask = {
+	    .headers = headers,
+	    .body = body->p,
+	    .n = body->n,
+	    .timeout_ms = config->moderation_timeout_ms,
+	    .max_bytes = ANSWER_MAX,
+	    .reach = ERRAND_TRUSTED,
+	};
+	struct errand *e = NULL;
+
+	while (n > 0 && config->moderation_url[n - 1] == '/')
+		n--;
+	buf_add(&url, config->moderation_url, n);
+	buf_puts(&url, "/moderations");
+	if (config->moderation_key[0] != '\0') {
+		buf_puts(&key, "Authorization: Bearer ");
+		buf_puts(&key, config->moderation_key);
+		headers[1] = buf_text(&key);
+	}
+	ask.url = buf_text(&url);
+	if (!url.failed && !key.failed && !body->failed)
+		e = errand_start(s->relay, &ask, fn, s);
+	if (key.n > 0)
+		explicit_bzero(key.p, key.n);
+	buf_free(&key);
+	buf_free(&url);
+	return e;
+}
+
+/* Has the check begun? Its end is told to fn. */
+static bool
+begin(struct stream *s, const char *text, size_t n, errand_fn fn)
+{
+	struct buf body = {0};
+
+	write_body(s->relay->config, text, n, &body);
+	s->preparation.errand = ask_server(s, &body, fn);
+	buf_free(&body);
+	return s->preparation.errand != NULL;
+}
+
+static void
+complain(const struct stream *s, const char *why)
+{
+	metrics_count(METRIC_MODERATION_UNKNOWN);
+	log_with(LOG_WARNING, "the moderation server did not answer",
+	    LOG_TEXT("message_id", s->turn->message_id), LOG_TEXT("why", why));
+}
+
+/* Keeps what was flagged, for the message's metadata. */
+static void
+note(struct turn *t, const struct moderation *m, const char *what)
+{
+	free(t->moderation);
+	t->moderation = malloc(sizeof(*m));
+	if (t->moderation != NULL)
+		*t->moderation = *m;
+	t->moderated = what;
+}
+
+static enum verdict
+read_verdict(
+    struct stream *s, const struct errand_end *end, struct moderation *out)
+{
+	char why[64] = "its answer cannot be understood";
+
+	s->preparation.errand = NULL;
+	if (end->code != CURLE_OK) {
+		complain(s, end->why);
+		return UNKNOWN;
+	}
+	if (end->status / 100 != 2)
+		(void)snprintf(
+		    why, sizeof(why), "it answered %ld", end->status);
+	if (end->status / 100 != 2 || end->is_too_large ||
+	    !moderation_read(end->body, end->n, out)) {
+		complain(s, why);
+		return UNKNOWN;
+	}
+	return out->is_flagged ? FLAGGED : PASSED;
+}
+
+static void
+question_checked(void *arg, const struct errand_end *end)
+{
+	struct stream *s = arg;
+	struct moderation m;
+	enum verdict v = read_verdict(s, end, &m);
+
+	if (v == FLAGGED) {
+		metrics_count(METRIC_MODERATION_QUESTIONS_FLAGGED);
+		note(s->turn, &m, "question");
+		stream_fail(
+		    s, ERR_CONTENT_REFUSED, "moderation flagged the question");
+	} else if (v == UNKNOWN && !fails_open(s->relay->config)) {
+		stream_fail(s, ERR_UNAVAILABLE, "the question was not checked");
+	} else {
+		if (v == PASSED)
+			metrics_count(METRIC_MODERATION_QUESTIONS_PASSED);
+		stream_prepared(s);
+	}
+}
+
+bool
+stream_moderate_question(struct stream *s)
+{
+	const char *question = s->turn->question;
+
+	if (!is_on(s->relay->config))
+		return true;
+	if (question != NULL &&
+	    begin(s, question, strlen(question), question_checked))
+		return false;
+	complain(s, "no memory to ask it");
+	if (fails_open(s->relay->config))
+		return true;
+	stream_fail(s, ERR_UNAVAILABLE, "the question was not checked");
+	return false;
+}
+
+/* The reply's text goes, what it took is still billed. */
+void
+stream_moderate_drop(struct stream *s)
+{
+	struct turn *t = s->turn;
+
+	if (!s->is_withheld)
+		return;
+	s->is_withheld = false;
+	t->withheld = t->text.n;
+	buf_free(&t->text);
+}
+
+static void
+pass(struct stream *s)
+{
+	s->is_withheld = false;
+	stream_complete(s);
+}
+
+static void
+flag_reply(struct stream *s, const struct moderation *m)
+{
+	metrics_count(METRIC_MODERATION_REPLIES_FLAGGED);
+	note(s->turn, m, "reply");
+	if (s->is_withheld) {
+		stream_fail(
+		    s, ERR_CONTENT_REFUSED, "moderation flagged the reply");
+		return;
+	}
+	s->parser.finish = MODEL_FINISH_CONTENT_FILTER;
+	stream_complete(s);
+}
+
+static void
+reply_checked(void *arg, const struct errand_end *end)
+{
+	struct stream *s = arg;
+	struct moderation m;
+	enum verdict v = read_verdict(s, end, &m);
+
+	if (v == FLAGGED) {
+		flag_reply(s, &m);
+		return;
+	}
+	if (v == PASSED)
+		metrics_count(METRIC_MODERATION_REPLIES_PASSED);
+	if (v == UNKNOWN && s->is_withheld && !fails_open(s->relay->config))
+		stream_fail(s, ERR_UNAVAILABLE, "the reply was not checked");
+	else
+		pass(s);
+}
+
+bool
+stream_moderate_reply(struct stream *s)
+{
+	const struct turn *t = s->turn;
+
+	if (!checks_replies(s->relay->config) || t->text.n == 0) {
+		s->is_withheld = false;
+		return true;
+	}
+	s->state = STREAM_CHECKING;
+	if (begin(s, t->text.p, t->text.n, reply_checked))
+		return false;
+	complain(s, "no memory to ask it");
+	if (!s->is_withheld || fails_open(s->relay->config)) {
+		s->is_withheld = false;
+		return true;
+	}
+	stream_fail(s, ERR_UNAVAILABLE, "the reply was not checked");
+	return false;
+}
