@@ -108,7 +108,8 @@ find_value(
 		return OK;
 	}
 	return refuse(r, p,
-	    "{{%.*s}} is not known (natterctl prompts check --help lists what is).",
+	    "{{%.*s}} is not known (natterctl prompts check --help lists what "
+	    "is).",
 	    (int)text_prefix(p, n, 40), p);
 }
 

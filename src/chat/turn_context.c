@@ -175,7 +175,8 @@ template_of(const struct prompts *prompts, const char *name)
 		   : &prompts->list[0];
 }
 
-/* Will the messages that the next turn is told have room? */
+/* Will the messages that the next turns are told have room? Early enough that
+ * a summary which is lost may be asked for again. */
 static bool
 wants_summary(const struct config *config, const struct turn_context *c)
 {
@@ -191,7 +192,7 @@ wants_summary(const struct config *config, const struct turn_context *c)
 		bytes += (int64_t)strlen(pg_text(c->history, i, 1));
 	if (most > CONTEXT_BYTES_MAX)
 		most = CONTEXT_BYTES_MAX;
-	return n >= config->context_messages - 2 || bytes > most / 4 * 3;
+	return n >= config->context_messages / 4 * 3 || bytes > most / 4 * 3;
 }
 
 enum err
