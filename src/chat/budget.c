@@ -17,7 +17,8 @@
 
 enum column {
 	STORE = 2,
-	REFUSED, /* the limit's number from 1; 0: a model without a price */
+	REFUSED, /* the limit's number from 1; 0: a model without a price; -1:
+		  * longer than the model's window */
 	CAP,
 	CONTEXT,
 	DAY,
@@ -26,6 +27,7 @@ enum column {
 	QUOTA,
 	LIMIT,
 	REST,
+	ROOM = REST + 3,
 };
 
 #define DAY_S ((int64_t)24 * 60 * 60)
@@ -123,6 +125,10 @@ refuse(struct request *req, int64_t number)
 	};
 	enum quota q = (enum quota)(number - 1);
 
+	if (number < 0)
+		return request_refuse(req, "content",
+		    "With the system prompt it is longer than what the model's "
+		    "window (CHAT_MODEL_WINDOW) leaves for it.");
 	if (number == 0)
 		return request_refuse(req, "model",
 		    "No price is known for this model, and a limit in money "
@@ -158,6 +164,7 @@ budget_read(struct request *req, const PGresult *begun, struct budget *out)
 	out->is_in_money = has_money(begun);
 	out->cap = pg_number(begun, 0, CAP);
 	out->history_bytes = pg_number(begun, 0, CONTEXT);
+	out->room = pg_number(begun, 0, ROOM);
 	(void)snprintf(out->store_id, sizeof(out->store_id), "%s",
 	    store != NULL ? store : "");
 	(void)snprintf(out->counted_on, sizeof(out->counted_on), "%s",

@@ -21,9 +21,11 @@ struct request;
 
 /* What was reserved for one reply. */
 struct budget {
-	int64_t cap;            /* most tokens of the reply; 0: no limit */
-	bool is_in_money;       /* a limit in money holds */
-	int64_t history_bytes;  /* of the messages before it that may be sent */
+	int64_t cap;           /* most tokens of the reply; 0: no limit */
+	bool is_in_money;      /* a limit in money holds */
+	int64_t history_bytes; /* of facts, passages and the messages before it
+				* that may be sent */
+	int64_t room; /* of the window, in bytes, for all that is sent */
 	char store_id[ID_TEXT]; /* "": none */
 	char counted_on[16];    /* the day, as Postgres writes it */
 };

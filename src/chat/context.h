@@ -7,8 +7,8 @@
  * Each part has its share of the model's window (context_parts.def), and all of
  * them what the budgets leave. The same rows give the same bytes.
  *
- * Thread: front; context_replace_passages: whoever has the turn. No I/O: the
- * rows were read by the turn's pipeline.
+ * Thread: front; context_replace_passages and context_seal: whoever has the
+ * turn. No I/O: the rows were read by the turn's pipeline.
  */
 #ifndef CHAT_CONTEXT_H
 #define CHAT_CONTEXT_H
@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 #include "base/errors.h"
+#include "chat/prompt.h"
 
 struct arena;
 struct buf;
@@ -30,6 +31,13 @@ struct turn;
  */
 #define CONTEXT_BYTES_MAX (1024L * 1024)
 
+/* Facts and passages are never longer, in bytes. */
+#define CONTEXT_FACTS_MAX    8192
+#define CONTEXT_PASSAGES_MAX 16384
+
+/* The role of a row of TURN_HISTORY that is a summary. */
+#define CONTEXT_SUMMARY_ROLE "summary"
+
 enum context_part {
 #define PART(name, word, share, most) CONTEXT_##name,
 #include "chat/context_parts.def"
@@ -37,26 +45,44 @@ enum context_part {
 	CONTEXT__MAX
 };
 
-/* Borrowed strings. */
+/* A part as it was sent. */
+struct context_use {
+	int64_t bytes;
+	int items; /* facts, passages, messages */
+};
+
+/* What a user wrote down. Borrowed strings. */
+struct context_fact {
+	const char *id;
+	const char *content;
+};
+
+/* All that may be sent. Borrowed strings. */
 struct context {
 	const char *model;
-	const char *system_prompt; /* NULL or "": none is sent */
-	/* What to show of the documents, the best first; NULL: nothing. Those
-	 * that do not fit are left out, from the first such on: n says then how
-	 * many are shown. */
+	const struct prompt *system; /* template of the system message */
+	const struct prompt *passages_prompt; /* of the passages' */
+	/* For both. FACTS, SUMMARY and PASSAGES are the builder's. */
+	const char *values[PROMPT__MAX];
+	const struct context_fact *facts; /* the newest last */
+	size_t n_facts;
+	/* The best first; NULL: none. Those that do not fit are left out, from
+	 * the first such on: n says then how many are shown. */
 	struct passages_found *passages;
-	int64_t passages_bytes;  /* of them, at most */
-	const PGresult *history; /* role and content, oldest first; or NULL */
+	const PGresult *history; /* TURN_HISTORY's rows, or NULL */
 	const char *question;
-	int64_t history_bytes;    /* older messages than fit are left out */
+	int64_t window;  /* the model's, in tokens; 0: no share is looked at */
+	int64_t granted; /* bytes that facts, passages and history may take */
+	int64_t passages_bytes;   /* of them kept for passages */
 	int64_t max_tokens;       /* 0 = the model's own limit */
 	const char *tokens_field; /* how the server calls them */
 };
 
 /*
- * Makes the model request's JSON body, t->prompt, estimates its tokens,
- * t->prompt_estimate, and says where in it the passages are, t->passages_at
- * and t->passages_n. ERR_TOO_LARGE when it fits neither arena nor memory.
+ * Makes the model request's JSON body, t->prompt; estimates its tokens,
+ * t->prompt_estimate; says what each part is, t->used, and where in the body
+ * the passages are, t->passages_at and t->passages_n. ERR_TOO_LARGE when it
+ * fits neither arena nor memory.
  */
 enum err context_request(
     struct arena *a, const struct context *c, struct turn *t) MUST_CHECK;
@@ -69,6 +95,17 @@ enum err context_request(
  */
 enum err context_replace_passages(
     struct turn *t, struct passages_found *found) MUST_CHECK;
+
+/* Notes the hash of the body, unless it is known. Before it is sent. */
+void context_seal(struct turn *t);
+
+/* The most bytes of a part in a window of so many tokens; of all parts of the
+ * prompt together for CONTEXT__MAX. */
+int64_t context_most(enum context_part part, int64_t window);
+
+/* Its word in the API, and its share of the window in percent. */
+const char *context_part_name(enum context_part part);
+int context_part_share(enum context_part part);
 
 /* Tokens of `bytes` of text where no model counted them: four bytes each. */
 int64_t context_tokens(size_t bytes);

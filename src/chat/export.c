@@ -42,6 +42,8 @@ static const struct section {
     {"usage", CHAT_EXPORT_USAGE},
     {"budgets", CHAT_EXPORT_BUDGETS},
     {"documents", CHAT_EXPORT_DOCUMENTS},
+    {"facts", CHAT_EXPORT_FACTS},
+    {"summaries", CHAT_EXPORT_SUMMARIES},
     {"tasks", CHAT_EXPORT_TASKS},
     {"task_operations", CHAT_EXPORT_OPERATIONS},
     {"feedback", CHAT_EXPORT_FEEDBACK},

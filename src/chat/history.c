@@ -1,5 +1,6 @@
 /*
- * The form of a copy: the leaf's id and a newline; then each message, the
+ * The form of a copy: the leaf's id and a newline; the id of the summary that
+ * it begins with, or as many hyphens, and a newline; then each message, the
  * oldest first, as its depth (1 is the leaf), its role, its bytes, a newline
  * and the content. Must not know Redis's keys.
  */
@@ -19,6 +20,10 @@
 #include "store/pg.h"
 
 enum column { ROLE, CONTENT, DEPTH, N_COLUMNS };
+
+/* Before the messages; and what stands there for no summary. */
+#define HEAD ((size_t)2 * ID_TEXT)
+static const char no_summary[] = "------------------------------------";
 
 /* A turn puts two messages on top of the others. */
 #define DEEPER 2
@@ -124,14 +129,18 @@ history_find(
 	if (found == CACHE_PASS)
 		return;
 	out->stamp = slot.stamp;
-	if (found != CACHE_HIT || slot.payload_len < ID_TEXT)
+	if (found != CACHE_HIT || slot.payload_len < HEAD ||
+	    slot.payload[HEAD - 1] != '\n')
 		return;
 	out->rows =
-	    read_rows(slot.payload + ID_TEXT, slot.payload + slot.payload_len,
+	    read_rows(slot.payload + HEAD, slot.payload + slot.payload_len,
 		req->services->config->context_messages);
-	if (out->rows)
-		(void)snprintf(
-		    out->leaf, sizeof(out->leaf), "%.36s", slot.payload);
+	if (!out->rows)
+		return;
+	(void)snprintf(out->leaf, sizeof(out->leaf), "%.36s", slot.payload);
+	if (slot.payload[ID_TEXT] != *no_summary)
+		(void)snprintf(out->summary, sizeof(out->summary), "%.36s",
+		    slot.payload + ID_TEXT);
 }
 
 void
@@ -179,7 +188,8 @@ history_keep(struct cache *cache, struct arena *a, const struct turn *t)
 	const struct cache_answer_place at = {.user_id = t->user_id,
 	    .hash = t->conversation_id,
 	    .stamp = t->history->stamp};
-	buf_printf(&value, "%s\n", t->message_id);
+	buf_printf(&value, "%s\n%s\n", t->message_id,
+	    *t->summary_id ? t->summary_id : no_summary);
 	buf_add(&value, t->history->messages.p, t->history->messages.n);
 	if (t->text.n > 0)
 		add_line(&value, 1, "assistant", t->text.p, t->text.n);

@@ -3,8 +3,9 @@
  * minutes (CHAT_CONTEXT_CACHE): the messages on the way to the reply that was
  * stored last. They never change once they have ended, so that a copy needs no
  * version: it is right when the next question's parent is that reply, which
- * TURN_BEGIN says in the transaction that stores the question. Edits, other
- * branches and a turn of another host have other parents: then Postgres is
+ * TURN_BEGIN says in the transaction that stores the question, and when that
+ * finds the same summary on its path. Edits, other branches and a turn of
+ * another host have other parents, and a summary may be new: then Postgres is
  * asked. Deletions and what retention blanks end a copy as they end answers
  * (store/cache.h).
  */
@@ -29,9 +30,10 @@ struct history_note {
 
 /* A copy. */
 struct history_copy {
-	char leaf[ID_TEXT]; /* it ends with this reply; "": there is none */
-	PGresult *rows;     /* as TURN_HISTORY gives them; owned */
-	const char *stamp;  /* NULL: nothing is to be kept */
+	char leaf[ID_TEXT];    /* it ends with this reply; "": there is none */
+	char summary[ID_TEXT]; /* and begins with this summary; "": with none */
+	PGresult *rows;        /* as TURN_HISTORY gives them; owned */
+	const char *stamp;     /* NULL: nothing is to be kept */
 };
 
 /* Looks for a copy. One round trip where CHAT_CONTEXT_CACHE is on, else none.

@@ -24,6 +24,7 @@
 #include "chat/send_key.h"
 #include "chat/title.h"
 #include "chat/turn.h"
+#include "chat/turn_context.h"
 #include "chat/turn_fallback.h"
 #include "http/request.h"
 #include "model/fallback.h"
@@ -49,15 +50,15 @@
  * HISTORY unless there is a copy, prices where money is limited. */
 enum { LOCK, BEGIN, ALWAYS, CALLS_MAX = ALWAYS + 4 };
 
-/* What TURN_LOCK, TURN_BEGIN, TURN_FACTS and TURN_REFUSAL give. */
+/* What TURN_BEGIN, TURN_FACTS and TURN_REFUSAL give; of TURN_LOCK see
+ * turn_context.c. */
 enum {
-	LOCK_ID,
-	LOCK_SYSTEM_PROMPT,
-	LOCK_ANSWERS_OF,
-	LOCK_IS_TEMPORARY,
-	LOCK_IS_UNTITLED
-};
-enum { BEGIN_ID, BEGIN_MODEL, BEGIN_PARENT = 12 }; /* the rest: budget.c */
+	BEGIN_ID,
+	BEGIN_MODEL,
+	BEGIN_PARENT = 12,
+	BEGIN_SUMMARY
+}; /* the rest:
+    * budget.c */
 enum { FACTS_USERNAME, FACTS_CONVERSATIONS, FACTS_MESSAGES, FACTS_FIRST_MS };
 enum { REFUSAL_PARENT_FITS, REFUSAL_RUNNING, REFUSAL_IS_LOST };
 
@@ -80,8 +81,8 @@ struct beginning {
 	const char *limit;
 	const char *bytes;
 	const char *quotas;
-	const char *max_tokens;   /* NULL: nothing was said */
-	const char *prompt_bytes; /* of the settings' system prompt */
+	const char *max_tokens;       /* NULL: nothing was said */
+	struct context_limits limits; /* for the context */
 	struct history_copy copy;
 	struct pg_call calls[CALLS_MAX];
 	size_t n_calls;
@@ -198,13 +199,14 @@ prepare(struct beginning *b)
 	b->limit = arena_printf(a, "%ld", config->context_messages);
 	b->bytes = arena_printf(a, "%ld", CONTEXT_BYTES_MAX);
 	b->quotas = budget_limits(a, config);
-	b->prompt_bytes = arena_printf(a, "%zu",
-	    config->system_prompt ? strlen(config->system_prompt) : 0);
+	e = context_limits(a, config, b->forced_model, &b->limits);
+	if (e != OK)
+		return e;
 	int64_t most = b->ask->max_tokens > 0 ? b->ask->max_tokens
 					      : config->reply_max_tokens;
 	b->max_tokens = most > 0 ? arena_printf(a, "%" PRId64, most) : NULL;
 	if (!b->title || !b->tokens || !b->limit || !b->bytes || !b->quotas ||
-	    !b->prompt_bytes || (most > 0 && !b->max_tokens))
+	    (most > 0 && !b->max_tokens))
 		return ERR_TOO_LARGE;
 	return OK;
 }
@@ -215,7 +217,7 @@ history_call(const struct beginning *b)
 	return (struct pg_call){
 	    .query = chat_query(CHAT_TURN_HISTORY),
 	    .params = {b->turn->user_id, b->turn->user_message_id, b->limit,
-		b->bytes},
+		b->bytes, b->limits.summaries},
 	};
 }
 
@@ -250,7 +252,7 @@ fill_calls(struct beginning *b)
 	const struct services *services = b->req->services;
 	b->calls[LOCK] = (struct pg_call){
 	    .query = chat_query(CHAT_TURN_LOCK),
-	    .params = {user, b->key[0], b->key[1]},
+	    .params = {user, b->key[0], b->key[1], b->limits.user_name},
 	};
 	b->calls[BEGIN] = (struct pg_call){
 	    .query = chat_query(CHAT_TURN_BEGIN),
@@ -258,9 +260,12 @@ fill_calls(struct beginning *b)
 		t->user_message_id, t->message_id, b->ask->content,
 		b->ask->metadata, b->tokens, b->forced_model,
 		services->config->model, b->title, services->worker_id,
-		b->quotas, b->max_tokens, b->prompt_bytes, b->limit, b->bytes,
-		LOCAL_MODEL, kinds[b->ask->kind],
-		b->ask->key ? b->ask->key->key : NULL},
+		b->quotas, b->max_tokens, b->limits.prompt_bytes, b->limit,
+		b->bytes, LOCAL_MODEL, kinds[b->ask->kind],
+		b->ask->key ? b->ask->key->key : NULL, b->limits.window,
+		b->limits.passages, b->limits.summaries, b->limits.templates,
+		b->limits.template_bytes, b->limits.models, b->limits.windows,
+		b->limits.facts},
 	};
 	b->n_calls = ALWAYS;
 	if (b->ask->key)
@@ -418,7 +423,11 @@ static enum err
 read_history(struct beginning *b)
 {
 	const char *parent = pg_text(b->calls[BEGIN].result, 0, BEGIN_PARENT);
-	if (b->history || (parent && !strcmp(parent, b->copy.leaf)))
+	const char *summary = pg_text(b->calls[BEGIN].result, 0, BEGIN_SUMMARY);
+	(void)snprintf(b->turn->summary_id, sizeof(b->turn->summary_id), "%s",
+	    summary ? summary : "");
+	if (b->history || (parent && !strcmp(parent, b->copy.leaf) &&
+			      !strcmp(b->turn->summary_id, b->copy.summary)))
 		return OK;
 	b->history = &b->calls[b->n_calls];
 	*b->history = history_call(b);
@@ -446,35 +455,25 @@ take(struct beginning *b)
 		turn_fallback_allow(t, b->prices);
 	if (fallback_has_local(config))
 		say_locally(b, &t->local);
-	const char *own = pg_text(lock, 0, LOCK_SYSTEM_PROMPT);
 	enum err e = read_history(b);
 	if (e != OK)
 		return e;
 	const PGresult *history =
 	    b->history ? b->history->result : b->copy.rows;
 	history_note(t, b->copy.stamp, history, b->ask->content);
-	struct context c = {
-	    .model = t->model,
-	    .system_prompt = own ? own : config->system_prompt,
-	    .history = history,
-	    .question = b->ask->content,
-	    .history_bytes = t->budget.history_bytes,
-	    .max_tokens = t->budget.cap,
-	    .tokens_field = config->model_tokens_field,
-	};
-	e = context_request(b->req->arena, &c, t);
-	if (config->titles && pg_flag(lock, 0, LOCK_IS_UNTITLED) &&
-	    !pg_flag(lock, 0, LOCK_IS_TEMPORARY)) {
+	if (config->titles && turn_context_is_new(lock)) {
 		if (!t->question)
 			t->question = strdup(b->ask->content);
 		title_plan(t, config, b->title, b->quotas);
 	}
-	/* What is masked alike may be another's: no answer is shared then. */
-	if (e == OK && !pg_flag(lock, 0, LOCK_IS_TEMPORARY) &&
-	    !mask_is_used(t->mask))
-		answer_find(b->req, t, b->ask->cache,
-		    pg_text(lock, 0, LOCK_ANSWERS_OF));
-	return e;
+	return turn_context(b->req, &(struct turn_context){
+					.turn = t,
+					.lock = lock,
+					.history = history,
+					.question = b->ask->content,
+					.passages = b->limits.passages,
+					.cache = b->ask->cache,
+				    });
 }
 
 enum err

@@ -23,6 +23,7 @@
 #include "base/id.h"
 #include "chat/answer.h"
 #include "chat/budget.h"
+#include "chat/context.h"
 #include "chat/history.h"
 #include "model/model.h"
 
@@ -82,8 +83,15 @@ struct turn {
 	struct passages_found *passages;
 	size_t passages_at, passages_n;
 	int64_t passages_room;
-	/* What `prompt` was made of: JSON, stored with the reply. */
+	const struct prompt *passages_prompt; /* what stands around them */
+	/* What `prompt` is made of (chat/context_note.h). */
+	struct context_use used[CONTEXT__MAX];
 	struct buf context_note;
+	char summary_id[ID_TEXT]; /* the last message that the summary on its
+				   * path covers; "": it has none */
+	bool wants_summary;       /* the next turn may lack room */
+	bool is_sealed;           /* the hash is that of `prompt` */
+	unsigned char sent_sha256[32]; /* of the body, as it was sent last */
 
 	uint64_t begun_us; /* CLOCK_MONOTONIC when it was begun */
 

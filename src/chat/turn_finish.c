@@ -17,6 +17,7 @@
 #include "base/json_write.h"
 #include "base/metrics.h"
 #include "chat/context.h"
+#include "chat/context_note.h"
 #include "chat/message.h"
 #include "chat/queries.h"
 #include "chat/turn.h"
@@ -228,7 +229,7 @@ turn_finish(struct turn *t, struct arena *a, struct pg_call *calls)
 		*t->budget.store_id ? t->budget.store_id : NULL,
 		*t->budget.counted_on ? t->budget.counted_on : NULL,
 		t->is_local || t->is_cached ? "f" : "t", t->model,
-		metadata_of(t, a)},
+		metadata_of(t, a), context_note_text(t, a)},
 	};
 	return 1 + count_flagged(t, a, &calls[1]);
 }

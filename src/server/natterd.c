@@ -22,9 +22,11 @@
 #include "base/config.h"
 #include "base/keyring.h"
 #include "base/log.h"
+#include "chat/prompts.h"
 #include "http/origin.h"
 #include "server/descriptors.h"
 #include "model/fallback.h"
+#include "model/window.h"
 #include "server/master.h"
 #include "store/redis.h"
 
@@ -133,6 +135,17 @@ check_origins(const struct config *c, char why[static MASTER_WHY])
 }
 
 static enum err
+check_windows(const struct config *c, char why[static MASTER_WHY])
+{
+	char said[WINDOW_WHY] = "";
+	enum err e = window_check(c->model_window, said);
+
+	if (e != OK)
+		snprintf(why, MASTER_WHY, "%s", said);
+	return e;
+}
+
+static enum err
 check_tools(const struct config *c, char why[static MASTER_WHY])
 {
 	char said[ADDRESS_WHY] = "";
@@ -154,6 +167,8 @@ check_settings(const struct config *c, char why[static MASTER_WHY])
 	if (e == OK)
 		e = check_models(c, why);
 	if (e == OK)
+		e = check_windows(c, why);
+	if (e == OK)
 		e = check_exchange(c, why);
 	if (e == OK)
 		e = check_origins(c, why);
@@ -168,16 +183,22 @@ load(struct config **out_config, struct keyring **out_keys,
     char why[static MASTER_WHY])
 {
 	struct config *config = NULL;
+	struct prompts *prompts = NULL;
 	enum err e = config_load(config_file, &config, why);
 
+	_Static_assert(PROMPTS_WHY <= MASTER_WHY, "a sentence fits");
 	if (e == OK)
 		e = check_settings(config, why);
 	if (e == OK)
+		e = prompts_load(config->prompts_dir, &prompts, why);
+	if (e == OK)
 		e = keyring_load(config->jwt_keys_file, out_keys, why);
 	if (e != OK) {
+		prompts_free(prompts);
 		config_free(config);
 		return e;
 	}
+	prompts_use(prompts);
 	descriptors_fit(config);
 	*out_config = config;
 	return OK;

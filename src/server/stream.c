@@ -421,6 +421,7 @@ stream_ask(struct stream *s)
 	stream_try_began(s);
 	s->state = STREAM_ASKING;
 	s->asked_ms = s->last_byte_ms = now_ms(s);
+	context_seal(t);
 	if (upstream_start(s->relay->upstream, &s->transfer, t->prompt.p,
 		t->prompt.n) != OK)
 		stream_fail(

@@ -158,6 +158,7 @@ take_fallback(struct stream *s, size_t i, const struct fallback *f)
 		breaker_let_go(&s->plan.pass, clock_mono_ms());
 		return false;
 	}
+	t->is_sealed = false;
 	stream_answer_forsake(s);
 	rename_turn(t, f->model);
 	s->transfer.place = f->place;

@@ -104,9 +104,9 @@ time_pipeline(size_t n)
 {
 	struct pg_call calls[] = {
 	    {.query = chat_query(CHAT_TURN_LOCK),
-		.params = {w.user, conversation, NULL}},
+		.params = {w.user, conversation, NULL, "f"}},
 	    {.query = chat_query(CHAT_TURN_HISTORY),
-		.params = {w.user, leaf, CONTEXT, "1048576"}},
+		.params = {w.user, leaf, CONTEXT, "1048576", "f"}},
 	};
 	uint64_t began = clock_mono_us();
 	if (pg_run(w.services.pg, w.user, calls, n) != OK)
@@ -121,7 +121,7 @@ static size_t
 history_bytes(void)
 {
 	struct pg_call call = {.query = chat_query(CHAT_TURN_HISTORY),
-	    .params = {w.user, leaf, CONTEXT, "1048576"}};
+	    .params = {w.user, leaf, CONTEXT, "1048576", "f"}};
 	size_t n = 0;
 	if (pg_run(w.services.pg, w.user, &call, 1) != OK)
 		abort();

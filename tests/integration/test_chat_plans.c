@@ -212,15 +212,20 @@ expect_few_pages(const struct look *rows, size_t n)
 #define EXPECT_FEW_PAGES(rows) \
 	expect_few_pages(rows, sizeof(rows) / sizeof(*(rows)))
 
+/* What TURN_BEGIN is told of windows and templates. */
+#define CONTEXT_LIMITS                                                 \
+	", 128000, 16384, true, '{default}', '{0,40,60}', '{m,\"\"}'," \
+	" '{8192,128000}', 8192"
+
 /* As a new month finds them: planned while there was nothing, and Postgres has
  * not looked since. */
 static const struct look unseen[] = {
-    {"chat_TURN_HISTORY", "'" USER "', " A_MESSAGE ", 40, 1000000", 250},
+    {"chat_TURN_HISTORY", "'" USER "', " A_MESSAGE ", 40, 1000000, true", 250},
     {"chat_TURN_BEGIN",
 	"'" USER "', " A_CONVERSATION ", NULL, " A_REPLY ", " NEW_QUESTION
 	", " NEW_REPLY ", 'q', NULL, 1, NULL, 'm', 't', '" USER "',"
 	" '{0,9,0,0,9,90000,90000,0,0}', NULL, 10, 40, 1000000,"
-	" 'natter-local', 'send', " A_KEY,
+	" 'natter-local', 'send', " A_KEY CONTEXT_LIMITS,
 	600},
     {"chat_SEND_FIND", "'" USER "', " A_KEY ", " A_KEY, 600},
     {"chat_SEND_CLAIM", "'" USER "', " NEW_KEY ", " NEW_KEY ", " A_RUNNING, 40},
@@ -259,19 +264,20 @@ Test(chat_plans, every_statement_touches_a_few_pages)
 		"'" USER "', " A_CONVERSATION ", NULL, 5000, 51, 4000000", 400},
 	    {"chat_MESSAGES_LIST_DESC",
 		"'" USER "', " A_CONVERSATION ", NULL, 5000, 51, 4000000", 400},
-	    {"chat_TURN_LOCK", "'" USER "', " A_CONVERSATION ", NULL", 15},
+	    {"chat_TURN_LOCK", "'" USER "', " A_CONVERSATION ", NULL, true",
+		20},
 	    {"chat_TURN_MODEL", "'" USER "', " A_CONVERSATION ", NULL, 'm'",
 		15},
 	    {"chat_MODELS_PRICED", "'m n'", 200}, /* planned, too */
 	    {"chat_MODELS_PRICED", "'m n'", 20},
-	    {"chat_TURN_HISTORY", "'" USER "', " A_MESSAGE ", 40, 1000000",
-		250},
+	    {"chat_TURN_HISTORY",
+		"'" USER "', " A_MESSAGE ", 40, 1000000, true", 250},
 	    {"chat_TURN_BEGIN",
 		"'" USER "', " A_CONVERSATION ", NULL, " A_REPLY
 		", " NEW_QUESTION ", " NEW_REPLY
 		", 'q', NULL, 1, NULL, 'm', 't', '" USER "',"
 		" '{0,9,0,0,9,90000,90000,0,0}', NULL, 10, 40, 1000000,"
-		" 'natter-local', 'send', " A_KEY,
+		" 'natter-local', 'send', " A_KEY CONTEXT_LIMITS,
 		300},
 	    {"chat_SEND_FIND", "'" USER "', " A_KEY ", " A_KEY, 40},
 	    {"chat_SEND_CLAIM",
@@ -312,13 +318,13 @@ Test(chat_plans, every_statement_touches_a_few_pages)
 		"'" USER "', " NEW_REPLY ", 'a', 'complete', 'm', 'stop', "
 		"NULL, 1, 1, 1, 0, true, " NEW_QUESTION ", " NEW_REPLY
 		", " A_REPLY ", 1.5, 2.5, " A_CONVERSATION
-		", NULL, '2026-01-01', true, 'm', '{}'",
+		", NULL, '2026-01-01', true, 'm', '{}', '{\"form\":1}'",
 		200}, /* the price's function is planned, too */
 	    {"chat_TURN_FINISH",
 		"'" USER "', " NEW_REPLY ", 'a', 'complete', 'm', 'stop', "
 		"NULL, 1, 1, 1, 0, true, " NEW_QUESTION ", " NEW_REPLY
 		", " A_REPLY ", 1.5, 2.5, " A_CONVERSATION
-		", NULL, '2026-01-01', true, 'm', '{}'",
+		", NULL, '2026-01-01', true, 'm', '{}', '{\"form\":1}'",
 		40},
 	};
 	run("BEGIN");

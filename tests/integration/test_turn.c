@@ -506,6 +506,7 @@ Test(turn, the_context_is_bounded_in_bytes)
 	char c[ID_TEXT];
 	struct turn *t = NULL;
 	char *big = malloc(BIG + 1);
+	w.config.model_window = (char *)"1000000 gpt-4o-mini=1000000";
 	memset(big, 'x', BIG);
 	big[BIG] = '\0';
 	world_conversation(&w, c);

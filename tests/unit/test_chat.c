@@ -9,12 +9,10 @@
 #include "base/buf.h"
 #include "base/id.h"
 #include "base/json.h"
-#include "chat/context.h"
 #include "chat/conversation.h"
 #include "chat/message.h"
 #include "chat/queries.h"
 #include "chat/turn.h"
-#include "store/pg.h"
 
 static struct arena *a;
 
@@ -145,95 +143,6 @@ Test(chat, every_statement_says_whose_rows_it_means_and_which_columns)
 			cr_expect(strstr(q->sql, "LIMIT $") ||
 				      strstr(q->sql, "_list($"),
 			    "%s", q->name);
-	}
-}
-
-Test(chat, tokens_are_estimated_as_four_bytes_each_rounded_up)
-{
-	cr_expect_eq(context_tokens(0), 0);
-	cr_expect_eq(context_tokens(1), 1);
-	cr_expect_eq(context_tokens(4), 1);
-	cr_expect_eq(context_tokens(5), 2);
-}
-
-/* A result with these rows of role and content. */
-static PGresult *
-history(size_t n, const char *const rows[][2])
-{
-	PGresult *r = PQmakeEmptyPGresult(NULL, PGRES_TUPLES_OK);
-	PGresAttDesc columns[2] = {{.name = (char *)"role", .typid = 25},
-	    {.name = (char *)"content", .typid = 25}};
-	cr_assert(PQsetResultAttrs(r, 2, columns));
-	for (size_t i = 0; i < n; i++)
-		for (int c = 0; c < 2; c++)
-			cr_assert(PQsetvalue(r, (int)i, c, (char *)rows[i][c],
-			    (int)strlen(rows[i][c])));
-	return r;
-}
-
-Test(chat, the_prompt_is_system_then_history_then_question)
-{
-	static const char *const rows[][2] = {
-	    {"user", "Q1"}, {"assistant", "A \"1\""}};
-	PGresult *r = history(2, rows);
-	struct context c = {
-	    .model = "m",
-	    .system_prompt = "S",
-	    .history = r,
-	    .question = "Q2",
-	    .history_bytes = CONTEXT_BYTES_MAX,
-	    .max_tokens = 7,
-	};
-	struct turn t = {0};
-	cr_assert_eq(context_request(a, &c, &t), OK);
-	cr_expect_eq(t.prompt_estimate, 3); /* 1 + 2 + 5 + 2 bytes */
-	AUTO_JSON struct json_object *o = NULL;
-	cr_assert_eq(json_parse_object(t.prompt.p, t.prompt.n, &o), OK);
-	cr_expect_str_eq(
-	    json_object_to_json_string_ext(
-		json_object_object_get(o, "messages"), JSON_C_TO_STRING_PLAIN),
-	    "[{\"role\":\"system\",\"content\":\"S\"},"
-	    "{\"role\":\"user\",\"content\":\"Q1\"},"
-	    "{\"role\":\"assistant\",\"content\":\"A \\\"1\\\"\"},"
-	    "{\"role\":\"user\",\"content\":\"Q2\"}]");
-	buf_free(&t.prompt);
-	PQclear(r);
-}
-
-Test(chat, what_does_not_fit_of_the_history_is_left_out)
-{
-	static const char *const rows[][2] = {
-	    {"user", "1234"}, {"assistant", "12345"}, {"user", "123"}};
-	static const struct {
-		int64_t bytes;
-		int64_t tokens;
-	} cases[] = {{0, 1}, {2, 1}, {3, 1}, {7, 1}, {8, 3}, {11, 3}, {12, 4}};
-	PGresult *r = history(3, rows);
-	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		struct context c = {
-		    .model = "m",
-		    .history = r,
-		    .question = "Q",
-		    .history_bytes = cases[i].bytes,
-		};
-		struct turn t = {0};
-		cr_assert_eq(context_request(a, &c, &t), OK);
-		cr_expect_eq(t.prompt_estimate, cases[i].tokens, "%zu", i);
-		buf_free(&t.prompt);
-	}
-	PQclear(r);
-}
-
-Test(chat, an_empty_system_prompt_is_not_sent)
-{
-	static const char *const prompts[] = {NULL, ""};
-	for (size_t i = 0; i < 2; i++) {
-		struct context c = {
-		    .model = "m", .system_prompt = prompts[i], .question = "Q"};
-		struct turn t = {0};
-		cr_assert_eq(context_request(a, &c, &t), OK);
-		cr_expect_null(memmem(t.prompt.p, t.prompt.n, "system", 6));
-		buf_free(&t.prompt);
 	}
 }
 
