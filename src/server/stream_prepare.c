@@ -25,6 +25,7 @@ void
 stream_prepared(struct stream *s)
 {
 	s->preparation.errand = NULL;
+	s->preparation.has_waited = true;
 	if (s->state != STREAM_PREPARING)
 		return;
 	s->preparation.step++;
