@@ -31,7 +31,7 @@ int summary_rows(const struct turn_context *c);
 void summary_want(struct request *req, const struct turn_context *c);
 
 /* afterwork_row's keep. Thread: ledger. */
-bool summary_keep(
-    struct afterwork *w, struct arena *a, struct pg_call *out_call);
+bool
+summary_keep(struct afterwork *w, struct arena *a, struct pg_call *out_call);
 
 #endif

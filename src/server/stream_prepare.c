@@ -6,8 +6,7 @@
 #include "server/relay_priv.h"
 
 static bool (*const steps[])(struct stream *) = {
-    stream_moderate_question,
-    NULL, /* closes the table */
+    stream_moderate_question, NULL, /* closes the table */
 };
 
 bool
