@@ -39,8 +39,9 @@ afterwork_add(struct turn *t, enum afterwork_kind kind, const char *limits)
 	w->kind = kind;
 	w->usage = (struct model_usage){-1, -1, -1};
 	w->limits = strdup(limits);
-	if (!w->limits) {
-		free(w);
+	w->mask = t->mask ? mask_new() : NULL;
+	if (!w->limits || (t->mask && !w->mask)) {
+		afterworks_free(w);
 		return NULL;
 	}
 	memcpy(w->user_id, t->user_id, ID_TEXT);
@@ -53,6 +54,15 @@ afterwork_add(struct turn *t, enum afterwork_kind kind, const char *limits)
 	return w;
 }
 
+void
+afterwork_remove(struct turn *t, struct afterwork *w)
+{
+	assert(t->works == w);
+	t->works = w->next;
+	w->next = NULL;
+	afterworks_free(w);
+}
+
 bool
 afterwork_compose(
     struct afterwork *w, const struct turn *t, enum model_place place)
@@ -62,8 +72,11 @@ afterwork_compose(
 		w->place = place;
 	}
 	w->stage = WORK_ASKED;
-	return (!rows[w->kind].compose || rows[w->kind].compose(w, t)) &&
-	       w->body.n > 0 && !w->body.failed;
+	if (rows[w->kind].compose && !rows[w->kind].compose(w, t))
+		return false;
+	if (w->prompt_tokens == 0)
+		w->prompt_tokens = context_tokens(w->body.n);
+	return w->body.n > 0 && !w->body.failed;
 }
 
 static size_t

@@ -87,11 +87,15 @@ struct afterwork_row {
 
 const struct afterwork_row *afterwork_row(enum afterwork_kind kind);
 
-/* One of the turn, hung onto it, with what they have in common; `limits` as
- * budget_limits says. NULL without memory: then it is not done. Thread: front.
+/* One of the turn, hung onto it, with what they have in common (a mask where
+ * the turn has one); `limits` as budget_limits says. NULL without memory: then
+ * it is not done. Thread: front.
  */
 struct afterwork *
 afterwork_add(struct turn *t, enum afterwork_kind kind, const char *limits);
+
+/* The one that was added last is not done after all. Thread: front. */
+void afterwork_remove(struct turn *t, struct afterwork *w);
 
 /* Composes it for the turn that is stored, which the server at `place`
  * answered; false: there is nothing to do. Thread: relay. */

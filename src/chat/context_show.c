@@ -312,6 +312,10 @@ build(struct showing *s)
 		e = read_passages(s);
 	if (e == OK)
 		e = read_history(s);
+	/* As the settings are: those of then may have been others. */
+	if (e == OK && s->req->services->config->pii_mask &&
+	    !(s->turn->mask = mask_new()))
+		e = ERR_BUSY;
 	if (e == OK)
 		e = context_request(s->req->arena, c, s->turn);
 	if (e == OK) {

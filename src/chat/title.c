@@ -13,7 +13,6 @@
 #include "chat/queries.h"
 #include "chat/title.h"
 #include "chat/turn.h"
-#include "model/mask.h"
 #include "store/pg.h"
 
 /* Bytes of the question and of the reply that are shown. */
@@ -33,17 +32,12 @@ title_plan(struct turn *t, const struct config *config, const char *cut,
 	struct afterwork *w = afterwork_add(t, AFTERWORK_TITLE, limits);
 	if (!w)
 		return;
-	if (config->pii_mask)
-		w->mask = mask_new();
 	(void)snprintf(w->model, sizeof(w->model), "%s", config->title_model);
 	w->tokens_field = config->model_tokens_field;
 	w->max_tokens = TITLE_TOKENS;
 	buf_puts(&w->note, cut);
-	if (w->note.failed || (config->pii_mask && !w->mask)) {
-		t->works = w->next;
-		w->next = NULL;
-		afterworks_free(w);
-	}
+	if (w->note.failed)
+		afterwork_remove(t, w);
 }
 
 static void

@@ -480,8 +480,7 @@ take(struct beginning *b)
 	const PGresult *history =
 	    b->history ? b->history->result : b->copy.rows;
 	history_note(t, b->copy.stamp, history, b->ask->content);
-	if (config->titles && pg_flag(lock, 0, LOCK_IS_UNTITLED) &&
-	    !pg_flag(lock, 0, LOCK_IS_TEMPORARY)) {
+	if (config->titles && turn_context_is_new(lock)) {
 		if (!t->question)
 			t->question = strdup(b->ask->content);
 		title_plan(t, config, b->title, b->quotas);

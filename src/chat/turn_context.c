@@ -195,6 +195,13 @@ wants_summary(const struct config *config, const struct turn_context *c)
 	return n >= config->context_messages / 4 * 3 || bytes > most / 4 * 3;
 }
 
+bool
+turn_context_is_new(const PGresult *lock)
+{
+	return pg_flag(lock, 0, LOCK_IS_UNTITLED) &&
+	       !pg_flag(lock, 0, LOCK_IS_TEMPORARY);
+}
+
 enum err
 turn_context(struct request *req, const struct turn_context *from)
 {

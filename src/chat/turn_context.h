@@ -69,4 +69,8 @@ enum err context_read_facts(
 /* The short values of a template, at a time: date and the like. */
 void context_time_values(struct arena *a, int64_t at_ms, const char **values);
 
+/* Had the conversation no title until now, and will it stay? Of TURN_LOCK's
+ * row. */
+bool turn_context_is_new(const PGresult *lock);
+
 #endif

@@ -339,3 +339,17 @@ unmask_end(struct unmask *u, struct buf *out)
 	buf_add(out, u->held, u->n_held);
 	u->n_held = 0;
 }
+
+void
+unmask_whole(const struct mask *m, struct buf *text)
+{
+	struct unmask u = {.mask = m};
+	struct buf out = {0};
+
+	if (!mask_is_used(m))
+		return;
+	unmask_add(&u, text->p, text->n, &out);
+	unmask_end(&u, &out);
+	buf_free(text);
+	*text = out;
+}

@@ -61,4 +61,12 @@ void unmask_add(struct unmask *u, const char *p, size_t n, struct buf *out);
 /* Nothing will come any more: appends what waits, as it is. */
 void unmask_end(struct unmask *u, struct buf *out);
 
+/* Unmasks a text that is all there, in its place; text->failed without memory.
+ */
+void unmask_whole(const struct mask *m, struct buf *text);
+
+/* Masks JSON values with commas between them (the messages of a round) in
+ * their place, as mask_add_json does; list->failed without memory. */
+void mask_whole_json(struct mask *m, struct buf *list);
+
 #endif

@@ -70,6 +70,25 @@ add_string(struct mask *m, struct json_span inside, struct buf *out)
 }
 
 void
+mask_whole_json(struct mask *m, struct buf *list)
+{
+	struct buf array = {0}, out = {0};
+
+	buf_putc(&array, '[');
+	buf_add(&array, list->p, list->n);
+	buf_putc(&array, ']');
+	mask_add_json(m, array.p, array.n, &out);
+	out.failed |= array.failed;
+	if (!out.failed) {
+		buf_drop(&out, 1);
+		out.n--;
+	}
+	buf_free(&array);
+	buf_free(list);
+	*list = out;
+}
+
+void
 mask_add_json(struct mask *m, const char *p, size_t n, struct buf *out)
 {
 	const char *end = p + n, *at;

@@ -65,34 +65,26 @@ give(struct afterworks *all, struct afterwork *w)
 		drop(w);
 }
 
-/* What a model said, in whichever form. */
-struct answer {
-	struct unmask unmask;
-	struct buf text;
-};
-
 static void
 text_came(void *arg, const char *p, size_t n)
 {
-	struct answer *a = arg;
+	struct buf *text = arg;
 
-	if (a->text.n + n <= TEXT_MAX)
-		unmask_add(&a->unmask, p, n, &a->text);
+	if (text->n + n <= TEXT_MAX)
+		buf_add(text, p, n);
 }
 
 static enum err
 read_answer(struct afterwork *w, const struct errand_end *end)
 {
-	struct answer a = {.unmask.mask = w->mask};
 	struct model_parser p;
 	enum err e;
 
-	model_parser_init(&p, text_came, &a, ANSWER_MAX);
+	model_parser_init(&p, text_came, &w->text, ANSWER_MAX);
 	model_parser_content_type(&p, end->type);
 	model_parser_feed(&p, end->body, end->n);
 	e = model_parser_end(&p);
-	unmask_end(&a.unmask, &a.text);
-	w->text = a.text;
+	unmask_whole(w->mask, &w->text);
 	w->usage = p.usage;
 	memcpy(w->answered_by, p.model, sizeof(w->answered_by));
 	model_parser_free(&p);

@@ -156,6 +156,20 @@ check_tools(const struct config *c, char why[static MASTER_WHY])
 	return e;
 }
 
+/* Or no question would ever be answered. */
+static enum err
+check_moderation(const struct config *c, char why[static MASTER_WHY])
+{
+	const char *url = c->moderation_url;
+
+	if (url[0] == '\0' || strncmp(url, "https://", 8) == 0 ||
+	    strncmp(url, "http://", 7) == 0)
+		return OK;
+	snprintf(why, MASTER_WHY,
+	    "CHAT_MODERATION_URL: it must begin with https:// or http://");
+	return ERR_INVALID_FIELD;
+}
+
 /* Refuses settings that cannot work whatever the servers do. */
 static enum err
 check_settings(const struct config *c, char why[static MASTER_WHY])
@@ -174,6 +188,8 @@ check_settings(const struct config *c, char why[static MASTER_WHY])
 		e = check_origins(c, why);
 	if (e == OK)
 		e = check_tools(c, why);
+	if (e == OK)
+		e = check_moderation(c, why);
 	return e;
 }
 

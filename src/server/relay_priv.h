@@ -58,7 +58,7 @@ struct relay {
 	struct reader *readers; /* all, doubly linked */
 	size_t n_readers;
 	struct afterworks *afterworks; /* afterwork.c's */
-	struct looks *looks; /* what readers ask the ledger */
+	struct looks *looks;           /* what readers ask the ledger */
 	uv_poll_t looks_poll;
 
 	struct errand *errands; /* all, doubly linked */
@@ -88,12 +88,12 @@ struct relay {
 
 enum stream_state {
 	STREAM_PREPARING, /* no model has been asked: stream_prepare.h */
-	STREAM_ASKING,  /* a request is with the model */
-	STREAM_CHECKING, /* the finished reply is: stream_moderate.c */
-	STREAM_WAITING, /* pausing before the next try, or is_listening */
-	STREAM_STORING, /* the turn is with the ledger: hands off it */
-	STREAM_ENDING,  /* it is back: the last word is on its way */
-	STREAM_OVER,    /* everything is said; waiting for handles to close */
+	STREAM_ASKING,    /* a request is with the model */
+	STREAM_CHECKING,  /* the finished reply is: stream_moderate.c */
+	STREAM_WAITING,   /* pausing before the next try, or is_listening */
+	STREAM_STORING,   /* the turn is with the ledger: hands off it */
+	STREAM_ENDING,    /* it is back: the last word is on its way */
+	STREAM_OVER,      /* everything is said; waiting for handles to close */
 };
 
 /* What came of a try before its first token; metrics.def has the same order. */

@@ -120,7 +120,9 @@ stream_answer_wait(struct stream *s)
 		return false;
 	s->is_listening = true;
 	s->state = STREAM_WAITING;
-	s->answer_ms = uv_now(&r->loop) + LOOK_MS;
+	/* What was told while the stream was prepared nobody has heard here. */
+	s->answer_ms =
+	    uv_now(&r->loop) + (s->preparation.has_waited ? 0 : LOOK_MS);
 	s->retry_ms = uv_now(&r->loop) + stream_first_token_ms(r->config);
 	return true;
 }

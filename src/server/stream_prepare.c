@@ -6,8 +6,7 @@
 #include "server/relay_priv.h"
 
 static bool (*const steps[])(struct stream *) = {
-    stream_moderate_question,
-    NULL, /* closes the table */
+    stream_moderate_question, NULL, /* closes the table */
 };
 
 bool
@@ -25,6 +24,7 @@ void
 stream_prepared(struct stream *s)
 {
 	s->preparation.errand = NULL;
+	s->preparation.has_waited = true;
 	if (s->state != STREAM_PREPARING)
 		return;
 	s->preparation.step++;

@@ -28,6 +28,7 @@ struct stream;
 struct preparation {
 	size_t step;           /* the one that is at work */
 	struct errand *errand; /* what it waits for; NULL: none */
+	bool has_waited;       /* some step did */
 };
 
 /* Runs the steps; true: nothing is left to do, the model may be asked. */

@@ -23,7 +23,7 @@ no_limits() {
 	export CHAT_WORKERS=${CHAT_WORKERS:-2} CHAT_STREAMS_MAX=12000 \
 	    CHAT_REDIS_TIMEOUT=1000 \
 	    OPENAI_BASE_URL=http://127.0.0.1:$MODEL_PORT/v1 OPENAI_API_KEY='' \
-	    CHAT_LOG_LEVEL=warning
+	    CHAT_TITLES=off CHAT_LOG_LEVEL=warning
 }
 
 stop_model() {

@@ -190,6 +190,7 @@ CHAT_RUN_DIR=${dir}
 CHAT_WORKERS=2
 OPENAI_BASE_URL=http://127.0.0.1:${model.address().port}/v1
 CHAT_MODEL=words
+CHAT_TITLES=off
 CHAT_ORIGINS=https://app.natter.test:${port}
 `, { mode: 0o600 });
   const natterd = start(dir, 'natterd', 'spawn-fcgi', ['-n', '-s',

@@ -466,6 +466,7 @@ Test(processes, a_configuration_that_cannot_work_is_78_and_one_line)
 	    {"CHAT_RUN_DIR=/etc/passwd", "CHAT_RUN_DIR"},
 	    {"OPENAI_BASE_URL=127.0.0.1:11434/v1", "OPENAI_BASE_URL"},
 	    {"OPENAI_API_KEY=sk-1 # mine", "OPENAI_API_KEY"},
+	    {"CHAT_MODERATION_URL=127.0.0.1/v1", "CHAT_MODERATION_URL"},
 	};
 	struct stack_options o = {.may_be_unready = false};
 

@@ -20,7 +20,7 @@
 #include "base/buf.h"
 
 enum {
-	SCRIPTS_MAX = 4096, /* distinct ones counted; then "(others)" */
+	SCRIPTS_MAX = 4096,   /* distinct ones counted; then "(others)" */
 	BODIES_MAX = 4 << 20, /* bytes of all requests that are kept */
 };
 
@@ -28,7 +28,7 @@ static const char *key;                 /* NULL: nobody is asked for one */
 static struct json_object *script_hits; /* directive text: requests */
 static struct json_object *fail_counts; /* id: requests failed so far */
 static struct buf last_head, last_body; /* of the last chat request */
-static struct buf bodies; /* of all requests, a line each */
+static struct buf bodies;               /* of all requests, a line each */
 
 static void
 keep_body(const struct request *q)

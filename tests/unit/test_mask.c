@@ -374,3 +374,28 @@ Test(mask, documents_are_masked_string_by_string)
 		mask_free(m);
 	}
 }
+
+/* As what tools were told and answered goes to a model, and comes back. */
+Test(mask, a_rounds_messages_are_masked_in_their_place)
+{
+	static const char plain[] =
+	    "{\"role\":\"assistant\",\"tool_calls\":[{\"function\":{\"name\":"
+	    "\"mail\",\"arguments\":\"{\\\"to\\\":\\\"a@b.de\\\"}\"}}]},"
+	    "{\"role\":\"tool\",\"content\":\"sent to a@b.de\"}";
+	struct mask *m = mask_new();
+	struct buf list = {0};
+
+	buf_puts(&list, plain);
+	mask_whole_json(m, &list);
+	cr_expect_str_eq(buf_text(&list),
+	    "{\"role\":\"assistant\",\"tool_calls\":[{\"function\":{\"name\":"
+	    "\"mail\",\"arguments\":\"{\\\"to\\\":\\\"[EMAIL_1]\\\"}\"}}]},"
+	    "{\"role\":\"tool\",\"content\":\"sent to [EMAIL_1]\"}");
+	unmask_whole(m, &list);
+	cr_expect_str_eq(buf_text(&list), plain);
+	buf_clear(&list);
+	mask_whole_json(m, &list);
+	cr_expect_eq(list.n, 0u, "none is none");
+	buf_free(&list);
+	mask_free(m);
+}
