@@ -17,7 +17,8 @@ static void
 add(struct model_request *request, struct model_message *to, const char *role,
     const char *content)
 {
-	to[request->n_messages++] = (struct model_message){role, content};
+	to[request->n_messages++] =
+	    (struct model_message){.role = role, .content = content};
 }
 
 /* The first message of the history that goes with it. */

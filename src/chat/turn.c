@@ -20,6 +20,8 @@
 #include "chat/conversation.h"
 #include "chat/queries.h"
 #include "chat/send_key.h"
+#include "chat/tool.h"
+#include "chat/tool_use.h"
 #include "chat/turn.h"
 #include "chat/turn_fallback.h"
 #include "http/request.h"
@@ -486,5 +488,7 @@ turn_free(struct turn *t)
 	history_note_free(t->history);
 	buf_free(&t->local);
 	free(t->answer);
+	tools_free(t->tools);
+	tool_uses_free(t->uses);
 	free(t);
 }
