@@ -1,8 +1,11 @@
 /*
  * The tools of a turn.
  */
+#include <string.h>
+
 #include "base/buf.h"
 #include "base/config.h"
+#include "base/zone.h"
 #include "chat/tool.h"
 #include "chat/turn.h"
 #include "chat/turn_tools.h"
@@ -25,6 +28,15 @@ turn_tools_bytes(const struct config *config)
 	return n;
 }
 
+/* Does it agree to what it was asked before? Its dates do not matter. */
+static bool
+says_yes(const char *question)
+{
+	struct command c;
+	command_parse(question, strlen(question), 0, zone_find("UTC"), &c);
+	return c.intent == INTENT_CONFIRMATION_YES;
+}
+
 void
 turn_tools_offer(
     const struct request *req, struct turn *t, const char *question)
@@ -34,5 +46,5 @@ turn_tools_offer(
 	t->tools = tools_new();
 	if (t->tools)
 		tools_add_native(t->tools);
-	t->says_yes = command_says_yes(question);
+	t->says_yes = says_yes(question);
 }
