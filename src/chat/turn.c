@@ -20,6 +20,7 @@
 #include "chat/conversation.h"
 #include "chat/queries.h"
 #include "chat/send_key.h"
+#include "chat/store_tool.h"
 #include "chat/tool.h"
 #include "chat/tool_use.h"
 #include "chat/turn.h"
@@ -44,9 +45,10 @@
  */
 #define LOST_AFTER_S 900
 
-/* A claim only where there is a key, FACTS only where natter-local may answer,
- * HISTORY unless there is a copy, prices where money is limited. */
-enum { LOCK, BEGIN, ALWAYS, CALLS_MAX = ALWAYS + 4 };
+/* A claim only where there is a key, TOOLS where they may be offered, FACTS
+ * only where natter-local may answer, HISTORY unless there is a copy, prices
+ * where money is limited. */
+enum { LOCK, BEGIN, ALWAYS, CALLS_MAX = ALWAYS + 5 };
 
 /* What TURN_LOCK, TURN_BEGIN, TURN_FACTS and TURN_REFUSAL give. */
 enum {
@@ -87,6 +89,7 @@ struct beginning {
 	size_t n_calls;
 	struct pg_call *facts, *history; /* of them; NULL: not sent */
 	const struct pg_call *prices; /* of the models that stand in; or NULL */
+	const struct pg_call *tools;  /* of the conversation's store; or NULL */
 };
 
 static bool
@@ -224,6 +227,12 @@ fill_calls_of_models(struct beginning *b)
 	}
 	if (turn_fallback_call(b->req, &b->calls[b->n_calls]))
 		b->prices = &b->calls[b->n_calls++];
+	b->tools = NULL;
+	if (b->req->services->config->tools &&
+	    (!b->forced_model || strcmp(b->forced_model, LOCAL_MODEL) != 0)) {
+		store_tools_call(t, &b->calls[b->n_calls]);
+		b->tools = &b->calls[b->n_calls++];
+	}
 }
 
 static void
@@ -439,6 +448,10 @@ take(struct beginning *b)
 	history_note(t, b->copy.stamp, history, b->ask->content);
 	if (!pg_flag(lock, 0, LOCK_NO_TOOLS))
 		turn_tools_offer(b->req, t, b->ask->content);
+	if (t->tools && b->tools)
+		e = store_tools_take(t, b->tools);
+	if (e != OK)
+		return e;
 	struct context c = {
 	    .model = t->model,
 	    .system_prompt = own ? own : config->system_prompt,
