@@ -32,7 +32,7 @@ list(FILE *out, const char *group)
 		if (group != NULL &&
 		    (strncmp(name, group, n) != 0 || name[n] != ' '))
 			continue;
-		fprintf(out, "  %-15s  %s\n", name, commands[i].summary);
+		fprintf(out, "  %-17s  %s\n", name, commands[i].summary);
 		found++;
 	}
 	return found;
