@@ -51,9 +51,8 @@ drop_nulls(struct json_object *o)
 	}
 }
 
-/* Parses the arguments and holds them against the schema. */
-static enum err
-read_arguments(struct tool_use *use, struct json_object **out)
+enum err
+tool_arguments(struct tool_use *use, struct json_object **out)
 {
 	struct json_object *schema AUTO_JSON = NULL;
 	const char *text = use->tool->schema;
@@ -114,7 +113,7 @@ tool_fill(const struct tool_place *at, struct tool_use *use, struct arena *a,
     struct pg_call *out_call)
 {
 	struct json_object *arguments AUTO_JSON = NULL;
-	enum err e = read_arguments(use, &arguments);
+	enum err e = tool_arguments(use, &arguments);
 	assert(use->tool->kind == TOOL_NATIVE);
 	if (e != OK)
 		return e;

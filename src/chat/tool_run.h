@@ -17,6 +17,7 @@
 #include "base/id.h"
 
 struct arena;
+struct json_object;
 struct pg_call;
 struct tool_use;
 
@@ -29,6 +30,14 @@ struct tool_place {
 	bool says_yes;      /* the question agrees to what was asked before */
 	size_t max_bytes;   /* of a result */
 };
+
+/*
+ * Parses the arguments of a use of any tool and holds them against its schema;
+ * nulls are dropped. ERR_INVALID_FIELD: they do not fit, and the use has ended
+ * with a result that says why.
+ */
+enum err
+tool_arguments(struct tool_use *use, struct json_object **out) MUST_CHECK;
 
 /*
  * Fills the call of a use of a native tool; strings are borrowed from the place

@@ -18,6 +18,7 @@
 #include "base/text.h"
 #include "chat/store_tool.h"
 #include "chat/tool.h"
+#include "chat/tool_run.h"
 #include "chat/tool_use.h"
 #include "chat/turn.h"
 #include "server/errand.h"
@@ -48,9 +49,9 @@ enum outcome {
 
 struct site_call {
 	struct stream *stream;
+	struct site_call *prev, *next; /* of the stream */
+	struct tool_use *use;
 	const struct store_tool *tool;
-	size_t use;
-	site_tool_fn fn;
 	struct errand *errand; /* NULL: between the two tries */
 	struct buf body;
 	uv_timer_t timer; /* to the second try */
@@ -58,12 +59,6 @@ struct site_call {
 	uint64_t begun_ms;
 	uint64_t end_ms;
 };
-
-static struct tool_use *
-use_of(const struct site_call *c)
-{
-	return &c->stream->turn->uses->list[c->use];
-}
 
 static uint64_t
 now_ms(const struct site_call *c)
@@ -80,12 +75,29 @@ timer_closed(uv_handle_t *handle)
 	free(c);
 }
 
+static void
+remember(struct site_call *c)
+{
+	struct stream *s = c->stream;
+
+	c->next = s->tools.calls;
+	if (c->next != NULL)
+		c->next->prev = c;
+	s->tools.calls = c;
+}
+
 /* The stream may be gone when the timer has closed. */
 static void
 let_go(struct site_call *c)
 {
-	c->stream = NULL;
-	c->tool = NULL;
+	struct stream *s = c->stream;
+
+	if (c->prev != NULL)
+		c->prev->next = c->next;
+	else
+		s->tools.calls = c->next;
+	if (c->next != NULL)
+		c->next->prev = c->prev;
 	uv_close((uv_handle_t *)&c->timer, timer_closed);
 }
 
@@ -185,7 +197,7 @@ static enum outcome
 take(const struct site_call *c, const struct errand_end *end)
 {
 	size_t max = (size_t)c->stream->relay->config->tool_result_bytes;
-	struct tool_use *use = use_of(c);
+	struct tool_use *use = c->use;
 
 	if (end->code != CURLE_OK && !(end->is_too_large && end->status != 0))
 		return take_failure(use, end, c->tool->timeout_ms);
@@ -207,7 +219,7 @@ take(const struct site_call *c, const struct errand_end *end)
 static void
 tell(const struct site_call *c, const struct errand_end *end, enum outcome what)
 {
-	const struct tool_use *use = use_of(c);
+	const struct tool_use *use = c->use;
 
 	metrics_count(METRIC_SITE_TOOLS_ANSWERED + what);
 	metrics_observe(HISTOGRAM_SITE_TOOL, (now_ms(c) - c->begun_ms) * 1000);
@@ -225,24 +237,31 @@ tell(const struct site_call *c, const struct errand_end *end, enum outcome what)
 						    : end->why));
 }
 
+static void
+end_call(struct site_call *c, const struct errand_end *end)
+{
+	struct tool_use *use = c->use;
+	struct stream *s = c->stream;
+
+	tell(c, end, take(c, end));
+	let_go(c);
+	stream_tools_ended(s, use);
+}
+
 static bool ask(struct site_call *c);
 
 static void
 try_again(uv_timer_t *timer)
 {
-	const struct errand_end none = {.code = CURLE_OUT_OF_MEMORY,
-	    .body = "",
+	static const struct errand_end none = {.code = CURLE_OUT_OF_MEMORY,
 	    .type = "",
-	    .why = "memory"};
+	    .body = "",
+	    .why = "no memory"};
 	struct site_call *c = timer->data;
-	struct stream *s = c->stream;
 
 	c->is_second = true;
-	if (ask(c))
-		return;
-	tell(c, &none, take(c, &none));
-	let_go(c);
-	c->fn(s, c->use);
+	if (!ask(c))
+		end_call(c, &none);
 }
 
 /* Nothing of it can have come to the site: twice is not once too often. */
@@ -259,30 +278,24 @@ static void
 ended(void *arg, const struct errand_end *end)
 {
 	struct site_call *c = arg;
-	struct stream *s = c->stream;
 
 	c->errand = NULL;
-	if (is_worth_another(c, end)) {
+	if (is_worth_another(c, end))
 		uv_timer_start(&c->timer, try_again, PAUSE_MS, 0);
-		return;
-	}
-	tell(c, end, take(c, end));
-	let_go(c);
-	c->fn(s, c->use);
+	else
+		end_call(c, end);
 }
 
 /* {"tool": …, "arguments": …, "user": {…}, …} */
 static void
-write_body(struct site_call *c)
+write_body(struct site_call *c, struct json_object *arguments)
 {
 	const struct turn *t = c->stream->turn;
-	struct tool_use *use = use_of(c);
 	struct buf *b = &c->body;
 
 	json_write_open(b, NULL, '{');
 	json_write_text(b, "tool", c->tool->name);
-	json_write_raw(b, "arguments",
-	    use->arguments.n > 0 ? buf_text(&use->arguments) : "{}");
+	json_write_raw(b, "arguments", json_text(arguments, NULL));
 	json_write_open(b, "user", '{');
 	json_write_text(b, "id", t->user_id);
 	json_write_text(b, "issuer", c->tool->issuer);
@@ -291,7 +304,7 @@ write_body(struct site_call *c)
 	json_write_close(b, '}');
 	json_write_text(b, "conversation_id", t->conversation_id);
 	json_write_text(b, "message_id", t->message_id);
-	json_write_text(b, "call_id", use->log_id);
+	json_write_text(b, "call_id", c->use->log_id);
 	json_write_close(b, '}');
 }
 
@@ -303,6 +316,7 @@ ask(struct site_call *c)
 	const struct store_tool *tool = c->tool;
 	const struct site_secrets secrets = {tool->secret, tool->secret_before};
 	int64_t at_s = (int64_t)(clock_wall_ms() / 1000);
+	uint64_t now = now_ms(c);
 	char timestamp[48], user[64], delivery[64];
 	char signature[20 + SITE_SIGNATURES] = "Natter-Signature: ";
 	const char *const headers[] = {"Content-Type: application/json",
@@ -314,7 +328,8 @@ ask(struct site_call *c)
 	    .headers = headers,
 	    .body = c->body.p,
 	    .n = c->body.n,
-	    .timeout_ms = (long)(c->end_ms - now_ms(c)),
+	    /* 0 would be for ever. */
+	    .timeout_ms = now < c->end_ms ? (long)(c->end_ms - now) : 1,
 	    .max_bytes =
 		(size_t)c->stream->relay->config->tool_result_bytes + 1,
 	    .reach = ERRAND_OUTSIDE,
@@ -326,8 +341,8 @@ ask(struct site_call *c)
 	    signature + strlen(signature));
 	snprintf(
 	    user, sizeof(user), "Natter-User: %s", c->stream->turn->user_id);
-	snprintf(delivery, sizeof(delivery), "Natter-Delivery: %s",
-	    use_of(c)->log_id);
+	snprintf(
+	    delivery, sizeof(delivery), "Natter-Delivery: %s", c->use->log_id);
 	c->errand = errand_start(c->stream->relay, &a, ended, c);
 	return c->errand != NULL;
 }
@@ -341,43 +356,55 @@ end_of(const struct stream *s, const struct store_tool *tool)
 	return at < s->end_ms ? at : s->end_ms;
 }
 
-static struct site_call *
-refuse(struct stream *s, size_t use)
+static bool
+begin(struct stream *s, struct tool_use *use, struct json_object *arguments)
 {
-	metrics_count(METRIC_SITE_TOOLS_ANSWERED + SITE_UNCALLED);
-	tool_use_fail(&s->turn->uses->list[use], "tool_unavailable",
-	    "The tool could not be called.");
-	return NULL;
-}
+	struct site_call *c = calloc(1, sizeof(*c));
 
-struct site_call *
-site_tool_start(struct stream *s, size_t use, site_tool_fn fn)
-{
-	struct site_call *c;
-	uint64_t now = uv_now(&s->relay->loop);
-
-	if (s->end_ms <= now || (c = calloc(1, sizeof(*c))) == NULL)
-		return refuse(s, use);
+	if (c == NULL)
+		return false;
 	c->stream = s;
 	c->use = use;
-	c->fn = fn;
-	c->tool = use_of(c)->tool->site;
-	c->begun_ms = now;
+	c->tool = use->tool->site;
+	c->begun_ms = uv_now(&s->relay->loop);
 	c->end_ms = end_of(s, c->tool);
 	uv_timer_init(&s->relay->loop, &c->timer);
 	c->timer.data = c;
-	write_body(c);
+	remember(c);
+	write_body(c, arguments);
 	if (!c->body.failed && ask(c))
-		return c;
+		return true;
 	let_go(c);
-	return refuse(s, use);
+	return false;
 }
 
 void
-site_tool_stop(struct site_call *c)
+site_tools_begin(struct stream *s, size_t from)
 {
-	if (c == NULL)
-		return;
-	errand_stop(c->errand);
-	let_go(c);
+	struct tool_uses *uses = s->turn->uses;
+
+	for (size_t i = from; i < uses->n; i++) {
+		AUTO_JSON struct json_object *arguments = NULL;
+		struct tool_use *use = &uses->list[i];
+
+		if (use->tool == NULL || use->tool->kind != TOOL_SITE ||
+		    tool_arguments(use, &arguments) == ERR_INVALID_FIELD)
+			continue;
+		if (arguments != NULL && begin(s, use, arguments))
+			continue;
+		metrics_count(METRIC_SITE_TOOLS_ANSWERED + SITE_UNCALLED);
+		tool_use_fail(
+		    use, "tool_unavailable", "The tool could not be called.");
+	}
+}
+
+void
+site_tools_stop(struct stream *s)
+{
+	struct site_call *c;
+
+	while ((c = s->tools.calls) != NULL) {
+		errand_stop(c->errand);
+		let_go(c);
+	}
 }
