@@ -222,14 +222,13 @@ tell(const struct site_call *c, const struct errand_end *end, enum outcome what)
 	const struct tool_use *use = c->use;
 
 	metrics_count(METRIC_SITE_TOOLS_ANSWERED + what);
-	metrics_observe(HISTOGRAM_SITE_TOOL, (now_ms(c) - c->begun_ms) * 1000);
+	metrics_observe(HISTOGRAM_SITE_TOOL, (uint64_t)use->ms * 1000);
 	log_with(what == SITE_ANSWERED ? LOG_INFO : LOG_WARNING,
 	    "tool of a store", LOG_TEXT("request_id", c->stream->request_id),
 	    LOG_TEXT("message_id", c->stream->turn->message_id),
 	    LOG_TEXT("tool", c->tool->name), LOG_TEXT("tool_id", c->tool->id),
 	    LOG_TEXT("delivery", use->log_id),
-	    LOG_NUMBER("status", end->status),
-	    LOG_NUMBER("ms", (int64_t)(now_ms(c) - c->begun_ms)),
+	    LOG_NUMBER("status", end->status), LOG_NUMBER("ms", use->ms),
 	    LOG_NUMBER("tries", c->is_second ? 2 : 1),
 	    LOG_NUMBER("bytes", (int64_t)end->n),
 	    LOG_TEXT("why", what == SITE_ANSWERED   ? ""
@@ -243,6 +242,7 @@ end_call(struct site_call *c, const struct errand_end *end)
 	struct tool_use *use = c->use;
 	struct stream *s = c->stream;
 
+	use->ms = (int64_t)(now_ms(c) - c->begun_ms);
 	tell(c, end, take(c, end));
 	let_go(c);
 	stream_tools_ended(s, use);

@@ -272,7 +272,7 @@ give_time(int timeout_ms)
 Test(site_tools, a_site_that_fails_fails_no_reply)
 {
 	struct jwks_server other;
-	char location[128], url[128];
+	char location[128];
 
 	site.status = "500 Oops";
 	expect_failure("tool_failed", "refused");
@@ -298,12 +298,49 @@ Test(site_tools, a_site_that_fails_fails_no_reply)
 	cr_expect_eq(other.hits, 0);
 	jwks_server_stop(&other);
 	site.status = site.headers = NULL;
+}
 
-	snprintf(url, sizeof(url), "https%s", site.url + 4);
+static bool
+listens(void *url)
+{
+	struct ask ask = {.base = url, .path = "/", .timeout_ms = 2000};
+	struct answer a;
+	bool is_up;
+
+	http_ask(&ask, &a);
+	is_up = a.code == CURLE_PEER_FAILED_VERIFICATION;
+	answer_clear(&a);
+	return is_up;
+}
+
+/* Nobody vouches for its certificate. */
+Test(site_tools, a_site_without_a_good_certificate_is_told_nothing)
+{
+	char folder[] = "/tmp/natter-tls-XXXXXX", key[64], cert[64], port[16];
+	char url[64], command[96];
+	struct command_end end;
+	pid_t pid;
+
+	cr_assert_not_null(mkdtemp(folder));
+	snprintf(key, sizeof(key), "%s/key.pem", folder);
+	snprintf(cert, sizeof(cert), "%s/cert.pem", folder);
+	end = RUN("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes",
+	    "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1",
+	    "-keyout", key, "-out", cert);
+	cr_assert_eq(end.code, 0, "%s", end.err);
+	command_end_clear(&end);
+	snprintf(port, sizeof(port), "%d", stack_free_port());
+	snprintf(url, sizeof(url), "https://127.0.0.1:%s", port);
+	pid = START("openssl", "s_server", "-quiet", "-www", "-accept", port,
+	    "-key", key, "-cert", cert);
+	cr_assert(wait_until(listens, url, 20000));
 	move_tool(url);
-	site.hangs_up = true; /* it speaks no TLS */
 	expect_failure("tool_unavailable", "failed");
-	site.hangs_up = false;
+	cr_expect(log_says(stack.log, "certificate"));
+	kill(pid, SIGTERM);
+	(void)command_wait(pid);
+	snprintf(command, sizeof(command), "rm -r %s", folder);
+	cr_expect_eq(system(command), 0);
 }
 
 Test(site_tools, a_slow_site_ends_with_its_time)

@@ -24,6 +24,14 @@ pause_ms(struct jwks_server *s, int ms)
 		nanosleep(&piece, NULL);
 }
 
+/* As long as it is to be now. */
+static void
+delay(struct jwks_server *s)
+{
+	for (int i = 0; i < s->delay_ms && !s->is_ending; i += 5)
+		pause_ms(s, 5);
+}
+
 static bool
 send_text(int fd, const char *p, size_t n)
 {
@@ -105,7 +113,7 @@ serve(struct jwks_server *s, int fd)
 		if (!read_request(s, fd))
 			return;
 		s->hits++;
-		pause_ms(s, s->delay_ms);
+		delay(s);
 		if (!s->hangs_up)
 			answer(s, fd);
 	} while (s->keeps_alive && !s->hangs_up);

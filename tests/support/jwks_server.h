@@ -21,11 +21,12 @@ struct jwks_server {
 	const char *body;    /* what it answers */
 	const char *status;  /* "200 OK" when NULL */
 	const char *headers; /* further "Name: value\r\n", or NULL */
-	int delay_ms;        /* before the first byte */
-	int drip_ms;         /* between any two bytes of the body */
-	size_t padding;      /* spaces behind the body, without a length */
-	bool hangs_up;       /* instead of answering */
-	bool keeps_alive;    /* answers with a length, and goes on */
+	_Atomic int
+	    delay_ms;     /* before the first byte; may change while it waits */
+	int drip_ms;      /* between any two bytes of the body */
+	size_t padding;   /* spaces behind the body, without a length */
+	bool hangs_up;    /* instead of answering */
+	bool keeps_alive; /* answers with a length, and goes on */
 	_Atomic int accepts; /* connections so far */
 	int fd;
 	pthread_t thread;

@@ -134,6 +134,15 @@ take_port(int *out_fd)
 	return ntohs(a.sin_port);
 }
 
+int
+stack_free_port(void)
+{
+	int fd, port = take_port(&fd);
+
+	close(fd);
+	return port;
+}
+
 /* The settings of the caller's environment would win over the file. */
 static void
 forget_settings(void)
