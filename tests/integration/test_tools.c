@@ -518,3 +518,119 @@ Test(tools_hasty, a_model_that_hangs_after_its_tool_is_given_up)
 	expect_reply_agrees(&a);
 	answer_clear(&a);
 }
+
+static void
+setup_bounded(void)
+{
+	start("CHAT_MAX_TOKENS_PER_DAY=3000", "CHAT_REPLY_MAX_TOKENS=900");
+}
+
+TestSuite(
+    tools_bounded, .init = setup_bounded, .fini = teardown, .timeout = 120);
+
+/* Three rounds would take some 700 tokens each; 900 more than one is held
+ * back. */
+Test(tools_bounded, rounds_end_with_what_was_reserved)
+{
+	struct person p;
+	struct answer a;
+	struct json_object *request;
+	char value[64];
+
+	person_make(&stack, &p);
+	person_say(
+	    &stack, &p, "[[tool=list_tasks rounds=1000 text=400]] go", &a);
+	cr_assert(answer_ends_with(&a, "done"), "%s", a.body.p);
+	cr_expect_str_eq(
+	    answer_event_text(&a, "done", "finish_reason"), "length");
+	cr_expect_lt(count_events(&a, "tool_call"), 3);
+	cr_expect_gt(count_events(&a, "tool_result"), 0);
+	expect_reply_agrees(&a);
+	request = last_request();
+	cr_expect_lt(json_member_number(request, "max_tokens"), 900);
+	cr_expect_gt(json_member_number(request, "max_tokens"), 15);
+	json_object_put(request);
+	db_value("SELECT count(*) FROM chat.budgets_amiss(date_trunc('month',"
+		 " now() AT TIME ZONE 'UTC')::date)",
+	    NULL, value, sizeof(value));
+	cr_expect_str_eq(value, "0");
+	db_value("SELECT tokens_used <= 3000 AND tokens_reserved = 0"
+		 " FROM chat.token_budgets WHERE user_id = $1"
+		 " AND store_id IS NULL AND period = 'day'",
+	    p.user_id, value, sizeof(value));
+	cr_expect_str_eq(value, "t");
+	answer_clear(&a);
+}
+
+Test(tools, a_reply_that_is_not_streamed_has_them_too)
+{
+	struct person p;
+	struct answer a;
+	char path[96];
+
+	person_make(&stack, &p);
+	snprintf(path, sizeof(path), "/api/v1/conversations/%s/messages",
+	    p.conversation);
+	http_ask(&(struct ask){.method = "POST",
+		     .base = stack.base,
+		     .path = path,
+		     .token = p.token,
+		     .json = "{\"content\":\"[[tool=create_task args={"
+			     "\\\"title\\\":\\\"Tea\\\"}]] go\"}"},
+	    &a);
+	cr_assert_eq(a.status, 201, "%s", a.body.p);
+	cr_expect_not_null(strstr(a.body.p, "\"tool_calls\":[{\""));
+	cr_expect_not_null(strstr(a.body.p, "\"title\": \"Tea\""));
+	cr_expect_not_null(strstr(a.body.p, "\"is_error\": false"));
+	answer_clear(&a);
+}
+
+Test(tools, documents_are_searched)
+{
+	struct person p;
+	struct answer a;
+
+	person_make(&stack, &p);
+	http_ask(&(struct ask){.method = "POST",
+		     .base = stack.base,
+		     .path = "/api/v1/documents",
+		     .token = p.token,
+		     .json = "{\"title\":\"Kettle\",\"content\":\"The kettle "
+			     "is descaled with vinegar once a month.\"}"},
+	    &a);
+	cr_assert_eq(a.status, 201, "%s", a.body.p);
+	answer_clear(&a);
+	person_say(&stack, &p,
+	    "[[tool=search_documents args={\"query\":\"vinegar\"}]] go", &a);
+	cr_assert(answer_ends_with(&a, "done"), "%s", a.body.p);
+	cr_expect_str_eq(
+	    answer_event_text(&a, "tool_result", "is_error"), "false");
+	cr_expect_not_null(strstr(a.text.p, "descaled with vinegar"));
+	expect_reply_agrees(&a);
+	answer_clear(&a);
+}
+
+Test(tools, a_store_can_do_without)
+{
+	struct person p;
+	struct answer a;
+	struct json_object *request;
+	char id[40];
+
+	person_make(&stack, &p);
+	db_value("INSERT INTO chat.stores (id, slug, name, settings)"
+		 " VALUES (gen_random_uuid(), 's' || left(md5(random()::text), 12), 'No tools',"
+		 " '{\"tools\": false}') RETURNING id",
+	    NULL, id, sizeof(id));
+	cr_assert_str_neq(id, "");
+	db_value("UPDATE chat.conversations SET store_id = (SELECT id"
+		 " FROM chat.stores WHERE name = 'No tools' LIMIT 1)"
+		 " WHERE user_id = $1 RETURNING id",
+	    p.user_id, id, sizeof(id));
+	person_say(&stack, &p, "hello", &a);
+	cr_assert(answer_ends_with(&a, "done"), "%s", a.body.p);
+	request = last_request();
+	cr_expect_null(json_object_object_get(request, "tools"));
+	json_object_put(request);
+	answer_clear(&a);
+}
