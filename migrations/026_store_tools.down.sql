@@ -4,6 +4,7 @@ SET ROLE natter_owner;
 DROP TABLE IF EXISTS chat.store_tools;
 
 SET ROLE natter_auth;
+DROP FUNCTION IF EXISTS chat.store_tools_bytes(uuid);
 DROP FUNCTION IF EXISTS chat.turn_tools(uuid);
 DROP FUNCTION IF EXISTS chat.admin_store_tool_delete(uuid, uuid);
 DROP FUNCTION IF EXISTS chat.admin_store_tool_secret(uuid, uuid, text, int);

@@ -294,7 +294,18 @@ AS $$
 $$;
 COMMENT ON FUNCTION chat.turn_tools(uuid) IS 'The tools of the store where a reply of app.user_id is running, with their secrets, and who the user is to the site';
 
-REVOKE ALL ON FUNCTION chat.store_tool_fits(uuid),
+CREATE OR REPLACE FUNCTION chat.store_tools_bytes(p_store uuid)
+RETURNS bigint
+LANGUAGE sql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT coalesce(sum(octet_length(t.name) + octet_length(t.description)
+	    + octet_length(t.parameters::text) + 80), 0)::bigint
+	  FROM chat.store_tools t WHERE t.store_id = p_store AND t.is_active;
+$$;
+COMMENT ON FUNCTION chat.store_tools_bytes(uuid) IS 'How many bytes of a request to a model a store''s tools take, for what is reserved';
+
+REVOKE ALL ON FUNCTION chat.store_tool_fits(uuid), chat.store_tools_bytes(uuid),
     chat.admin_store_tools(uuid, uuid, text, int),
     chat.admin_store_tool_put(uuid, uuid, text, jsonb),
     chat.admin_store_tool_secret(uuid, uuid, text, int),
@@ -304,7 +315,7 @@ GRANT EXECUTE ON FUNCTION chat.admin_store_tools(uuid, uuid, text, int),
     chat.admin_store_tool_put(uuid, uuid, text, jsonb),
     chat.admin_store_tool_secret(uuid, uuid, text, int),
     chat.admin_store_tool_delete(uuid, uuid) TO natter_app, natter_migrate;
-GRANT EXECUTE ON FUNCTION chat.turn_tools(uuid) TO natter_app;
+GRANT EXECUTE ON FUNCTION chat.turn_tools(uuid), chat.store_tools_bytes(uuid) TO natter_app;
 
 SET ROLE natter_owner;
 CREATE OR REPLACE TRIGGER audit_rows AFTER INSERT OR UPDATE OR DELETE ON chat.store_tools

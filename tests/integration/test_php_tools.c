@@ -127,7 +127,8 @@ setup(void)
 	const char *src = getenv("NATTER_SRCDIR");
 	struct stack_options o = {.has_model = true,
 	    .settings = {"CHAT_EXCHANGE_ISSUER=https://club.example", jwks,
-		"CHAT_TOOLS_ALLOW=127.0.0.1", "CHAT_WORKERS=1"},
+		"CHAT_TOOLS=on", "CHAT_TOOLS_ALLOW=127.0.0.1",
+		"CHAT_WORKERS=1"},
 	    .site = site};
 
 	cr_assert_not_null(src);

@@ -29,8 +29,9 @@ static void
 setup(void)
 {
 	struct stack_options o = {.has_model = true,
-	    .settings = {"CHAT_WORKERS=1", "CHAT_TOOLS_ALLOW=127.0.0.1",
-		"CHAT_TOOL_RESULT_BYTES=1000", "CHAT_REGISTRATION=open"}};
+	    .settings = {"CHAT_WORKERS=1", "CHAT_TOOLS=on",
+		"CHAT_TOOLS_ALLOW=127.0.0.1", "CHAT_TOOL_RESULT_BYTES=1000",
+		"CHAT_REGISTRATION=open"}};
 
 	stack_start(&stack, &o);
 	jwks_server_start(&site, "{\"state\":\"sent\"}");
@@ -539,6 +540,34 @@ Test(site_tools, who_waits_for_a_site_holds_up_nobody)
 	cr_expect_eq(a.text.n, 2000);
 	answer_clear(&a);
 	cr_expect_not(k.has_ended);
+	site.delay_ms = 0;
+	pthread_join(k.thread, NULL);
+	answer_clear(&k.answer);
+}
+
+/* What a model is told of tools is paid for. */
+Test(site_tools, what_is_reserved_counts_the_tools)
+{
+	static struct asker k;
+	char json[9000], tokens[32];
+	size_t n = (size_t)snprintf(json, sizeof(json),
+	    "{\"name\":\"large\",\"description\":\"d\",\"url\":"
+	    "\"https://x.example/\",\"parameters\":{\"type\":\"object\","
+	    "\"description\":\"");
+	struct answer a;
+
+	memset(json + n, 'a', 8000);
+	memcpy(json + n + 8000, "\"}}", 4);
+	shop_call(&shop, "POST", shop_path(&shop, ""), json, 201, &a);
+	answer_clear(&a);
+	give_time(60000);
+	site.delay_ms = 100000;
+	asker_start(&k, &shop.user, CALL);
+	cr_assert(wait_until(site_is_asked, NULL, 20000));
+	db_value("SELECT prompt_tokens FROM chat.running_replies"
+		 " WHERE conversation_id = $1::text::uuid",
+	    shop.user.conversation, tokens, sizeof(tokens));
+	cr_expect_gt(atol(tokens), 2000, "%s", tokens);
 	site.delay_ms = 0;
 	pthread_join(k.thread, NULL);
 	answer_clear(&k.answer);
