@@ -14,8 +14,6 @@
 
 #include "base/errors.h"
 
-struct json_object;
-
 #define STORE_TOOL_TIMEOUT_MIN 100
 #define STORE_TOOL_TIMEOUT_MAX 60000
 #define STORE_TOOL_SCHEMA_MAX  8192 /* bytes of JSON */
@@ -50,6 +48,9 @@ struct store_tool_fault {
 /* ERR_INVALID_FIELD and what is wrong with what. */
 enum err store_tool_check(const struct store_tool_said *said,
     struct store_tool_fault *out_fault) MUST_CHECK;
+
+/* store_tool_schema.c: is it a schema of a tool's arguments? Else why not. */
+bool store_tool_schema_fits(const char *json, char why[static STORE_TOOL_WHY]);
 
 /* Reads a number of seconds from 0 to STORE_TOOL_OVERLAP_MAX_S. */
 bool store_tool_overlap(const char *digits, long *out_s);
