@@ -225,7 +225,7 @@ store_tool_secret(char out[static STORE_TOOL_SECRET])
 
 	_Static_assert(STORE_TOOL_SECRET >= 4 + 44, "prefix and base64");
 	randombytes_buf(bytes, sizeof(bytes));
-	memcpy(out, "nts_", 4);
+	(void)snprintf(out, STORE_TOOL_SECRET, "nts_");
 	sodium_bin2base64(out + 4, STORE_TOOL_SECRET - 4, bytes, sizeof(bytes),
 	    sodium_base64_VARIANT_URLSAFE_NO_PADDING);
 	explicit_bzero(bytes, sizeof(bytes));

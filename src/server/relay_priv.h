@@ -64,7 +64,6 @@ struct relay {
 	uv_poll_t looks_poll;
 
 	struct errand *errands; /* all, doubly linked */
-	bool is_past_errands;   /* no more begin */
 
 	/* relay_log.c: streams whose log is not whole, and logs whose reply
 	 * ended meanwhile. */
@@ -81,6 +80,7 @@ struct relay {
 	uint64_t complained_ms[MODEL_PLACES]; /* that our key is refused */
 	bool is_draining;
 	bool is_closing;
+	bool is_past_errands; /* no more begin */
 	_Atomic size_t count; /* streams, inbox included */
 	_Atomic size_t count_readers;
 	_Atomic uint64_t drain_ms;

@@ -23,7 +23,7 @@ sign_with(const char *secret, const char *prefix, const char *body, size_t n,
 	crypto_auth_hmacsha256_update(&state, (const unsigned char *)body, n);
 	crypto_auth_hmacsha256_final(&state, mac);
 	sodium_memzero(&state, sizeof(state));
-	memcpy(out, "v1=", 3);
+	(void)snprintf(out, sizeof("v1="), "v1=");
 	sodium_bin2hex(out + 3, 2 * sizeof(mac) + 1, mac, sizeof(mac));
 	return out + 3 + 2 * sizeof(mac);
 }
