@@ -37,7 +37,7 @@ struct message {
 	const char *completed_at;
 	const char *tool_calls;     /* JSON */
 	const char *tool_responses; /* JSON */
-	bool has_usage; /* a reply that has ended */
+	bool has_usage;             /* a reply that has ended */
 	bool is_estimated;
 	int64_t prompt_tokens;
 	int64_t completion_tokens;
