@@ -86,10 +86,12 @@ final class Natter
         }
     }
 
-    /** Begins a conversation and gives its id. */
+    /** Begins a conversation, in the store of the settings, and gives its id. */
     public function converse(): string
     {
-        return $this->signedIn(fn () => $this->call('POST', 'conversations', [], $this->bearer()))['id'];
+        $where = array_filter(['store_id' => $this->settings['store'] ?? null]);
+        return $this->signedIn(
+            fn () => $this->call('POST', 'conversations', $where, $this->bearer()))['id'];
     }
 
     /**

@@ -15,8 +15,8 @@ PACKAGES_BUILD=(autoconf automake gcc libc6-dev make pkg-config
 	libjson-c-dev libjwt-dev libpq-dev libsodium-dev libssl-dev
 	libunistring-dev libuv1-dev libxml2-dev zlib1g-dev)
 PACKAGES_CHECK=(chromium clang-format clang-tidy cppcheck faketime
-	libcriterion-dev libfaketime mandoc nodejs npm pgbouncer php-cli php-curl
-	shellcheck xz-utils)
+	libcriterion-dev libfaketime mandoc nodejs npm pgbouncer php-cli
+	php-curl php-fpm shellcheck xz-utils)
 
 # The folder of the newest PostgreSQL that will do (15 or later).
 postgres_bin() {

@@ -65,6 +65,13 @@ api_admin_members(struct request *req, struct reply *rep)
 }
 
 enum err
+api_admin_tools(struct request *req, struct reply *rep)
+{
+	return list(
+	    req, rep, ADMIN_LIST_TOOLS, "admin tools", req->ids[0], NULL, 0);
+}
+
+enum err
 api_admin_users(struct request *req, struct reply *rep)
 {
 	static const struct field filters[] = {

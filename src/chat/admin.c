@@ -10,6 +10,7 @@
 #include "chat/analytics.h"
 #include "chat/queries.h"
 #include "chat/rows.h"
+#include "chat/store_tool.h"
 #include "http/request.h"
 
 static const struct row_column stores[] = {
@@ -32,6 +33,7 @@ static const struct row_column members[] = {
     {"role", ROW_TEXT},
     {"created_at", ROW_TIME},
 };
+static const struct row_column tools[] = {STORE_TOOL_ROW};
 
 #define USER_COLUMNS                                                          \
 	{"id", ROW_TEXT}, {"username", ROW_TEXT}, {"display_name", ROW_TEXT}, \
@@ -128,6 +130,8 @@ static const struct {
 	{"", NULL}},
     [ADMIN_LIST_MEMBERS] = {CHAT_ADMIN_MEMBERS, ROW_SHAPE(members, 0, -1), 1,
 	{"00000000-0000-0000-0000-000000000000", NULL}},
+    [ADMIN_LIST_TOOLS] = {CHAT_ADMIN_STORE_TOOLS, ROW_SHAPE(tools, 2, -1), 2,
+	{"", NULL}},
     [ADMIN_LIST_USERS] = {CHAT_ADMIN_USERS, ROW_SHAPE(users, 1, -1), 3,
 	{"", NULL}},
     [ADMIN_LIST_SESSIONS] = {CHAT_ADMIN_SESSIONS, ROW_SHAPE(sessions, 0, -1), 1,

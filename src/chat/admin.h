@@ -19,6 +19,7 @@ struct request;
 enum admin_list {
 	ADMIN_LIST_STORES,        /* of this slug or id */
 	ADMIN_LIST_MEMBERS,       /* store */
+	ADMIN_LIST_TOOLS,         /* store, NULL */
 	ADMIN_LIST_USERS,         /* beginning of the name, role, "t" or "f" */
 	ADMIN_LIST_SESSIONS,      /* user */
 	ADMIN_LIST_CONVERSATIONS, /* user */

@@ -23,6 +23,7 @@ struct request;
 struct budget {
 	int64_t cap;           /* most tokens of the reply; 0: no limit */
 	bool is_in_money;      /* a limit in money holds */
+	bool is_bounded;       /* that, or one in tokens */
 	int64_t history_bytes; /* of facts, passages and the messages before it
 				* that may be sent */
 	int64_t room; /* of the window, in bytes, for all that is sent */

@@ -11,6 +11,8 @@
 #include "chat/context.h"
 #include "chat/retrieve.h"
 #include "chat/turn.h"
+#include "chat/tool.h"
+#include "chat/tool_use.h"
 #include "model/model.h"
 #include "store/pg.h"
 
@@ -208,7 +210,56 @@ static void
 add(struct model_request *request, struct model_message *to, const char *role,
     const char *content)
 {
-	to[request->n_messages++] = (struct model_message){role, content};
+	to[request->n_messages++] =
+	    (struct model_message){.role = role, .content = content};
+}
+
+/* What an earlier reply did with tools, as the model would have been told. */
+static bool
+add_tools(struct arena *a, struct model_request *request,
+    struct model_message *to, const char *json)
+{
+	struct buf out = {0};
+	const char *raw = NULL;
+	bool is_told = tool_history_messages(json, &out);
+	if (is_told && request->mask)
+		mask_whole_json(request->mask, &out);
+	if (is_told)
+		raw = arena_strndup(a, out.p, out.n);
+	bool is_lost = out.failed || (out.n > 0 && !raw);
+	buf_free(&out);
+	if (raw)
+		to[request->n_messages++] =
+		    (struct model_message){.content = json, .raw = raw};
+	return !is_lost;
+}
+
+/* A row of the history. */
+static bool
+add_row(struct arena *a, struct model_request *request,
+    struct model_message *to, const struct context *c, int row)
+{
+	const char *role = pg_text(c->history, row, ROLE);
+	const char *content = pg_text(c->history, row, CONTENT);
+	if (strcmp(role, "tools") != 0)
+		add(request, to, role, content);
+	else if (c->tools)
+		return add_tools(a, request, to, content);
+	return true;
+}
+
+/* The `tools` array; NULL: none, or no room for it. */
+static const char *
+tools_of(struct arena *a, const struct context *c)
+{
+	struct buf out = {0};
+	const char *text;
+	if (!c->tools || c->tools->n == 0)
+		return NULL;
+	tools_write(&out, c->tools);
+	text = out.failed ? NULL : arena_strndup(a, out.p, out.n);
+	buf_free(&out);
+	return text;
 }
 
 /* From there the message reaches up to the next one, comma included. */
@@ -222,11 +273,13 @@ message_bytes(const struct model_message *m, struct mask *mask)
 	return n;
 }
 
-/* The texts in their order, as messages. */
-static void
-list_messages(const struct context *c, const struct chosen *chosen,
-    const char *system, const char *passages, struct model_request *request)
+/* The texts in their order, as messages; false without memory. */
+static bool
+list_messages(struct arena *a, const struct context *c,
+    const struct chosen *chosen, const char *const texts[2],
+    struct model_request *request)
 {
+	const char *system = texts[0], *passages = texts[1];
 	struct model_message *to = (struct model_message *)request->messages;
 	if (*system)
 		add(request, to, "system", system);
@@ -235,10 +288,12 @@ list_messages(const struct context *c, const struct chosen *chosen,
 	request->marked = request->n_messages;
 	if (*passages)
 		add(request, to, "system", passages);
-	for (int i = chosen->first; i < pg_rows(c->history); i++)
-		add(request, to, pg_text(c->history, i, ROLE),
-		    pg_text(c->history, i, CONTENT));
+	for (int i = chosen->first; i < pg_rows(c->history); i++) {
+		if (!add_row(a, request, to, c, i))
+			return false;
+	}
 	add(request, to, "user", c->question);
+	return true;
 }
 
 static enum err
@@ -258,8 +313,11 @@ write_body(struct arena *a, const struct context *c,
 	    .mask = t->mask,
 	    .out_at = &t->passages_at,
 	};
-	list_messages(c, chosen, system, passages, &request);
-	size_t bytes = 0;
+	if (!list_messages(a, c, chosen, (const char *const[]){system, passages},
+		&request))
+		return ERR_TOO_LARGE;
+	request.tools = tools_of(a, c);
+	size_t bytes = request.tools ? strlen(request.tools) : 0;
 	for (size_t i = 0; i < request.n_messages; i++)
 		bytes += strlen(messages[i].content);
 	openai_request_body(&t->prompt, &request);
@@ -337,7 +395,8 @@ context_replace_passages(struct turn *t, struct passages_found *found)
 	bool is_done =
 	    write_passages(t->passages_prompt, found, t->passages_room, &text);
 	if (is_done && text.n > 0) {
-		const struct model_message m = {"system", buf_text(&text)};
+		const struct model_message m = {
+		    .role = "system", .content = buf_text(&text)};
 		openai_masked_message(&message, &m, t->mask);
 		buf_putc(&message, ',');
 	}

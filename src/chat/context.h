@@ -23,6 +23,7 @@
 struct arena;
 struct buf;
 struct passages_found;
+struct tools;
 struct turn;
 
 /*
@@ -76,6 +77,9 @@ struct context {
 	int64_t passages_bytes;   /* of them kept for passages */
 	int64_t max_tokens;       /* 0 = the model's own limit */
 	const char *tokens_field; /* how the server calls them */
+	/* Offered with the question; NULL: none, and what earlier replies did
+	 * with tools is left out, which not every server understands. */
+	const struct tools *tools;
 };
 
 /*

@@ -31,6 +31,8 @@ enum column {
 	CREATED_AT,
 	COMPLETED_AT,
 	USED_DOCUMENTS,
+	TOOL_CALLS,
+	TOOL_RESPONSES,
 	PROMPT_TOKENS,
 	COMPLETION_TOKENS,
 	IS_ESTIMATED,
@@ -69,6 +71,8 @@ message_read(const PGresult *r, int row, struct message *out)
 	    .created_at = pg_text(r, row, CREATED_AT),
 	    .completed_at = pg_text(r, row, COMPLETED_AT),
 	    .used_documents = pg_text(r, row, USED_DOCUMENTS),
+	    .tool_calls = pg_text(r, row, TOOL_CALLS),
+	    .tool_responses = pg_text(r, row, TOOL_RESPONSES),
 	    .has_usage = pg_text(r, row, PROMPT_TOKENS) != NULL,
 	    .is_estimated = pg_flag(r, row, IS_ESTIMATED),
 	    .prompt_tokens = pg_number(r, row, PROMPT_TOKENS),
@@ -120,6 +124,8 @@ message_write(struct buf *out, const struct message *m)
 	json_write_time(out, "created_at", m->created_at);
 	json_write_time(out, "completed_at", m->completed_at);
 	json_write_raw(out, "used_documents", m->used_documents);
+	json_write_raw(out, "tool_calls", m->tool_calls);
+	json_write_raw(out, "tool_responses", m->tool_responses);
 	write_usage(out, m);
 	if (m->sibling_count > 0) {
 		json_write_number(out, "sibling_index", m->sibling_index);

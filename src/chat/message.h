@@ -36,7 +36,9 @@ struct message {
 	const char *created_at;
 	const char *used_documents; /* JSON */
 	const char *completed_at;
-	bool has_usage; /* a reply that has ended */
+	const char *tool_calls;     /* JSON */
+	const char *tool_responses; /* JSON */
+	bool has_usage;             /* a reply that has ended */
 	bool is_estimated;
 	int64_t prompt_tokens;
 	int64_t completion_tokens;
@@ -49,7 +51,7 @@ struct message {
 };
 
 /* The columns that message_read takes; what a query adds comes after them. */
-#define MESSAGE_COLUMNS_N 20
+#define MESSAGE_COLUMNS_N 22
 
 /* Reads a row; everything in it is borrowed from `r`. */
 void message_read(const PGresult *r, int row, struct message *out);

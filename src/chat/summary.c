@@ -54,10 +54,13 @@ summary_rows(const struct turn_context *c)
 static void
 write_talk(struct buf *out, const PGresult *rows, int from, int to)
 {
-	for (int i = from; i < to; i++)
-		buf_printf(out, "%s%s: %s", i > from ? "\n\n" : "",
+	for (int i = from; i < to; i++) {
+		if (is_role(rows, i, "tools"))
+			continue;
+		buf_printf(out, "%s%s: %s", out->n > 0 ? "\n\n" : "",
 		    is_role(rows, i, "user") ? "User" : "Assistant",
 		    pg_text(rows, i, CONTENT));
+	}
 	(void)buf_text(out);
 }
 
@@ -74,7 +77,8 @@ write_body(struct afterwork *w, const struct config *config,
 	    values, &system);
 	write_talk(&talk, rows, goes_on ? 1 : 0, n);
 	const struct model_message messages[] = {
-	    {"system", buf_text(&system)}, {"user", buf_text(&talk)}};
+	    {.role = "system", .content = buf_text(&system)},
+	    {.role = "user", .content = buf_text(&talk)}};
 	openai_request_body(
 	    &w->body, &(struct model_request){
 			  .model = w->model,

@@ -57,7 +57,8 @@ title_compose(struct afterwork *w, const struct turn *t)
 	add_cut(&talk, t->text.p, t->text.n);
 	if (!talk.failed) {
 		const struct model_message messages[] = {
-		    {"system", wish}, {"user", buf_text(&talk)}};
+		    {.role = "system", .content = wish},
+		    {.role = "user", .content = buf_text(&talk)}};
 		const struct model_request request = {
 		    .model = w->model,
 		    .messages = messages,

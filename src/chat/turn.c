@@ -22,10 +22,14 @@
 #include "chat/queries.h"
 #include "chat/retrieve.h"
 #include "chat/send_key.h"
+#include "chat/store_tool.h"
 #include "chat/title.h"
+#include "chat/tool.h"
+#include "chat/tool_use.h"
 #include "chat/turn.h"
 #include "chat/turn_context.h"
 #include "chat/turn_fallback.h"
+#include "chat/turn_tools.h"
 #include "http/request.h"
 #include "model/fallback.h"
 #include "model/mask.h"
@@ -46,10 +50,10 @@
  */
 #define LOST_AFTER_S 900
 
-/* A claim only where there is a key, FACTS only where natter-local may answer,
- * HISTORY unless there is a copy, prices where money is limited, RETRIEVE
- * unless documents are not wanted. */
-enum { LOCK, BEGIN, ALWAYS, CALLS_MAX = ALWAYS + 5 };
+/* A claim only where there is a key, TOOLS where they may be offered, FACTS
+ * only where natter-local may answer, HISTORY unless there is a copy, prices
+ * where money is limited, RETRIEVE unless documents are not wanted. */
+enum { LOCK, BEGIN, ALWAYS, CALLS_MAX = ALWAYS + 6 };
 
 /* What TURN_BEGIN, TURN_FACTS and TURN_REFUSAL give; TURN_LOCK's columns are
  * turn_context.h's, the rest of TURN_BEGIN's budget.c's. */
@@ -78,12 +82,14 @@ struct beginning {
 	const char *quotas;
 	const char *max_tokens;       /* NULL: nothing was said */
 	struct context_limits limits; /* for the context */
+	const char *tools_bytes;      /* of the tools that may be offered */
 	struct history_copy copy;
 	struct pg_call calls[CALLS_MAX];
 	size_t n_calls;
 	/* Of them; NULL: not sent. */
 	struct pg_call *facts, *history, *passages;
 	const struct pg_call *prices; /* of the models that stand in; or NULL */
+	const struct pg_call *tools;  /* of the conversation's store; or NULL */
 };
 
 static bool
@@ -198,13 +204,14 @@ prepare(struct beginning *b)
 	e = context_limits(a, config, b->forced_model, &b->limits);
 	if (e == OK && !b->ask->without_documents)
 		b->limits.passages = arena_printf(a, "%d", RETRIEVE_BYTES);
+	b->tools_bytes = arena_printf(a, "%zu", turn_tools_bytes(config));
 	if (e != OK)
 		return e;
 	int64_t most = b->ask->max_tokens > 0 ? b->ask->max_tokens
 					      : config->reply_max_tokens;
 	b->max_tokens = most > 0 ? arena_printf(a, "%" PRId64, most) : NULL;
 	if (!b->title || !b->tokens || !b->limit || !b->bytes || !b->quotas ||
-	    (most > 0 && !b->max_tokens))
+	    !b->tools_bytes || (most > 0 && !b->max_tokens))
 		return ERR_TOO_LARGE;
 	return OK;
 }
@@ -240,6 +247,12 @@ fill_calls_of_models(struct beginning *b)
 	}
 	if (turn_fallback_call(b->req, &b->calls[b->n_calls]))
 		b->prices = &b->calls[b->n_calls++];
+	b->tools = NULL;
+	if (b->req->services->config->tools &&
+	    (!b->forced_model || strcmp(b->forced_model, LOCAL_MODEL) != 0)) {
+		store_tools_call(t, &b->calls[b->n_calls]);
+		b->tools = &b->calls[b->n_calls++];
+	}
 }
 
 /* The question's passages, once the pipeline has stored the reply. */
@@ -279,7 +292,7 @@ fill_calls(struct beginning *b)
 		b->ask->key ? b->ask->key->key : NULL, b->limits.window,
 		b->limits.passages, b->limits.summaries, b->limits.templates,
 		b->limits.template_bytes, b->limits.models, b->limits.windows,
-		b->limits.facts},
+		b->limits.facts, b->tools_bytes},
 	};
 	b->n_calls = ALWAYS;
 	if (b->ask->key)
@@ -480,6 +493,12 @@ take(struct beginning *b)
 	const PGresult *history =
 	    b->history ? b->history->result : b->copy.rows;
 	history_note(t, b->copy.stamp, history, b->ask->content);
+	if (!pg_flag(lock, 0, LOCK_NO_TOOLS))
+		turn_tools_offer(b->req, t, b->ask->content);
+	if (t->tools && b->tools)
+		e = store_tools_take(t, b->tools);
+	if (e != OK)
+		return e;
 	if (config->titles && turn_context_is_new(lock)) {
 		if (!t->question)
 			t->question = strdup(b->ask->content);
@@ -548,5 +567,7 @@ turn_free(struct turn *t)
 	cited_free(&t->cited);
 	turn_events_free(&t->events);
 	free(t->answer);
+	tools_free(t->tools);
+	tool_uses_free(t->uses);
 	free(t);
 }

@@ -38,6 +38,8 @@ struct passages_found;
 struct pg_call;
 struct request;
 struct send_key;
+struct tool_uses;
+struct tools;
 
 /* How a reply ended; stored as messages.status. */
 enum turn_status {
@@ -46,6 +48,14 @@ enum turn_status {
 	TURN_INTERRUPTED, /* the server had to stop; text so far is kept */
 	TURN_CANCELLED,   /* the user stopped it; text so far is kept */
 	TURN_FAILED,      /* the model failed; text so far is kept */
+};
+
+/* What a reply took before the answer that is being written. */
+struct turn_rounds {
+	int n;            /* answers that called tools */
+	size_t text_from; /* where the text of the answer begins */
+	int64_t prompt_tokens, completion_tokens, cached_tokens;
+	bool is_estimated; /* a model did not say what one of them took */
 };
 
 struct turn {
@@ -95,6 +105,9 @@ struct turn {
 	bool is_sealed;           /* the hash is that of `prompt` */
 	unsigned char sent_sha256[32]; /* of the body, as it was sent last */
 
+	struct tools *tools; /* offered with the question; NULL: none */
+	bool says_yes; /* the question agrees to what it was asked before */
+
 	uint64_t begun_us; /* CLOCK_MONOTONIC when it was begun */
 
 	/* Filled by the relay. */
@@ -109,6 +122,8 @@ struct turn {
 	bool is_unasked;      /* it ended before a model had the request */
 	uint64_t first_us;    /* at the first token; 0 = none */
 	int attempts;         /* requests made to the model */
+	struct tool_uses *uses;    /* of tools, in order; NULL: none */
+	struct turn_rounds rounds; /* of answers that called tools */
 
 	struct afterwork *works; /* owned; to do once it is stored, or NULL */
 
@@ -159,6 +174,13 @@ struct turn_ask {
  */
 enum err turn_begin(struct request *req, const struct turn_ask *ask,
     struct turn **out_turn) MUST_CHECK;
+
+/* An answer that called tools has ended: what it took is added up, and the
+ * next one begins behind its text. Thread: relay. */
+void turn_end_round(struct turn *t, const struct model_usage *usage);
+
+/* Tokens of all rounds that have ended, estimated where no model said. */
+int64_t turn_tokens(const struct turn *t);
 
 /* Ends the text as a string, in place. Whoever reads the text while the ledger
  * has the turn calls it before giving it away: then nobody moves it. */

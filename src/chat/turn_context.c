@@ -221,6 +221,7 @@ turn_context(struct request *req, const struct turn_context *from)
 	    .passages_bytes = strtoll(from->passages, NULL, 10),
 	    .max_tokens = t->budget.cap,
 	    .tokens_field = config->model_tokens_field,
+	    .tools = t->tools,
 	};
 	fill_values(req->arena, config, from, &c);
 	enum err e =

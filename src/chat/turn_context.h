@@ -30,6 +30,7 @@ enum lock_column {
 	LOCK_FACTS,
 	LOCK_USER_NAME,
 	LOCK_AT_MS,
+	LOCK_NO_TOOLS,
 };
 
 /* Parameters of TURN_LOCK, TURN_BEGIN and TURN_HISTORY, as text. */

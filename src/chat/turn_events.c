@@ -35,7 +35,7 @@ turn_events_add(
 	}
 	if (events->n > 0 && events->p[events->n - 1].at > at)
 		at = events->p[events->n - 1].at;
-	events->p[events->n++] = (struct turn_event){name, text, n, at};
+	events->p[events->n++] = (struct turn_event){name, text, n, at, 0};
 	return true;
 }
 

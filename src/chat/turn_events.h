@@ -17,13 +17,14 @@
 struct buf;
 
 /* More are dropped: nobody reads a reply with so many. */
-#define TURN_EVENTS_MAX 512
+#define TURN_EVENTS_MAX 1024
 
 struct turn_event {
 	const char *name; /* constant */
 	char *data;       /* JSON */
 	size_t n;
-	uint64_t at; /* bytes of text before it */
+	uint64_t at;     /* bytes of text before it */
+	uint64_t number; /* in the reply's log; 0: not said yet */
 };
 
 struct turn_events {

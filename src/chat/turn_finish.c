@@ -20,6 +20,7 @@
 #include "chat/context_note.h"
 #include "chat/message.h"
 #include "chat/queries.h"
+#include "chat/tool_use.h"
 #include "chat/turn.h"
 #include "http/request.h"
 #include "model/moderation.h"
@@ -88,15 +89,12 @@ number(struct arena *a, int64_t n)
 	return arena_printf(a, "%" PRId64, n > INT32_MAX ? INT32_MAX : n);
 }
 
-/* The model's numbers, or ours where it gave none. */
+/* The model's numbers of one answer, or ours where it gave none. */
 static struct model_usage
-count_usage(const struct turn *t)
+count_round(const struct turn *t, struct model_usage u)
 {
-	struct model_usage u = t->usage;
 	/* What was withheld was written all the same. */
-	size_t bytes = t->text.n + t->withheld;
-	if (t->is_cached)
-		return (struct model_usage){0, 0, 0};
+	size_t bytes = t->text.n - t->rounds.text_from + t->withheld;
 	/* A model that failed without a word has charged nothing. */
 	bool is_charged =
 	    (t->status != TURN_FAILED && !t->is_unasked) || bytes > 0;
@@ -104,7 +102,49 @@ count_usage(const struct turn *t)
 		u.prompt_tokens = is_charged ? t->prompt_estimate : 0;
 	if (u.completion_tokens < 0)
 		u.completion_tokens = context_tokens(bytes);
+	if (u.cached_tokens < 0)
+		u.cached_tokens = 0;
 	return u;
+}
+
+/* Of all its answers. */
+static struct model_usage
+count_usage(const struct turn *t)
+{
+	if (t->is_cached)
+		return (struct model_usage){0, 0, 0};
+	struct model_usage u = count_round(t, t->usage);
+	u.prompt_tokens += t->rounds.prompt_tokens;
+	u.completion_tokens += t->rounds.completion_tokens;
+	u.cached_tokens += t->rounds.cached_tokens;
+	return u;
+}
+
+void
+turn_end_round(struct turn *t, const struct model_usage *usage)
+{
+	struct turn_rounds *r = &t->rounds;
+	struct model_usage u = count_round(t, *usage);
+	/* What was called is written too, and is no text. */
+	for (size_t i = 0; usage->completion_tokens < 0 && i < t->uses->n;
+	     i++) {
+		if (t->uses->list[i].round == r->n + 1)
+			u.completion_tokens +=
+			    context_tokens(t->uses->list[i].arguments.n);
+	}
+	r->prompt_tokens += u.prompt_tokens;
+	r->completion_tokens += u.completion_tokens;
+	r->cached_tokens += u.cached_tokens;
+	r->is_estimated |=
+	    usage->prompt_tokens < 0 || usage->completion_tokens < 0;
+	r->n++;
+	r->text_from = t->text.n;
+}
+
+int64_t
+turn_tokens(const struct turn *t)
+{
+	return t->rounds.prompt_tokens + t->rounds.completion_tokens;
 }
 
 /* Once for each reply: when its end was stored. */
@@ -217,6 +257,20 @@ count_flagged(const struct turn *t, struct arena *a, struct pg_call *call)
 	return 1;
 }
 
+/* A column of the message; NULL: nothing to be stored in it. */
+static const char *
+column_of(const struct turn *t, struct arena *a,
+    void (*write)(const struct tool_uses *, struct buf *))
+{
+	struct buf b = {0};
+	if (!t->uses || t->uses->n == 0)
+		return NULL;
+	write(t->uses, &b);
+	const char *text = b.failed ? NULL : arena_strndup(a, b.p, b.n);
+	buf_free(&b);
+	return text;
+}
+
 size_t
 turn_finish(struct turn *t, struct arena *a, struct pg_call *calls)
 {
@@ -224,7 +278,8 @@ turn_finish(struct turn *t, struct arena *a, struct pg_call *calls)
 	struct model_usage u = count_usage(t);
 	bool is_estimated =
 	    !t->is_cached &&
-	    (t->usage.prompt_tokens < 0 || t->usage.completion_tokens < 0);
+	    (t->usage.prompt_tokens < 0 || t->usage.completion_tokens < 0 ||
+		t->rounds.is_estimated);
 	int64_t tokens =
 	    t->is_cached ? context_tokens(t->text.n) : u.completion_tokens;
 	calls[0] = (struct pg_call){
@@ -243,7 +298,8 @@ turn_finish(struct turn *t, struct arena *a, struct pg_call *calls)
 		*t->budget.counted_on ? t->budget.counted_on : NULL,
 		t->is_local || t->is_cached ? "f" : "t", t->model,
 		metadata_of(t, a), context_note_text(t, a),
-		used_documents_of(t, a)},
+		used_documents_of(t, a), column_of(t, a, tool_uses_write_calls),
+		column_of(t, a, tool_uses_write_responses)},
 	};
 	return 1 + count_flagged(t, a, &calls[1]);
 }

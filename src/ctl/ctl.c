@@ -419,3 +419,28 @@ ctl_connect_jobs(PGconn **out_conn)
 {
 	return connect_as("natter_jobs", "JOBS_DATABASE_URL", out_conn);
 }
+
+enum ctl_exit
+ctl_read_file(const char *path, char **out_text, size_t *out_n)
+{
+	FILE *f = fopen(path, "re");
+	char *text = NULL;
+	size_t room = 0;
+	ssize_t n;
+
+	if (f == NULL)
+		return ctl_refuse(CTL_FAILED, "%s cannot be opened: %s", path,
+		    strerror(errno));
+	n = getdelim(&text, &room, '\0', f);
+	if (n <= 0 || ferror(f) || (size_t)n > CTL_FILE_MAX) {
+		free(text);
+		fclose(f);
+		return ctl_refuse(CTL_FAILED,
+		    "%s cannot be read, is empty or has over %zu bytes", path,
+		    CTL_FILE_MAX);
+	}
+	fclose(f);
+	*out_text = text;
+	*out_n = (size_t)n;
+	return CTL_OK;
+}

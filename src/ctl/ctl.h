@@ -79,6 +79,11 @@ enum err ctl_secret(const char *name, char **out_secret) MUST_CHECK;
 /* Wipes and frees a string. NULL is fine. */
 void ctl_wipe(char *secret);
 
+/* Reads a file of text: 1 byte to 1 MiB. To be freed; refusals are printed. */
+#define CTL_FILE_MAX ((size_t)1024 * 1024)
+enum ctl_exit
+ctl_read_file(const char *path, char **out_text, size_t *out_n) MUST_CHECK;
+
 /* What the server said, on one line. Valid until the next call. */
 const char *ctl_pg_message(PGconn *conn, const PGresult *r);
 

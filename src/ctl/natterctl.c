@@ -32,7 +32,7 @@ list(FILE *out, const char *group)
 		if (group != NULL &&
 		    (strncmp(name, group, n) != 0 || name[n] != ' '))
 			continue;
-		fprintf(out, "  %-15s  %s\n", name, commands[i].summary);
+		fprintf(out, "  %-17s  %s\n", name, commands[i].summary);
 		found++;
 	}
 	return found;
@@ -49,23 +49,31 @@ usage(FILE *out, enum ctl_exit code)
 	return code;
 }
 
-/* The command that argv[1], or argv[1] and argv[2], name. */
+/* How many words from argv[1] on are the name; 0: it is another's. */
+static int
+words_of(const char *name, int argc, char **argv)
+{
+	int words = 0;
+
+	while (*name != '\0') {
+		size_t n = strcspn(name, " ");
+
+		if (++words >= argc || strlen(argv[words]) != n ||
+		    strncmp(argv[words], name, n) != 0)
+			return 0;
+		name += n + (name[n] == ' ');
+	}
+	return words;
+}
+
+/* The command that the words from argv[1] on name. */
 static const struct command *
 find(int argc, char **argv, int *out_words)
 {
 	for (size_t i = 0; i < N_COMMANDS; i++) {
-		const char *name = commands[i].name;
-		size_t n = strlen(argv[1]);
-
-		if (strcmp(name, argv[1]) == 0) {
-			*out_words = 1;
+		*out_words = words_of(commands[i].name, argc, argv);
+		if (*out_words > 0)
 			return &commands[i];
-		}
-		if (argc > 2 && strncmp(name, argv[1], n) == 0 &&
-		    name[n] == ' ' && strcmp(name + n + 1, argv[2]) == 0) {
-			*out_words = 2;
-			return &commands[i];
-		}
 	}
 	return NULL;
 }

@@ -13,36 +13,8 @@
 #include "ctl/prices.h"
 #include "store/pg.h"
 
-#define FILE_MAX ((size_t)1024 * 1024)
-
 #define LOAD_SQL "SELECT changed, removed FROM chat.prices_load($1, $2, $3, $4)"
 #define PUT_SQL  "SELECT changed, removed FROM chat.prices_put($1, $2, $3, $4)"
-
-/* The file's text, to be freed. */
-static enum ctl_exit
-read_file(const char *path, char **out_text, size_t *out_n)
-{
-	FILE *f = fopen(path, "re");
-	char *text = NULL;
-	size_t room = 0;
-	ssize_t n;
-
-	if (f == NULL)
-		return ctl_refuse(CTL_FAILED, "%s cannot be opened: %s", path,
-		    strerror(errno));
-	n = getdelim(&text, &room, '\0', f);
-	if (n <= 0 || ferror(f) || (size_t)n > FILE_MAX) {
-		free(text);
-		fclose(f);
-		return ctl_refuse(CTL_FAILED,
-		    "%s cannot be read, is empty or has over %zu bytes", path,
-		    FILE_MAX);
-	}
-	fclose(f);
-	*out_text = text;
-	*out_n = (size_t)n;
-	return CTL_OK;
-}
 
 static enum ctl_exit
 parse(const char *name, const char *text, size_t n, struct price_list *out)
@@ -70,7 +42,7 @@ read_list(const char *path, struct price_list *out)
 				 shipped->name, shipped->text, shipped->n, out)
 			   : ctl_refuse(CTL_FAILED, "no prices are built in");
 	}
-	code = read_file(path, &text, &n);
+	code = ctl_read_file(path, &text, &n);
 	if (code == CTL_OK)
 		code = parse(path, text, n, out);
 	free(text);

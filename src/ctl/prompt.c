@@ -2,6 +2,7 @@
  * Passwords from people. The terminal's echo is always turned on again: while
  * it is off, Ctrl-C is read as a character and ends the question.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <sodium.h>
 #include <stdio.h>
@@ -97,6 +98,25 @@ prompt_read(char **out_password)
 	if (*out_password == NULL)
 		return ctl_refuse(CTL_USAGE,
 		    "--password-stdin: standard input holds no line");
+	return CTL_OK;
+}
+
+enum ctl_exit
+prompt_read_file(const char *path, char **out_secret)
+{
+	bool is_stdin = strcmp(path, "-") == 0;
+	FILE *f = is_stdin ? stdin : fopen(path, "re");
+
+	if (f == NULL)
+		return ctl_refuse(
+		    CTL_USAGE, "cannot read %s: %s", path, strerror(errno));
+	setvbuf(f, NULL, _IONBF, 0);
+	*out_secret = read_line(f);
+	if (!is_stdin)
+		fclose(f);
+	if (*out_secret == NULL)
+		return ctl_refuse(CTL_USAGE, "%s holds no line",
+		    is_stdin ? "standard input" : path);
 	return CTL_OK;
 }
 

@@ -15,6 +15,9 @@ enum ctl_exit prompt_ask(const char *name, char **out_password) MUST_CHECK;
 /* Reads one line from standard input; refusals are printed. */
 enum ctl_exit prompt_read(char **out_password) MUST_CHECK;
 
+/* Reads the first line of a file, or of standard input ("-"). */
+enum ctl_exit prompt_read_file(const char *path, char **out_secret) MUST_CHECK;
+
 /*
  * Makes one of at least `min` characters: groups of five, four of them at the
  * least, which is more than 90 random bits.

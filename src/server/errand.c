@@ -131,10 +131,10 @@ why_of(const struct errand *e, const struct transfer_end *end)
 	return end->why;
 }
 
+/* To whom it was for; the errand is on no list any more. */
 static void
-ended(void *arg, const struct transfer_end *t)
+deliver(struct errand *e, const struct transfer_end *t)
 {
-	struct errand *e = arg;
 	struct errand_end end = {
 	    .code = t->code,
 	    .status = t->status,
@@ -148,9 +148,17 @@ ended(void *arg, const struct transfer_end *t)
 	    .was_sent = t->was_sent,
 	};
 
-	forget(e);
 	e->fn(e->arg, &end);
 	errand_free(e);
+}
+
+static void
+ended(void *arg, const struct transfer_end *t)
+{
+	struct errand *e = arg;
+
+	forget(e);
+	deliver(e, t);
 }
 
 /* NULL: it is no URL. */
@@ -261,6 +269,21 @@ errand_stop(struct errand *e)
 	errand_free(e);
 }
 
+/* Takes the first one off the list. */
+static struct errand *
+take_first(struct relay *r)
+{
+	struct errand *e = r->errands;
+
+	if (e == NULL)
+		return NULL;
+	r->errands = e->next;
+	if (r->errands != NULL)
+		r->errands->prev = NULL;
+	e->next = NULL;
+	return e;
+}
+
 void
 errands_end(struct relay *r)
 {
@@ -269,8 +292,8 @@ errands_end(struct relay *r)
 	struct errand *e;
 
 	r->is_past_errands = true;
-	while ((e = r->errands) != NULL) {
+	while ((e = take_first(r)) != NULL) {
 		upstream_stop(r->upstream, &e->transfer);
-		ended(e, &end);
+		deliver(e, &end);
 	}
 }

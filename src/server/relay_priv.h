@@ -12,6 +12,7 @@
 
 #include "base/buf.h"
 #include "base/id.h"
+#include "chat/turn.h"
 #include "model/breaker.h"
 #include "model/mask.h"
 #include "model/model.h"
@@ -28,6 +29,9 @@ struct queue;
 struct reader;
 struct relay_redis;
 struct reply_event;
+struct site_call;
+struct tool_batch;
+struct tool_use;
 
 struct relay {
 	const struct config *config;
@@ -58,11 +62,12 @@ struct relay {
 	struct reader *readers; /* all, doubly linked */
 	size_t n_readers;
 	struct afterworks *afterworks; /* afterwork.c's */
-	struct looks *looks;           /* what readers ask the ledger */
+	struct queue *tooled; /* struct tool_batch: back from the ledger */
+	uv_poll_t tooled_poll;
+	struct looks *looks; /* what readers ask the ledger */
 	uv_poll_t looks_poll;
 
 	struct errand *errands; /* all, doubly linked */
-	bool is_past_errands;   /* no more begin */
 
 	/* relay_log.c: streams whose log is not whole, and logs whose reply
 	 * ended meanwhile. */
@@ -79,6 +84,7 @@ struct relay {
 	uint64_t complained_ms[MODEL_PLACES]; /* that our key is refused */
 	bool is_draining;
 	bool is_closing;
+	bool is_past_errands; /* no more begin */
 	_Atomic size_t count; /* streams, inbox included */
 	_Atomic size_t count_readers;
 	_Atomic uint64_t drain_ms;
@@ -91,6 +97,8 @@ enum stream_state {
 	STREAM_ASKING,    /* a request is with the model */
 	STREAM_CHECKING,  /* the finished reply is: stream_moderate.c */
 	STREAM_WAITING,   /* pausing before the next try, or is_listening */
+	STREAM_TOOLING,   /* tools are at work for the model */
+	STREAM_LEAVING,   /* its end is decided; tools are with the ledger */
 	STREAM_STORING,   /* the turn is with the ledger: hands off it */
 	STREAM_ENDING,    /* it is back: the last word is on its way */
 	STREAM_OVER,      /* everything is said; waiting for handles to close */
@@ -161,6 +169,17 @@ struct stream_log {
 	struct stream *prev, *next; /* while LOG_LOST: in relay->lost */
 };
 
+/* A stream's part in stream_tools.c. */
+struct stream_tools {
+	struct tool_batch *batch; /* with the ledger; NULL: none */
+	struct site_call *calls;  /* with sites, doubly linked */
+	size_t n_open;            /* uses that have not ended */
+	int64_t reserved;         /* tokens, for all rounds; 0: not bounded */
+	bool is_last;             /* the model was told to call no more */
+	enum turn_status status;  /* of STREAM_LEAVING: how it ends */
+	enum err error;
+};
+
 /* One reply in flight. */
 struct stream {
 	struct relay *relay;
@@ -199,6 +218,7 @@ struct stream {
 	uint64_t retry_ms;      /* when STREAM_WAITING ends */
 
 	struct stream_log log;
+	struct stream_tools tools;
 	bool is_listening;  /* somebody else asks the very same */
 	bool is_looking;    /* and whether they are done is being asked */
 	bool looks_again;   /* and once more after that */
@@ -326,6 +346,33 @@ int64_t relay_log_life_s(const struct relay *r); /* the longest of a log */
 bool relay_checkpoint_open(struct relay *r);
 void relay_checkpoint_free(struct relay *r);
 void relay_checkpoint(struct relay *r);
+
+/* stream_tools.c: the model's answer is whole. True: it called tools that are
+ * at work now, and the reply goes on. */
+bool stream_tools_begin(struct stream *s);
+
+/* What a use has come to: its result is there. For those who run tools outside
+ * of the ledger; never from inside of starting one. */
+void stream_tools_ended(struct stream *s, struct tool_use *use);
+
+/* The reply ends like that. True: not yet, tools are with the ledger, and
+ * stream_store is called when they are back. */
+bool stream_tools_leave(struct stream *s, enum turn_status status, enum err e);
+
+/* What stands between the text of two rounds; "" where nothing must. */
+const char *stream_tools_between(const struct turn *t, char next);
+
+bool relay_tools_open(struct relay *r);
+void relay_tools_free(struct relay *r);
+
+/* stream.c: gives the turn to the ledger with its outcome. */
+void stream_store(struct stream *s, enum turn_status status, enum err error);
+
+/* stream.c: when something must happen is another time now. */
+void stream_arm(struct stream *s);
+
+/* stream.c: nothing but the end is left for the reply to do. */
+void stream_fail(struct stream *s, enum err error, const char *why);
 
 /* Asks the model; or says an answer that came otherwise, t->prompt. */
 void stream_ask(struct stream *s);

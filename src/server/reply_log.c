@@ -206,7 +206,7 @@ reply_log_rebuild(struct reply_command *c, const char *message_id,
 	reply_log_key(message_id, c->key);
 	reply_position_print(what->text.at, c->position);
 	snprintf(c->number, sizeof(c->number), "%" PRId64, what->life_s);
-	snprintf(c->hint, sizeof(c->hint), "%" PRIu64, what->last);
+	snprintf(c->hint, sizeof(c->hint), "%" PRIu64, what->text.at.n);
 	add_word(c, "EVAL");
 	add_word(c, reply_rebuild_lua);
 	add_word(c, "1");
@@ -216,6 +216,6 @@ reply_log_rebuild(struct reply_command *c, const char *message_id,
 	add_bytes(c, what->text.n > 0 ? what->text.data : "", what->text.n);
 	add_word(c, c->number);
 	add_word(c, c->hint);
-	add_bytes(c, what->others ? what->others : "[]",
-	    what->others ? what->others_len : 2);
+	add_bytes(c, what->events_len > 0 ? what->events : "[]",
+	    what->events_len > 0 ? what->events_len : 2);
 }

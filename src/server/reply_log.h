@@ -122,12 +122,9 @@ struct reply_rebuild {
 	const char *start; /* the start event's data, JSON */
 	size_t start_len;
 	struct reply_event text; /* all text up to now, as one delta */
-	/* Those besides the text: a JSON array of [position, name, data], or
-	 * NULL. */
-	const char *others;
-	size_t others_len;
-	uint64_t last;  /* n of the last of all these events */
-	int64_t life_s; /* the log's longest life */
+	const char *events; /* those besides the text: a JSON array of */
+	size_t events_len;  /* [n, bytes of text before it, name, data] */
+	int64_t life_s;     /* the log's longest life */
 };
 
 /*

@@ -23,8 +23,6 @@
 /* Bytes kept of the body of an error answer. */
 #define ERROR_BODY_MAX 4096
 
-static void arm_timer(struct stream *s);
-
 static uint64_t
 now_ms(const struct stream *s)
 {
@@ -35,7 +33,8 @@ bool
 stream_is_running(const struct stream *s)
 {
 	return s->state == STREAM_PREPARING || s->state == STREAM_ASKING ||
-	       s->state == STREAM_CHECKING || s->state == STREAM_WAITING;
+	       s->state == STREAM_CHECKING || s->state == STREAM_WAITING ||
+	       s->state == STREAM_TOOLING;
 }
 
 /* A model's server may quote the key that it was given. */
@@ -79,6 +78,7 @@ log_end(struct stream *s)
 	    LOG_TEXT("model", t->model), LOG_NUMBER("attempts", t->attempts),
 	    LOG_TEXT("fallback_from", t->fallback_from),
 	    LOG_TEXT("given_up", buf_text(&s->plan.tried)),
+	    LOG_NUMBER("tool_rounds", t->rounds.n),
 	    LOG_NUMBER("bytes", s->sent),
 	    LOG_NUMBER("client_gone", s->client.has_vanished),
 	    LOG_NUMBER("client_cut", s->client.was_cut),
@@ -153,8 +153,10 @@ add_text(struct stream *s, const char *text, size_t n)
 
 	if (s->is_full)
 		return;
+	if (n > 0)
+		buf_puts(&t->text, stream_tools_between(t, *text));
 	if (t->text.n + n > max) {
-		n = text_prefix(text, n, max - t->text.n);
+		n = t->text.n < max ? text_prefix(text, n, max - t->text.n) : 0;
 		s->is_full = true;
 	}
 	buf_add(&t->text, text, n);
@@ -173,14 +175,16 @@ end_text(struct stream *s)
 }
 
 /* Gives the turn to the ledger with its outcome. */
-static void
-store(struct stream *s, enum turn_status status, enum err error)
+void
+stream_store(struct stream *s, enum turn_status status, enum err error)
 {
 	struct turn *t = s->turn;
 
-	assert(stream_is_running(s));
+	assert(stream_is_running(s) || s->state == STREAM_LEAVING);
 	stream_prepare_stop(s);
 	stream_answer_leave(s);
+	if (stream_tools_leave(s, status, error))
+		return;
 	end_text(s);
 	stream_moderate_drop(s);
 	if (status == TURN_COMPLETE && !t->is_local && !t->is_cached)
@@ -210,9 +214,9 @@ stream_complete(struct stream *s)
 
 	end_text(s);
 	if (is_checked || stream_moderate_reply(s))
-		store(s, TURN_COMPLETE, OK);
+		stream_store(s, TURN_COMPLETE, OK);
 	else
-		arm_timer(s);
+		stream_arm(s);
 }
 
 void
@@ -220,7 +224,7 @@ stream_fail(struct stream *s, enum err error, const char *why)
 {
 	explain(s, why);
 	upstream_stop(s->relay->upstream, &s->transfer);
-	store(s, TURN_FAILED, error);
+	stream_store(s, TURN_FAILED, error);
 }
 
 /* What the model has not been sent whole is not charged. */
@@ -229,7 +233,7 @@ was_asked(const struct stream *s)
 {
 	const struct turn *t = s->turn;
 
-	return t->text.n > 0 ||
+	return t->text.n > t->rounds.text_from || s->state == STREAM_TOOLING ||
 	       (s->state == STREAM_ASKING &&
 		   upstream_has_sent(&s->transfer, t->prompt.n));
 }
@@ -242,7 +246,7 @@ stream_interrupt(struct stream *s, enum err error, const char *why)
 	explain(s, why);
 	s->turn->is_unasked = !was_asked(s);
 	upstream_stop(s->relay->upstream, &s->transfer);
-	store(s, TURN_INTERRUPTED, error);
+	stream_store(s, TURN_INTERRUPTED, error);
 }
 
 void
@@ -253,7 +257,7 @@ stream_cancel(struct stream *s)
 	explain(s, "its user cancelled it");
 	s->turn->is_unasked = !was_asked(s);
 	upstream_stop(s->relay->upstream, &s->transfer);
-	store(s, TURN_CANCELLED, OK);
+	stream_store(s, TURN_CANCELLED, OK);
 }
 
 /* A try failed: before the first token that need not be the reply's end. */
@@ -270,7 +274,7 @@ go_on(struct stream *s, const struct try_failure *f)
 		s->state = STREAM_WAITING;
 		s->retry_ms =
 		    now_ms(s) + stream_try_pause_ms(s, f->retry_after_s);
-		arm_timer(s);
+		stream_arm(s);
 		break;
 	case TRY_NEXT_ASK:
 		stream_ask(s);
@@ -288,7 +292,9 @@ answered(struct stream *s)
 	enum err e = model_parser_end(&s->parser);
 
 	if (e == OK) {
-		stream_complete(s);
+		end_text(s);
+		if (!stream_tools_begin(s))
+			stream_complete(s);
 		return;
 	}
 	trouble_answer(s, e, &f);
@@ -362,7 +368,7 @@ body_came(void *arg, const char *p, size_t n)
 		model_parser_feed(&s->parser, p, n);
 	if (s->parser.has_begun && !had_begun) {
 		stream_try_works(s);
-		arm_timer(s); /* another time-out holds from now on */
+		stream_arm(s); /* another time-out holds from now on */
 	}
 	if (s->parser.has_done)
 		relay_mark_dirty(s);
@@ -382,8 +388,10 @@ text_came(void *arg, const char *text, size_t n)
 	if (t->first_us == 0)
 		t->first_us = clock_mono_us();
 	stream_try_answered(s);
-	/* No retry can follow, and the request is not needed any more. */
-	if (t->prompt.n > 0 && upstream_has_sent(&s->transfer, t->prompt.n))
+	/* No retry can follow, and the request is not needed any more, unless
+	 * tools are called yet. */
+	if (t->prompt.n > 0 && t->tools == NULL &&
+	    upstream_has_sent(&s->transfer, t->prompt.n))
 		buf_free(&t->prompt);
 	if (mask_is_used(t->mask)) {
 		unmask_add(&s->unmask, text, n, &plain);
@@ -429,7 +437,7 @@ stream_ask(struct stream *s)
 		stream_fail(
 		    s, ERR_INTERNAL, "no memory for a request to the model");
 	else
-		arm_timer(s);
+		stream_arm(s);
 }
 
 /* natter-local's answer, or a kept one, came with the turn. */
@@ -501,11 +509,11 @@ timer_fired(uv_timer_t *timer)
 		stream_fail(s, ERR_MODEL_TIMEOUT, "the reply took too long");
 	else if (s->state == STREAM_ASKING && now >= silence_ms(s))
 		silent(s);
-	arm_timer(s);
+	stream_arm(s);
 }
 
-static void
-arm_timer(struct stream *s)
+void
+stream_arm(struct stream *s)
 {
 	uint64_t now = now_ms(s), at;
 
@@ -518,13 +526,9 @@ arm_timer(struct stream *s)
 void
 stream_service(struct stream *s)
 {
-	if (s->state == STREAM_CHECKING)
-		stream_log_go(s);
-	if (s->state != STREAM_ASKING)
-		return;
-	if (s->parser.has_done && !s->is_full)
+	if (s->state == STREAM_ASKING && s->parser.has_done && !s->is_full)
 		answered(s);
-	else
+	else if (stream_is_running(s))
 		stream_log_go(s);
 }
 
@@ -558,7 +562,7 @@ stream_go(struct stream *s)
 	if (s->turn->is_local || s->turn->is_cached)
 		stream_answer_locally(s);
 	else if (stream_answer_wait(s))
-		arm_timer(s);
+		stream_arm(s);
 	else
 		stream_ask(s);
 }
@@ -600,5 +604,5 @@ stream_begin(struct relay *r, const struct handoff *h)
 	if (stream_prepare(s))
 		stream_go(s);
 	else
-		arm_timer(s);
+		stream_arm(s);
 }

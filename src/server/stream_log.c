@@ -14,12 +14,14 @@
  */
 #include <assert.h>
 #include <hiredis/hiredis.h>
+#include <inttypes.h>
 #include <string.h>
 
 #include "base/config.h"
 #include "base/json_write.h"
 #include "base/log.h"
 #include "base/metrics.h"
+#include "base/json_write.h"
 #include "chat/turn.h"
 #include "server/relay_priv.h"
 #include "server/relay_redis.h"
@@ -52,10 +54,10 @@ send_command(struct stream *s, const struct reply_command *c, relay_redis_fn fn)
 }
 
 /* What is to be said besides the text next; NULL: nothing. */
-static const struct turn_event *
+static struct turn_event *
 next_event(const struct stream *s)
 {
-	const struct turn_events *events = &s->turn->events;
+	struct turn_events *events = &s->turn->events;
 
 	return s->log.told < events->n ? &events->p[s->log.told] : NULL;
 }
@@ -71,7 +73,7 @@ text_end(const struct stream *s)
 }
 
 /* Is it time for the text that waits? The first of it never waits, nor does
- * the last. */
+ * the last, nor what comes before another event. */
 static bool
 is_due(const struct stream *s)
 {
@@ -106,10 +108,27 @@ take_step(struct stream *s, enum log_step step)
 {
 	s->log.step = step;
 	s->event_id++;
+	if (step == STEP_EVENT) {
+		struct turn_event *e = next_event(s);
+
+		e->number = s->event_id;
+		e->at = s->log.asked;
+		s->log.told++;
+	}
 	if (step != STEP_TEXT)
 		return;
 	s->log.asked = text_end(s);
 	s->last_flush_ms = uv_now(&s->relay->loop);
+}
+
+/* The step did not happen: what it was about waits again. */
+static void
+untake_step(struct stream *s)
+{
+	if (s->log.step == STEP_EVENT)
+		s->log.told--;
+	s->log.step = STEP_NONE;
+	s->event_id--;
 }
 
 static struct reply_event
@@ -145,7 +164,7 @@ write_event(const struct stream *s, struct buf *data)
 	if (s->log.step == STEP_TEXT)
 		return delta(s, s->sent, s->log.asked);
 	if (s->log.step == STEP_EVENT)
-		return other(s, next_event(s));
+		return other(s, &s->turn->events.p[s->log.told - 1]);
 	if (s->log.step == STEP_START)
 		e.name = stream_start_data(s, s->log.state, data);
 	else
@@ -189,12 +208,9 @@ say(struct stream *s)
 	if (step == STEP_START) {
 		stream_say_start(s, &e);
 		s->log.has_started = true;
-	} else if (step == STEP_TEXT) {
+	} else if (step == STEP_TEXT || step == STEP_EVENT) {
 		stream_say_event(s, &e);
 		s->sent = s->log.asked;
-	} else if (step == STEP_EVENT) {
-		stream_say_event(s, &e);
-		s->log.told++;
 	} else {
 		if (s->log.state == LOG_LOST)
 			relay_log_bury(s);
@@ -242,22 +258,18 @@ append(struct stream *s)
 	return true;
 }
 
-/* The events besides the text for the script, [[position, name, data], …]:
- * those said, behind all of the text. */
+/* The events besides the text as the script wants them: [[n, bytes, name,
+ * data], …]. */
 static void
-write_others(const struct stream *s, size_t n, struct buf *out)
+write_others(const struct stream *s, struct buf *out)
 {
-	uint64_t id = s->event_id - n;
-	char at[REPLY_POSITION_TEXT];
-
 	json_write_open(out, NULL, '[');
-	for (size_t i = 0; i < n; i++) {
+	for (size_t i = 0; i < s->log.told; i++) {
 		const struct turn_event *e = &s->turn->events.p[i];
-		struct reply_position place = {++id, s->log.asked};
-		reply_position_print(place, at);
+
 		json_write_open(out, NULL, '[');
-		json_write_text(out, NULL, at);
-		json_write_text(out, NULL, e->name);
+		buf_printf(out, "%" PRIu64 ",%" PRIu64 ",\"%s\"", e->number,
+		    e->at, e->name);
 		json_write_bytes(out, NULL, e->data, e->n);
 		json_write_close(out, ']');
 	}
@@ -268,22 +280,19 @@ static bool
 send_rebuild(struct stream *s)
 {
 	struct buf start = {0}, others = {0};
-	size_t n_others = s->log.told + (s->log.step == STEP_EVENT);
 	struct reply_command c;
 	struct reply_rebuild what;
 
 	(void)stream_start_data(s, LOG_WHOLE, &start);
-	write_others(s, n_others, &others);
+	write_others(s, &others);
 	what = (struct reply_rebuild){
 	    .start = start.p,
 	    .start_len = start.n,
 	    .text = delta(s, 0, s->log.asked),
-	    .others = others.failed ? NULL : others.p,
-	    .others_len = others.failed ? 0 : others.n,
+	    .events = others.p,
+	    .events_len = others.n,
 	    .life_s = relay_log_life_s(s->relay),
 	};
-	what.text.at.n -= n_others;
-	what.last = s->event_id;
 	reply_log_rebuild(&c, s->turn->message_id, &what);
 	s->log.is_busy = send_command(s, &c, rebuilt);
 	s->relay->n_rebuilding += s->log.is_busy;
@@ -319,11 +328,9 @@ log_gone(struct stream *s, const redisReply *reply)
 		    LOG_TEXT("why", reply->str));
 	if (reply->type == REDIS_REPLY_NIL)
 		metrics_count(METRIC_LOGS_LOST);
-	if (s->log.step == STEP_END) {
-		/* First the text; then the end is appended again. */
-		s->log.step = STEP_NONE;
-		s->event_id--;
-	}
+	/* First the text; then the end is appended again. */
+	if (s->log.step == STEP_END)
+		untake_step(s);
 	if (stream_log_rebuild(s))
 		return;
 	set_state(s, LOG_LOST);
@@ -369,10 +376,8 @@ read_rebuilt(struct stream *s, const redisReply *reply)
 void
 stream_log_seal(struct stream *s)
 {
-	if (s->log.step == STEP_TEXT || s->log.step == STEP_EVENT) {
-		s->log.step = STEP_NONE;
-		s->event_id--;
-	}
+	if (s->log.step == STEP_TEXT || s->log.step == STEP_EVENT)
+		untake_step(s);
 	s->log.asked = s->sent;
 	set_state(s, LOG_SEALED);
 	stream_interrupt(

@@ -278,6 +278,36 @@ static const struct step admin_steps[] = {
     {"DELETE " API "/admin/stores/{id}/limits",
 	API "/admin/stores/{store}/limits", "b", NULL, 204, {NULL},
 	"limit.delete" BOSS_ON "limit {store} {\"limit\": \"streams\"}"},
+    {"POST " API "/admin/stores/{id}/tools", API "/admin/stores/{store}/tools",
+	"b",
+	"{\"name\":\"kettle\",\"description\":\"Boils\",\"url\":"
+	"\"https://teas.example/kettle\",\"parameters\":"
+	"{\"type\":\"object\"}}",
+	201, {"tool=id"},
+	"store_tool.create" BOSS_ON "store_tool {store} "
+	"{\"tool\": \"kettle\"}"},
+    {"GET " API "/admin/stores/{id}/tools", API "/admin/stores/{store}/tools",
+	"b", NULL, 200, {NULL}, NULL},
+    {"GET " API "/admin/stores/{id}/tools/{tool}",
+	API "/admin/stores/{store}/tools/{tool}", "b", NULL, 200, {NULL}, NULL},
+    {"PATCH " API "/admin/stores/{id}/tools/{tool}",
+	API "/admin/stores/{store}/tools/{tool}", "b", "{\"timeout_ms\":500}",
+	200, {NULL},
+	"store_tool.update" BOSS_ON "store_tool {store} "
+	"{\"tool\": \"kettle\", \"changed\": [\"timeout_ms\"]}"},
+    {"PATCH " API "/admin/stores/{id}/tools/{tool}",
+	API "/admin/stores/{store}/tools/{tool}", "b", "{\"timeout_ms\":500}",
+	200, {NULL}, NULL},
+    {"POST " API "/admin/stores/{id}/tools/{tool}/secret",
+	API "/admin/stores/{store}/tools/{tool}/secret", "b",
+	"{\"overlap_seconds\":0}", 200, {NULL},
+	"store_tool.update" BOSS_ON "store_tool {store} "
+	"{\"tool\": \"kettle\", "
+	"\"changed\": [\"secret\", \"secret_set_at\"]}"},
+    {"DELETE " API "/admin/stores/{id}/tools/{tool}",
+	API "/admin/stores/{store}/tools/{tool}", "b", NULL, 204, {NULL},
+	"store_tool.delete" BOSS_ON "store_tool {store} "
+	"{\"tool\": \"kettle\"}"},
     /* To a store's document, by whom is no administrator of anything. */
     {"POST " API "/documents", NULL, "t",
 	"{\"title\":\"Tea\",\"content\":\"Green tea.\",\"store_id\":"

@@ -12,6 +12,7 @@
 #include "api_row.h"
 #include "base/buf.h"
 #include "base/id.h"
+#include "calls.h"
 #include "stack.h"
 
 static struct api_caller caller; /* a user */
@@ -58,29 +59,11 @@ expect(const struct person *p, const char *method, const char *path,
 	answer_clear(&a);
 }
 
-/* Makes an administrator, who has a token that says so. */
-static void
-make_boss(struct person *p)
-{
-	char json[512], ignored[8];
-	struct answer a;
-
-	person_make(&caller.stack, p);
-	db_value("UPDATE auth.users SET role = 'admin'"
-		 " WHERE id = $1::text::uuid RETURNING 1",
-	    p->user_id, ignored, sizeof(ignored));
-	snprintf(json, sizeof(json), "{\"refresh_token\":\"%s\"}", p->refresh);
-	call(p, "POST", API "/auth/refresh", json, 200, &a);
-	snprintf(
-	    p->token, sizeof(p->token), "%s", answer_text(&a, "access_token"));
-	answer_clear(&a);
-}
-
 static void
 setup(void)
 {
 	api_caller_make(&caller);
-	make_boss(&boss);
+	person_make_boss(&caller.stack, &boss);
 }
 
 static void
@@ -362,7 +345,7 @@ Test(admin, a_role_counts_from_the_next_sign_in)
 {
 	struct person other;
 
-	make_boss(&other);
+	person_make_boss(&caller.stack, &other);
 	expect(&boss, "PATCH", path_of(USERS, other.user_id, ""),
 	    "{\"role\":\"user\"}", 200);
 	expect(&other, "GET", USERS, NULL, 401);

@@ -12,6 +12,7 @@
 #include "base/buf.h"
 #include "base/id.h"
 #include "base/json.h"
+#include "calls.h"
 #include "stack.h"
 
 #define PAGE "https://app.example.com"
@@ -93,24 +94,6 @@ path_of(const char *prefix, const char *id, const char *below)
 	return p;
 }
 
-static void
-make_boss(struct person *p)
-{
-	char json[512], ignored[8];
-	struct answer a;
-
-	person_make(&caller.stack, p);
-	db_value("UPDATE auth.users SET role = 'admin'"
-		 " WHERE id = $1::text::uuid RETURNING 1",
-	    p->user_id, ignored, sizeof(ignored));
-	snprintf(json, sizeof(json), "{\"refresh_token\":\"%s\"}", p->refresh);
-	call(p, "POST", API "/auth/refresh", json, &a);
-	cr_assert_eq(a.status, 200, "%s", a.body.p);
-	snprintf(
-	    p->token, sizeof(p->token), "%s", answer_text(&a, "access_token"));
-	answer_clear(&a);
-}
-
 /* A user who has said nothing yet, unlike api_caller_make's. */
 static void
 setup(void)
@@ -118,7 +101,7 @@ setup(void)
 	memset(&caller, 0, sizeof(caller));
 	stack_take(&caller.stack);
 	person_make(&caller.stack, &caller.person);
-	make_boss(&boss);
+	person_make_boss(&caller.stack, &boss);
 	conversation = caller.person.conversation;
 }
 

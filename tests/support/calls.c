@@ -3,6 +3,7 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "calls.h"
 
@@ -92,4 +93,22 @@ session_generation(const char *username)
 		 " ORDER BY s.created_at DESC LIMIT 1",
 	    username, text, sizeof(text));
 	return atol(text);
+}
+
+void
+person_make_boss(const struct stack *s, struct person *p)
+{
+	struct exchanged e;
+	char ignored[8];
+
+	person_make(s, p);
+	db_value("UPDATE auth.users SET role = 'admin'"
+		 " WHERE id = $1::text::uuid RETURNING 1",
+	    p->user_id, ignored, sizeof(ignored));
+	call_refresh(s, p->refresh, &e);
+	if (e.status != 200) {
+		fprintf(stderr, "person_make_boss: %ld %s\n", e.status, e.code);
+		abort();
+	}
+	memcpy(p->token, e.access, sizeof(p->token));
 }

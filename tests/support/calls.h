@@ -19,6 +19,9 @@ struct send {
 void call_send(const struct stack *s, const struct person *p,
     const struct send *send, struct answer *a);
 
+/* Registers a user who is an administrator, with a token that says so. */
+void person_make_boss(const struct stack *s, struct person *p);
+
 /* What a refresh gave; "" where it gave none. */
 struct exchanged {
 	long status;

@@ -24,6 +24,14 @@ pause_ms(struct jwks_server *s, int ms)
 		nanosleep(&piece, NULL);
 }
 
+/* As long as it is to be now. */
+static void
+delay(struct jwks_server *s)
+{
+	for (int i = 0; i < s->delay_ms && !s->is_ending; i += 5)
+		pause_ms(s, 5);
+}
+
 static bool
 send_text(int fd, const char *p, size_t n)
 {
@@ -54,28 +62,61 @@ send_body(struct jwks_server *s, int fd)
 			return;
 }
 
+/* Reads a request into s->last; false when there is none. */
+static bool
+read_request(struct jwks_server *s, int fd)
+{
+	const char *body = NULL, *length;
+	size_t n = 0, want = 0;
+	while (n < sizeof s->last - 1) {
+		ssize_t got = recv(fd, s->last + n, sizeof s->last - 1 - n, 0);
+		if (got <= 0)
+			return false;
+		n += (size_t)got;
+		s->last[n] = '\0';
+		if (!body && (body = strstr(s->last, "\r\n\r\n"))) {
+			length = strcasestr(s->last, "\ncontent-length:");
+			body += 4;
+			want = length && length < body
+				   ? strtoul(length + 16, NULL, 10)
+				   : 0;
+		}
+		if (body && n - (size_t)(body - s->last) >= want)
+			return true;
+	}
+	return body != NULL;
+}
+
+static void
+answer(struct jwks_server *s, int fd)
+{
+	const char *more = s->headers ? s->headers : "";
+	char head[256];
+	int n = snprintf(head, sizeof head,
+	    "HTTP/1.1 %s\r\nContent-Type: application/json\r\n",
+	    s->status ? s->status : "200 OK");
+	if (s->keeps_alive)
+		snprintf(head + n, sizeof head - (size_t)n,
+		    "Content-Length: %zu\r\n", strlen(s->body));
+	else
+		snprintf(
+		    head + n, sizeof head - (size_t)n, "Connection: close\r\n");
+	if (send_text(fd, head, strlen(head)) &&
+	    send_text(fd, more, strlen(more)) && send_text(fd, "\r\n", 2))
+		send_body(s, fd);
+}
+
 static void
 serve(struct jwks_server *s, int fd)
 {
-	char head[4096], answer[1024];
-	size_t n = 0;
-	while (n < sizeof head - 1) {
-		ssize_t got = recv(fd, head + n, sizeof head - 1 - n, 0);
-		if (got <= 0)
+	do {
+		if (!read_request(s, fd))
 			return;
-		n += (size_t)got;
-		head[n] = '\0';
-		if (strstr(head, "\r\n\r\n"))
-			break;
-	}
-	s->hits++;
-	pause_ms(s, s->delay_ms);
-	snprintf(answer, sizeof answer,
-	    "HTTP/1.1 %s\r\nContent-Type: application/json\r\n%s"
-	    "Connection: close\r\n\r\n",
-	    s->status ? s->status : "200 OK", s->headers ? s->headers : "");
-	if (send_text(fd, answer, strlen(answer)))
-		send_body(s, fd);
+		s->hits++;
+		delay(s);
+		if (!s->hangs_up)
+			answer(s, fd);
+	} while (s->keeps_alive && !s->hangs_up);
 }
 
 static void *
@@ -89,6 +130,7 @@ run(void *arg)
 		int fd = accept4(s->fd, NULL, NULL, SOCK_CLOEXEC);
 		if (fd < 0)
 			continue;
+		s->accepts++;
 		serve(s, fd);
 		close(fd);
 	}

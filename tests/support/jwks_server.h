@@ -1,7 +1,8 @@
 /*
- * A tiny HTTP server for a JWKS on a port of loopback that the kernel chose:
- * one thread, one connection at a time, and as ill-behaved as a test wants it.
- * Change what it does between requests only.
+ * A tiny HTTP server for a JWKS, or for a site's tool, on a port of loopback
+ * that the kernel chose: one thread, one connection at a time, and as
+ * ill-behaved as a test wants it. Change what it does, and read `last`, between
+ * requests only.
  *
  * Thread: the caller's; the server's own is inside.
  */
@@ -10,17 +11,23 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 struct jwks_server {
 	char url[64];
 	_Atomic int hits;    /* requests so far */
+	char last[16384];    /* the last one: head and body, as they came */
 	const char *body;    /* what it answers */
 	const char *status;  /* "200 OK" when NULL */
 	const char *headers; /* further "Name: value\r\n", or NULL */
-	int delay_ms;        /* before the first byte */
-	int drip_ms;         /* between any two bytes of the body */
-	size_t padding;      /* spaces behind the body, without a length */
+	_Atomic int
+	    delay_ms;     /* before the first byte; may change while it waits */
+	int drip_ms;      /* between any two bytes of the body */
+	size_t padding;   /* spaces behind the body, without a length */
+	bool hangs_up;    /* instead of answering */
+	bool keeps_alive; /* answers with a length, and goes on */
+	_Atomic int accepts; /* connections so far */
 	int fd;
 	pthread_t thread;
 	_Atomic int is_ending;

@@ -134,6 +134,15 @@ take_port(int *out_fd)
 	return ntohs(a.sin_port);
 }
 
+int
+stack_free_port(void)
+{
+	int fd, port = take_port(&fd);
+
+	close(fd);
+	return port;
+}
+
 /* The settings of the caller's environment would win over the file. */
 static void
 forget_settings(void)
@@ -262,7 +271,7 @@ write_config(struct stack *s, const struct stack_options *o)
 	      "CHAT_REFRESH_RATE_PER_MINUTE=0\n"
 	      "CHAT_REFRESH_FAILURES_PER_MINUTE=0\n"
 	      "CHAT_MAX_TOKENS_PER_DAY=0\n"
-	      "CHAT_MODEL_COOLDOWN=0\nCHAT_TITLES=off\n",
+	      "CHAT_MODEL_COOLDOWN=0\nCHAT_TITLES=off\nCHAT_TOOLS=off\n",
 	    f);
 	if (o->has_model)
 		fprintf(f, "OPENAI_BASE_URL=%s/v1\nCHAT_MODEL=test-model\n",

@@ -66,6 +66,9 @@ void stack_model_again(struct stack *s);
 /* The pids of natterd's workers, read from /proc; returns how many. */
 size_t stack_workers(const struct stack *s, pid_t *pids, size_t max);
 
+/* A port of loopback that nobody listens at. */
+int stack_free_port(void);
+
 /* Does the process run (not gone, not a zombie)? */
 bool process_runs(pid_t pid);
 
