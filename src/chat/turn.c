@@ -504,15 +504,16 @@ take(struct beginning *b)
 			t->question = strdup(b->ask->content);
 		title_plan(t, config, b->title, b->quotas);
 	}
-	return turn_context(b->req, &(struct turn_context){
-					.turn = t,
-					.lock = lock,
-					.history = history,
-					.question = b->ask->content,
-					.passages = b->limits.passages,
-					.quotas = b->quotas,
-					.cache = b->ask->cache,
-				    });
+	return turn_context(
+	    b->req, &(struct turn_context){
+			.turn = t,
+			.lock = lock,
+			.history = history,
+			.question = b->ask->content,
+			.passages = t->passages ? b->limits.passages : "0",
+			.quotas = b->quotas,
+			.cache = b->ask->cache,
+		    });
 }
 
 enum err
