@@ -24,10 +24,13 @@ is_fit(const char *name, size_t n)
 {
 	if (n == 0 || n >= MODERATION_NAME)
 		return false;
-	for (size_t i = 0; i < n; i++)
-		if (!isalnum((unsigned char)name[i]) &&
-		    memchr("/-_ ", name[i], 4) == NULL)
+	for (size_t i = 0; i < n; i++) {
+		char c = name[i];
+
+		if (!isalnum((unsigned char)c) && c != '/' && c != '-' &&
+		    c != '_' && c != ' ')
 			return false;
+	}
 	return true;
 }
 
