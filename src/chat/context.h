@@ -17,6 +17,7 @@
 
 struct arena;
 struct buf;
+struct tools;
 
 /*
  * The history's contents, in bytes: what even a large model takes. Without it
@@ -28,11 +29,15 @@ struct buf;
 struct context {
 	const char *model;
 	const char *system_prompt; /* NULL or "": none is sent */
-	const PGresult *history;   /* role and content, oldest first; or NULL */
+	/* Role and content, oldest first (TURN_HISTORY); or NULL. */
+	const PGresult *history;
 	const char *question;
 	int64_t history_bytes;    /* older messages than fit are left out */
 	int64_t max_tokens;       /* 0 = the model's own limit */
 	const char *tokens_field; /* how the server calls them */
+	/* Offered with the question; NULL: none, and what earlier replies did
+	 * with tools is left out, which not every server understands. */
+	const struct tools *tools;
 };
 
 /*

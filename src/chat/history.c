@@ -11,8 +11,10 @@
 #include "base/arena.h"
 #include "base/config.h"
 #include "base/id.h"
+#include "base/json_write.h"
 #include "chat/context.h"
 #include "chat/history.h"
+#include "chat/tool_use.h"
 #include "chat/turn.h"
 #include "http/request.h"
 #include "store/cache.h"
@@ -170,6 +172,26 @@ history_note(struct turn *t, const char *stamp, const PGresult *rows,
 	t->history = note;
 }
 
+/* As TURN_HISTORY's row of the role `tools`. */
+static void
+keep_tools(const struct turn *t, struct buf *out)
+{
+	struct buf json = {0}, part = {0};
+	if (!t->uses || t->uses->n == 0)
+		return;
+	json_write_open(&json, NULL, '{');
+	tool_uses_write_calls(t->uses, &part);
+	json_write_raw(&json, "calls", buf_text(&part));
+	buf_clear(&part);
+	tool_uses_write_responses(t->uses, &part);
+	json_write_raw(&json, "responses", buf_text(&part));
+	json_write_close(&json, '}');
+	add_line(out, 1, "tools", json.p, json.n);
+	out->failed |= json.failed || part.failed;
+	buf_free(&json);
+	buf_free(&part);
+}
+
 void
 history_keep(struct cache *cache, struct arena *a, const struct turn *t)
 {
@@ -181,6 +203,7 @@ history_keep(struct cache *cache, struct arena *a, const struct turn *t)
 	    .stamp = t->history->stamp};
 	buf_printf(&value, "%s\n", t->message_id);
 	buf_add(&value, t->history->messages.p, t->history->messages.n);
+	keep_tools(t, &value);
 	if (t->text.n > 0)
 		add_line(&value, 1, "assistant", t->text.p, t->text.n);
 	if (!value.failed && value.n <= CACHE_VALUE_MAX)

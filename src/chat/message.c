@@ -30,6 +30,8 @@ enum column {
 	METADATA,
 	CREATED_AT,
 	COMPLETED_AT,
+	TOOL_CALLS,
+	TOOL_RESPONSES,
 	PROMPT_TOKENS,
 	COMPLETION_TOKENS,
 	IS_ESTIMATED,
@@ -67,6 +69,8 @@ message_read(const PGresult *r, int row, struct message *out)
 	    .metadata = pg_text(r, row, METADATA),
 	    .created_at = pg_text(r, row, CREATED_AT),
 	    .completed_at = pg_text(r, row, COMPLETED_AT),
+	    .tool_calls = pg_text(r, row, TOOL_CALLS),
+	    .tool_responses = pg_text(r, row, TOOL_RESPONSES),
 	    .has_usage = pg_text(r, row, PROMPT_TOKENS) != NULL,
 	    .is_estimated = pg_flag(r, row, IS_ESTIMATED),
 	    .prompt_tokens = pg_number(r, row, PROMPT_TOKENS),
@@ -117,6 +121,8 @@ message_write(struct buf *out, const struct message *m)
 	json_write_raw(out, "metadata", m->metadata);
 	json_write_time(out, "created_at", m->created_at);
 	json_write_time(out, "completed_at", m->completed_at);
+	json_write_raw(out, "tool_calls", m->tool_calls);
+	json_write_raw(out, "tool_responses", m->tool_responses);
 	write_usage(out, m);
 	if (m->sibling_count > 0) {
 		json_write_number(out, "sibling_index", m->sibling_index);

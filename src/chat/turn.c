@@ -20,8 +20,11 @@
 #include "chat/conversation.h"
 #include "chat/queries.h"
 #include "chat/send_key.h"
+#include "chat/tool.h"
+#include "chat/tool_use.h"
 #include "chat/turn.h"
 #include "chat/turn_fallback.h"
+#include "chat/turn_tools.h"
 #include "http/request.h"
 #include "model/fallback.h"
 #include "store/pg.h"
@@ -46,7 +49,13 @@
 enum { LOCK, BEGIN, ALWAYS, CALLS_MAX = ALWAYS + 4 };
 
 /* What TURN_LOCK, TURN_BEGIN, TURN_FACTS and TURN_REFUSAL give. */
-enum { LOCK_ID, LOCK_SYSTEM_PROMPT, LOCK_ANSWERS_OF, LOCK_IS_TEMPORARY };
+enum {
+	LOCK_ID,
+	LOCK_SYSTEM_PROMPT,
+	LOCK_ANSWERS_OF,
+	LOCK_IS_TEMPORARY,
+	LOCK_NO_TOOLS
+};
 enum { BEGIN_ID, BEGIN_MODEL, BEGIN_PARENT = 12 }; /* the rest: budget.c */
 enum { FACTS_USERNAME, FACTS_CONVERSATIONS, FACTS_MESSAGES, FACTS_FIRST_MS };
 enum { REFUSAL_PARENT_FITS, REFUSAL_RUNNING, REFUSAL_IS_LOST };
@@ -72,6 +81,7 @@ struct beginning {
 	const char *quotas;
 	const char *max_tokens;   /* NULL: nothing was said */
 	const char *prompt_bytes; /* of the settings' system prompt */
+	const char *tools_bytes;  /* of the tools that may be offered */
 	struct history_copy copy;
 	struct pg_call calls[CALLS_MAX];
 	size_t n_calls;
@@ -173,11 +183,12 @@ prepare(struct beginning *b)
 	b->quotas = budget_limits(a, config);
 	b->prompt_bytes = arena_printf(a, "%zu",
 	    config->system_prompt ? strlen(config->system_prompt) : 0);
+	b->tools_bytes = arena_printf(a, "%zu", turn_tools_bytes(config));
 	int64_t most = b->ask->max_tokens > 0 ? b->ask->max_tokens
 					      : config->reply_max_tokens;
 	b->max_tokens = most > 0 ? arena_printf(a, "%" PRId64, most) : NULL;
 	if (!b->title || !b->tokens || !b->limit || !b->bytes || !b->quotas ||
-	    !b->prompt_bytes || (most > 0 && !b->max_tokens))
+	    !b->prompt_bytes || !b->tools_bytes || (most > 0 && !b->max_tokens))
 		return ERR_TOO_LARGE;
 	return OK;
 }
@@ -233,7 +244,7 @@ fill_calls(struct beginning *b)
 		services->config->model, b->title, services->worker_id,
 		b->quotas, b->max_tokens, b->prompt_bytes, b->limit, b->bytes,
 		LOCAL_MODEL, kinds[b->ask->kind],
-		b->ask->key ? b->ask->key->key : NULL},
+		b->ask->key ? b->ask->key->key : NULL, b->tools_bytes},
 	};
 	b->n_calls = ALWAYS;
 	if (b->ask->key)
@@ -426,6 +437,8 @@ take(struct beginning *b)
 	const PGresult *history =
 	    b->history ? b->history->result : b->copy.rows;
 	history_note(t, b->copy.stamp, history, b->ask->content);
+	if (!pg_flag(lock, 0, LOCK_NO_TOOLS))
+		turn_tools_offer(b->req, t, b->ask->content);
 	struct context c = {
 	    .model = t->model,
 	    .system_prompt = own ? own : config->system_prompt,
@@ -434,6 +447,7 @@ take(struct beginning *b)
 	    .history_bytes = t->budget.history_bytes,
 	    .max_tokens = t->budget.cap,
 	    .tokens_field = config->model_tokens_field,
+	    .tools = t->tools,
 	};
 	e = context_request(b->req->arena, &c, &t->prompt, &t->prompt_estimate);
 	if (e == OK && !pg_flag(lock, 0, LOCK_IS_TEMPORARY))
@@ -486,5 +500,7 @@ turn_free(struct turn *t)
 	history_note_free(t->history);
 	buf_free(&t->local);
 	free(t->answer);
+	tools_free(t->tools);
+	tool_uses_free(t->uses);
 	free(t);
 }

@@ -31,6 +31,8 @@ struct json_object;
 struct pg_call;
 struct request;
 struct send_key;
+struct tool_uses;
+struct tools;
 
 /* How a reply ended; stored as messages.status. */
 enum turn_status {
@@ -66,6 +68,9 @@ struct turn {
 			     * answer); freed once an answer has begun */
 	int64_t prompt_estimate; /* tokens, estimated from the bytes sent */
 
+	struct tools *tools; /* offered with the question; NULL: none */
+	bool says_yes; /* the question agrees to what it was asked before */
+
 	uint64_t begun_us; /* CLOCK_MONOTONIC when it was begun */
 
 	/* Filled by the relay. */
@@ -78,6 +83,7 @@ struct turn {
 	bool is_unasked;      /* it ended before a model had the request */
 	uint64_t first_us;    /* at the first token; 0 = none */
 	int attempts;         /* requests made to the model */
+	struct tool_uses *uses; /* of tools, in order; NULL: none */
 
 	/* Filled by turn_stored after the commit. */
 	struct buf stored; /* the stored message as the API shows it, JSON */

@@ -18,6 +18,7 @@
 #include "chat/context.h"
 #include "chat/message.h"
 #include "chat/queries.h"
+#include "chat/tool_use.h"
 #include "chat/turn.h"
 #include "http/request.h"
 
@@ -146,6 +147,20 @@ metadata_of(const struct turn *t, struct arena *a)
 	return text ? text : "{}";
 }
 
+/* A column of the message; NULL: nothing to be stored in it. */
+static const char *
+column_of(const struct turn *t, struct arena *a,
+    void (*write)(const struct tool_uses *, struct buf *))
+{
+	struct buf b = {0};
+	if (!t->uses || t->uses->n == 0)
+		return NULL;
+	write(t->uses, &b);
+	const char *text = b.failed ? NULL : arena_strndup(a, b.p, b.n);
+	buf_free(&b);
+	return text;
+}
+
 size_t
 turn_finish(struct turn *t, struct arena *a, struct pg_call *calls)
 {
@@ -171,7 +186,8 @@ turn_finish(struct turn *t, struct arena *a, struct pg_call *calls)
 		*t->budget.store_id ? t->budget.store_id : NULL,
 		*t->budget.counted_on ? t->budget.counted_on : NULL,
 		t->is_local || t->is_cached ? "f" : "t", t->model,
-		metadata_of(t, a)},
+		metadata_of(t, a), column_of(t, a, tool_uses_write_calls),
+		column_of(t, a, tool_uses_write_responses)},
 	};
 	return 1;
 }

@@ -14,12 +14,16 @@
 
 #include "base/buf.h"
 #include "base/errors.h"
+#include "model/model_calls.h"
 #include "model/sse_parse.h"
 
 /* One message of the prompt. Borrowed strings. */
 struct model_message {
 	const char *role; /* system, user, assistant, tool */
 	const char *content;
+	/* Messages as JSON objects with commas between them, which stand here
+	 * instead; NULL: none. */
+	const char *raw;
 };
 
 /* What to ask a model. Borrowed strings. */
@@ -29,7 +33,8 @@ struct model_request {
 	size_t n_messages;
 	int64_t max_tokens;       /* 0 = not sent */
 	const char *tokens_field; /* its name; NULL: "max_tokens" */
-	const char *user; /* opaque end-user id (OpenAI's `user`), or NULL */
+	const char *user;  /* opaque end-user id (OpenAI's `user`), or NULL */
+	const char *tools; /* the `tools` array as JSON; NULL: none */
 };
 
 /* What a reply amounted to; -1 where the model did not say. */
@@ -70,7 +75,8 @@ struct model_parser {
 	/* What is known so far. */
 	enum model_finish finish;
 	struct model_usage usage;
-	bool has_text;   /* some text was handed on */
+	struct model_calls calls; /* whole once the answer has ended */
+	bool has_text;            /* some text was handed on */
 	bool has_begun;  /* text, reasoning, a tool call or a plain answer is
 			  * coming; comments and roles are nothing */
 	bool has_done;   /* [DONE] or a whole plain answer was seen */
@@ -119,6 +125,19 @@ void model_parser_free(struct model_parser *p);
 
 /* Appends the JSON body of POST {base}/chat/completions, streaming. */
 void openai_request_body(struct buf *out, const struct model_request *req);
+
+/* How the next request of a reply differs from the one before. */
+struct openai_round {
+	const char *messages; /* objects with commas between them, appended */
+	size_t messages_len;
+	int64_t max_tokens; /* the most that is left; 0: as it was */
+	bool is_last;       /* the model may call no tool any more */
+};
+
+/* Appends to `out` the body `body` of openai_request_body with another round's
+ * messages; false: no memory, or it is none. */
+bool openai_next_body(struct buf *out, const struct buf *body,
+    const struct openai_round *round) MUST_CHECK;
 
 /* Puts another model into a body of openai_request_body; false: no memory,
  * and the body is as it was. */

@@ -200,6 +200,10 @@ take_object(
 		take_model(p, c.model);
 	if (c.content.p != NULL)
 		take_content(p, c.content);
+	if (c.calls.p != NULL && shape == OPENAI_DELTA)
+		model_calls_take(&p->calls, c.calls);
+	else if (c.calls.p != NULL)
+		model_calls_take_whole(&p->calls, c.calls);
 	if (c.finish != MODEL_FINISH_NONE)
 		p->finish = c.finish;
 	take_usage(&p->usage.prompt_tokens, c.usage.prompt_tokens);
@@ -275,6 +279,21 @@ end_text(struct model_parser *p)
 }
 
 static void
+end_calls(struct model_parser *p)
+{
+	model_calls_end(&p->calls);
+	p->has_failed |= p->calls.has_failed;
+}
+
+/* Text with a piece missing is a text; a call with a piece missing may be
+ * another one. */
+static bool
+is_believable(const struct model_parser *p)
+{
+	return p->bad_lines == 0 || (p->has_text && p->calls.n == 0);
+}
+
+static void
 explain(struct model_parser *p)
 {
 	if (p->error[0] != '\0')
@@ -345,10 +364,11 @@ model_parser_end(struct model_parser *p)
 	else
 		end_stream(p);
 	end_text(p);
-	if (!p->has_failed && (p->has_text || p->bad_lines == 0)) {
+	end_calls(p);
+	if (!p->has_failed && is_believable(p)) {
 		if (p->finish != MODEL_FINISH_NONE)
 			return OK;
-		if (p->has_text && p->has_done)
+		if ((p->has_text || p->calls.n > 0) && p->has_done)
 			return OK;
 		if (p->has_chunk && !p->has_done)
 			return ERR_MODEL_CUT;
@@ -362,4 +382,5 @@ model_parser_free(struct model_parser *p)
 {
 	sse_parser_free(&p->sse);
 	buf_free(&p->plain);
+	model_calls_free(&p->calls);
 }

@@ -54,13 +54,13 @@ skip_value(struct json_scan *s)
 	(void)json_scan_value(s, &ignored);
 }
 
-/* Where models put what they think, and what they call: no text of the reply,
- * but the model is at work. */
+/* Where models put what they think: no text of the reply, but the model is at
+ * work. */
 static bool
 is_work(struct json_span name)
 {
-	static const char *const names[] = {"reasoning_content", "reasoning",
-	    "reasoning_details", "tool_calls"};
+	static const char *const names[] = {
+	    "reasoning_content", "reasoning", "reasoning_details"};
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		if (json_span_is(name, names[i]))
@@ -80,10 +80,19 @@ read_work(struct json_scan *s)
 	       value.n > 2;
 }
 
-/* delta or message: its content matters, and whether there is other work. */
+/* What a delta or message holds for us. */
+struct inside {
+	struct json_span content;
+	struct json_span calls;
+};
+
+/* delta or message: its content and calls matter, and whether there is other
+ * work. */
 static void
-read_message(struct json_scan *s, struct json_span *content, bool *out_has_work)
+read_message(struct json_scan *s, struct inside *in, bool *out_has_work)
 {
+	struct json_span value;
+
 	struct json_span name;
 	char kind;
 
@@ -95,8 +104,12 @@ read_message(struct json_scan *s, struct json_span *content, bool *out_has_work)
 		kind = json_scan_peek(s);
 		if (json_span_is(name, "content") &&
 		    (kind == '"' || kind == '['))
-			(void)json_scan_value(s, content);
-		else if (is_work(name))
+			(void)json_scan_value(s, &in->content);
+		else if (json_span_is(name, "tool_calls")) {
+			if (json_scan_value(s, &value) && kind == '[' &&
+			    value.n > 2)
+				in->calls = value;
+		} else if (is_work(name))
 			*out_has_work |= read_work(s);
 		else
 			skip_value(s);
@@ -108,7 +121,8 @@ static void
 read_choice(struct json_scan *s, const char *holder, int64_t index,
     struct openai_chunk *c)
 {
-	struct json_span name, content = {NULL, 0}, word = {NULL, 0};
+	struct json_span name, word = {NULL, 0};
+	struct inside in = {{NULL, 0}, {NULL, 0}};
 	int64_t given;
 
 	if (!json_scan_enter(s, '{')) {
@@ -122,14 +136,17 @@ read_choice(struct json_scan *s, const char *holder, int64_t index,
 		} else if (json_span_is(name, "finish_reason"))
 			word = json_scan_string(s);
 		else if (json_span_is(name, holder))
-			read_message(s, &content, &c->has_work);
+			read_message(s, &in, &c->has_work);
 		else
 			skip_value(s);
 	}
 	if (index != 0)
 		return;
-	if (content.p != NULL)
-		c->content = content;
+	if (in.content.p != NULL)
+		c->content = in.content;
+	if (in.calls.p != NULL)
+		c->calls = in.calls;
+	c->has_work |= in.calls.p != NULL;
 	if (json_span_is(word, "error"))
 		c->has_failed = true;
 	else if (word.p != NULL)
@@ -281,6 +298,10 @@ put_string(struct buf *out, const char *text)
 static void
 put_message(struct buf *out, const struct model_message *m)
 {
+	if (m->raw != NULL) {
+		buf_puts(out, m->raw);
+		return;
+	}
 	buf_puts(out, "{\"role\":");
 	put_string(out, m->role);
 	buf_puts(out, ",\"content\":");
@@ -313,7 +334,61 @@ openai_request_body(struct buf *out, const struct model_request *req)
 		buf_puts(out, ",\"user\":");
 		put_string(out, req->user);
 	}
+	if (req->tools != NULL)
+		buf_printf(out, ",\"tools\":%s", req->tools);
 	buf_putc(out, '}');
+}
+
+/* A member of the body, as it was or as this round has it. */
+static void
+put_member(struct buf *out, struct json_span name, struct json_span value,
+    const struct openai_round *round)
+{
+	bool is_bound = json_span_is(name, "max_tokens") ||
+			json_span_is(name, "max_completion_tokens");
+
+	buf_putc(out, '"');
+	buf_add(out, name.p, name.n);
+	buf_puts(out, "\":");
+	if (json_span_is(name, "messages") && value.n > 1) {
+		buf_add(out, value.p, value.n - 1);
+		if (value.n > 2 && round->messages_len > 0)
+			buf_putc(out, ',');
+		buf_add(out, round->messages, round->messages_len);
+		buf_putc(out, ']');
+	} else if (is_bound && round->max_tokens > 0) {
+		buf_printf(out, "%" PRId64, round->max_tokens);
+	} else {
+		buf_add(out, value.p, value.n);
+	}
+}
+
+/* Whoever has called tools keeps their list: servers refuse messages about
+ * tools that they were not told of. */
+bool
+openai_next_body(
+    struct buf *out, const struct buf *body, const struct openai_round *round)
+{
+	struct json_span name, value;
+	struct json_scan s;
+	bool is_first = true;
+
+	json_scan_init(&s, body->p, body->n);
+	if (!json_scan_enter(&s, '{'))
+		return false;
+	buf_putc(out, '{');
+	while (json_scan_member(&s, &name) && json_scan_value(&s, &value)) {
+		if (json_span_is(name, "tool_choice"))
+			continue;
+		if (!is_first)
+			buf_putc(out, ',');
+		put_member(out, name, value, round);
+		is_first = false;
+	}
+	if (round->is_last)
+		buf_puts(out, ",\"tool_choice\":\"none\"");
+	buf_putc(out, '}');
+	return json_scan_end(&s) && !out->failed;
 }
 
 bool

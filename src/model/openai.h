@@ -23,6 +23,7 @@ enum openai_shape {
 struct openai_chunk {
 	struct json_span model;
 	struct json_span content; /* a JSON string or array of parts, or NULL */
+	struct json_span calls;   /* its `tool_calls` array, or NULL */
 	enum model_finish finish;
 	struct model_usage usage;
 	bool has_work;    /* reasoning or a tool call, which is no text */

@@ -42,7 +42,7 @@ struct pg_domain {
 	size_t n;
 };
 
-#define PG_PARAMS_MAX 24
+#define PG_PARAMS_MAX 32
 #define PG_CALLS_MAX  4096
 
 /* One statement to run and, afterwards, what it gave. */

@@ -33,6 +33,7 @@ struct input {
 /* What is left of a parser when it is done. */
 struct outcome {
 	struct buf text;
+	struct buf calls; /* what was called, to compare */
 	struct model_parser p;
 	enum err end;
 };
@@ -54,11 +55,31 @@ check(const struct outcome *o)
 	FUZZ_PROMISE((o->end == ERR_MODEL_FAILED) || !p->has_failed);
 	FUZZ_PROMISE((o->end != ERR_MODEL_FAILED) || p->has_failed ||
 		     p->error[0] != '\0');
-	FUZZ_PROMISE(
-	    o->end != OK || p->has_text || p->finish != MODEL_FINISH_NONE);
+	FUZZ_PROMISE(o->end != OK || p->has_text || p->calls.n > 0 ||
+		     p->finish != MODEL_FINISH_NONE);
+	FUZZ_PROMISE(p->calls.n <= MODEL_CALLS_MAX);
 	FUZZ_PROMISE(is_count(p->usage.prompt_tokens));
 	FUZZ_PROMISE(is_count(p->usage.completion_tokens));
 	FUZZ_PROMISE(is_count(p->usage.cached_tokens));
+}
+
+static void
+note_calls(struct outcome *o)
+{
+	for (size_t i = 0; i < o->p.calls.n; i++) {
+		const struct model_call *c = &o->p.calls.list[i];
+		const struct buf *a = &c->arguments;
+
+		FUZZ_PROMISE(text_is_clean(c->id, strlen(c->id)));
+		FUZZ_PROMISE(text_is_clean(c->name, strlen(c->name)));
+		FUZZ_PROMISE(a->n == 0 || text_is_clean(a->p, a->n));
+		/* U+FFFD takes more than the byte it stands for. */
+		FUZZ_PROMISE(a->n <= 3 * MODEL_ARGUMENTS_MAX);
+		buf_printf(&o->calls, "%s %s %d ", c->id, c->name, c->is_cut);
+		buf_add(&o->calls, a->p, a->n);
+		buf_putc(&o->calls, '\n');
+	}
+	buf_printf(&o->calls, "%u", o->p.calls.dropped);
 }
 
 static void
@@ -75,6 +96,7 @@ run(const struct input *in, uint32_t seed, struct outcome *o)
 	}
 	o->end = model_parser_end(&o->p);
 	check(o);
+	note_calls(o);
 	model_parser_free(&o->p);
 }
 
@@ -90,6 +112,8 @@ compare(const struct outcome *a, const struct outcome *b)
 	FUZZ_PROMISE(a->p.has_done == b->p.has_done);
 	FUZZ_PROMISE(a->p.has_failed == b->p.has_failed);
 	FUZZ_PROMISE(memcmp(&a->p.usage, &b->p.usage, sizeof(a->p.usage)) == 0);
+	FUZZ_PROMISE(a->calls.n == b->calls.n &&
+		     memcmp(a->calls.p, b->calls.p, a->calls.n) == 0);
 	FUZZ_PROMISE(strcmp(a->p.model, b->p.model) == 0);
 	FUZZ_PROMISE(strcmp(a->p.error, b->p.error) == 0);
 }
@@ -191,6 +215,7 @@ check_told(const struct input *in, uint32_t seed)
 	buf_free(&stream);
 	buf_free(&want);
 	buf_free(&o.text);
+	buf_free(&o.calls);
 }
 
 int
@@ -213,6 +238,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	in.n = in.n < TOLD_MAX ? in.n : TOLD_MAX;
 	check_told(&in, seed | 1);
 	buf_free(&whole.text);
+	buf_free(&whole.calls);
 	buf_free(&cut.text);
+	buf_free(&cut.calls);
 	return 0;
 }

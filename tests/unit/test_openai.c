@@ -23,7 +23,7 @@ body_of(const struct model_request *req)
 Test(openai, asks_for_a_stream_with_usage)
 {
 	const struct model_message messages[] = {
-	    {"system", "Be brief."}, {"user", "Hi"}};
+	    {"system", "Be brief.", NULL}, {"user", "Hi", NULL}};
 	const struct model_request req = {
 	    .model = "gpt-4o-mini", .messages = messages, .n_messages = 2};
 	char *body = body_of(&req);
@@ -65,7 +65,7 @@ Test(openai, sends_max_tokens_and_user_when_there_are_any)
 Test(openai, escapes_text_so_that_it_comes_out_the_same)
 {
 	char text[0x80 * 2 + 8];
-	const struct model_message message = {"user", text};
+	const struct model_message message = {.role = "user", .content = text};
 	const struct model_request req = {
 	    .model = "m", .messages = &message, .n_messages = 1};
 	struct json_object *o, *messages, *content;
@@ -225,7 +225,7 @@ Test(openai, a_request_can_be_put_to_another_model)
 	static const char *const names[] = {"x", "a \"quoted\\\" name",
 	    "much-longer-than-the-one-before", "x", "line\nbreak", "m"};
 	static const struct model_message messages[] = {
-	    {"user", "{\"model\":\"decoy\"}"}};
+	    {"user", "{\"model\":\"decoy\"}", NULL}};
 	struct model_request request = {
 	    .messages = messages, .n_messages = 1, .max_tokens = 7};
 	struct buf body = {0}, want = {0};
@@ -254,4 +254,61 @@ Test(openai, a_request_can_be_put_to_another_model)
 	}
 	buf_free(&body);
 	buf_free(&want);
+}
+
+/* A body, and what another round makes of it. */
+static const struct {
+	const char *body;
+	struct openai_round round;
+	const char *want; /* NULL: it is none */
+} rounds[] = {
+    {"{\"model\":\"m\",\"messages\":[{\"a\":1}],\"stream\":true}",
+	{.messages = "{\"b\":2},{\"c\":3}", .messages_len = 15},
+	"{\"model\":\"m\",\"messages\":[{\"a\":1},{\"b\":2},{\"c\":3}],"
+	"\"stream\":true}"},
+    {"{\"messages\":[],\"max_tokens\":9,\"tools\":[{\"messages\":[]}]}",
+	{.messages = "{}", .messages_len = 2, .max_tokens = 4},
+	"{\"messages\":[{}],\"max_tokens\":4,\"tools\":[{\"messages\":[]}]}"},
+    {"{\"messages\":[1],\"max_completion_tokens\":9,\"tools\":[]}",
+	{.max_tokens = 4, .is_last = true},
+	"{\"messages\":[1],\"max_completion_tokens\":4,\"tools\":[],"
+	"\"tool_choice\":\"none\"}"},
+    {"{\"messages\":[1],\"tool_choice\":\"auto\",\"max_tokens\":9}",
+	{.is_last = true},
+	"{\"messages\":[1],\"max_tokens\":9,\"tool_choice\":\"none\"}"},
+    {"{\"messages\":[1]", {.is_last = true}, NULL},
+    {"[]", {.is_last = true}, NULL},
+};
+
+Test(openai, another_round_appends_to_the_body)
+{
+	for (size_t i = 0; i < sizeof(rounds) / sizeof(rounds[0]); i++) {
+		struct buf body = {0}, out = {0};
+		bool is_made;
+
+		buf_puts(&body, rounds[i].body);
+		is_made = openai_next_body(&out, &body, &rounds[i].round);
+		cr_expect_eq(is_made, rounds[i].want != NULL, "%zu", i);
+		if (rounds[i].want != NULL)
+			cr_expect_str_eq(buf_text(&out), rounds[i].want);
+		buf_free(&body);
+		buf_free(&out);
+	}
+}
+
+Test(openai, tools_and_raw_messages_stand_in_the_body_as_they_are)
+{
+	static const struct model_message messages[] = {
+	    {"user", "a", NULL}, {NULL, NULL, "{\"r\":1},{\"r\":2}"}};
+	const struct model_request req = {.model = "m",
+	    .messages = messages,
+	    .n_messages = 2,
+	    .tools = "[{\"t\":1}]"};
+	char *body = body_of(&req);
+
+	cr_expect_not_null(strstr(body,
+	    "\"messages\":[{\"role\":\"user\",\"content\":\"a\"},{\"r\":1},"
+	    "{\"r\":2}]"));
+	cr_expect_not_null(strstr(body, ",\"tools\":[{\"t\":1}]}"));
+	free(body);
 }

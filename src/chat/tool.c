@@ -1,0 +1,91 @@
+/*
+ * The list of tools, and how a model is told of it. What a tool does is
+ * tool_run.c's.
+ */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/json_write.h"
+#include "chat/tool.h"
+
+static const struct tool natives[NATIVE_TOOLS] = {
+#define TOOL(NAME, word, sentence, json) \
+	[TOOL_##NAME] = {.name = (word), \
+	    .description = (sentence),   \
+	    .schema = (json),            \
+	    .kind = TOOL_NATIVE,         \
+	    .native = TOOL_##NAME},
+#include "chat/tools.def"
+#undef TOOL
+};
+
+const struct tool *
+tool_native(enum native_tool which)
+{
+	assert(which < NATIVE_TOOLS);
+	return &natives[which];
+}
+
+struct tools *
+tools_new(void)
+{
+	return calloc(1, sizeof(struct tools));
+}
+
+void
+tools_free(struct tools *tools)
+{
+	for (size_t i = 0; tools && i < tools->n; i++) {
+		if (tools->list[i].site_free)
+			tools->list[i].site_free(tools->list[i].site);
+	}
+	free(tools);
+}
+
+bool
+tools_add(struct tools *tools, const struct tool *tool)
+{
+	if (tools->n == TOOLS_MAX || tools_find(tools, tool->name))
+		return false;
+	tools->list[tools->n++] = *tool;
+	return true;
+}
+
+/* Their names differ, and they are first. */
+void
+tools_add_native(struct tools *tools)
+{
+	for (size_t i = 0; i < NATIVE_TOOLS; i++) {
+		bool is_added = tools_add(tools, &natives[i]);
+		assert(is_added);
+	}
+}
+
+const struct tool *
+tools_find(const struct tools *tools, const char *name)
+{
+	for (size_t i = 0; tools && i < tools->n; i++) {
+		if (!strcmp(tools->list[i].name, name))
+			return &tools->list[i];
+	}
+	return NULL;
+}
+
+void
+tools_write(struct buf *out, const struct tools *tools)
+{
+	json_write_open(out, NULL, '[');
+	for (size_t i = 0; i < tools->n; i++) {
+		const struct tool *t = &tools->list[i];
+		json_write_open(out, NULL, '{');
+		json_write_text(out, "type", "function");
+		json_write_open(out, "function", '{');
+		json_write_text(out, "name", t->name);
+		json_write_text(out, "description", t->description);
+		json_write_raw(out, "parameters", t->schema);
+		json_write_close(out, '}');
+		json_write_close(out, '}');
+	}
+	json_write_close(out, ']');
+}
