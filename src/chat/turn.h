@@ -64,6 +64,8 @@ struct turn {
 				  * else "" */
 	uint32_t fallbacks; /* stand-ins that its limits allow, a bit each */
 	struct buf local;   /* natter-local's answer, where it stands in */
+	struct buf note;    /* what natter-local did, for its next turn: JSON
+			     * with a NUL behind it */
 	struct buf prompt;  /* the model request's JSON body (natter-local: the
 			     * answer); freed once an answer has begun */
 	int64_t prompt_estimate; /* tokens, estimated from the bytes sent */

@@ -134,13 +134,15 @@ static const char *
 metadata_of(const struct turn *t, struct arena *a)
 {
 	struct buf b = {0};
-	if (!t->is_cached && !*t->fallback_from)
+	if (!t->is_cached && !*t->fallback_from && t->note.n == 0)
 		return "{}";
 	json_write_open(&b, NULL, '{');
 	if (t->is_cached)
 		json_write_flag(&b, "cached", true);
 	if (*t->fallback_from)
 		json_write_text(&b, "fallback_from", t->fallback_from);
+	if (t->note.n > 0)
+		json_write_raw(&b, "command", t->note.p);
 	json_write_close(&b, '}');
 	const char *text = b.failed ? NULL : arena_strndup(a, b.p, b.n);
 	buf_free(&b);
