@@ -40,7 +40,8 @@ static const struct field fields_of_event[N_FIELDS] = {
 static enum err
 check_event(struct request *req, const struct field_value *v)
 {
-	static const char *const own[] = {"reply", "tokens", "usage_tracking"};
+	static const char *const own[] = {
+	    "reply", "tokens", "intent", "usage_tracking"};
 	for (size_t i = 0; i < sizeof(own) / sizeof(*own); i++)
 		if (strcmp(v[CATEGORY].text, own[i]) == 0)
 			return request_refuse(

@@ -165,7 +165,8 @@ note_one(const struct doing *d, const char *id, bool asks)
 	if (id)
 		json_write_text(d->note, NULL, id);
 	if (d->l->note &&
-	    json_object_object_get_ex(d->l->note, "listed", &listed)) {
+	    json_object_object_get_ex(d->l->note, "listed", &listed) &&
+	    json_object_is_type(listed, json_type_array)) {
 		json_write_close(d->note, ']');
 		json_write_open(d->note, "listed", '[');
 		for (size_t i = 0; i < json_object_array_length(listed); i++)
@@ -202,9 +203,14 @@ say_list(struct doing *d, struct json_object *result)
 	struct json_object *more = json_object_object_get(result, "has_more");
 
 	note_open(d, "listed");
-	buf_printf(d->out, "You have %s%zu %s%s",
-	    n > 0 && json_object_get_boolean(more) ? "more than " : "", n,
-	    is_done ? "finished " : "", n == 1 ? "task" : "tasks");
+	buf_puts(d->out, "You have ");
+	if (n == 0)
+		buf_puts(d->out, "no");
+	else
+		buf_printf(d->out, "%s%zu",
+		    json_object_get_boolean(more) ? "more than " : "", n);
+	buf_printf(d->out, " %s%s", is_done ? "finished " : "",
+	    n == 1 ? "task" : "tasks");
 	if (*c->target) {
 		buf_puts(d->out, " about ");
 		say_title(d->out, c->target);
@@ -443,9 +449,13 @@ read_asked(struct doing *d)
 {
 	struct json_object *asks = NULL, *arguments = NULL;
 	(void)json_object_object_get_ex(d->l->note, "asks", &asks);
-	const char *name = asks ? json_member_text(asks, "tool") : NULL;
+	const char *name = json_object_is_type(asks, json_type_object)
+			       ? json_member_text(asks, "tool")
+			       : NULL;
 
-	if (!name || !json_object_object_get_ex(asks, "arguments", &arguments))
+	if (!name ||
+	    !json_object_object_get_ex(asks, "arguments", &arguments) ||
+	    !json_object_is_type(arguments, json_type_object))
 		return false;
 	for (size_t i = INTENT_COMPLETE_TASK; i <= INTENT_DELETE_TASK; i++) {
 		if (strcmp(tool_native(tools[i])->name, name) != 0)

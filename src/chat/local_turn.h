@@ -5,7 +5,7 @@
  * so that a turn which is not begun anew (a replay) does nothing.
  *
  * What it showed and what it asked goes into the reply's metadata, as
- * `command`: {"listed": [ids of tasks], "it": [one], "asks": {"tool",
+ * `natter_local`: {"listed": [ids of tasks], "it": [one], "asks": {"tool",
  * "arguments"}}. A number is about what was listed last, "it" about the task
  * spoken of last, a yes about what the reply right before asked.
  *

@@ -498,6 +498,7 @@ turn_begin(
 	b.turn = make_turn(req, ask);
 	if (!b.turn)
 		return ERR_BUSY;
+	b.turn->intent = ask->kind == TURN_AGAIN ? NULL : b.words->intent;
 	history_find(req, ask->conversation_id, &b.copy);
 	e = store(&b);
 	if (e == OK && !is_replay(&b)) {

@@ -71,6 +71,7 @@ struct turn {
 	int64_t prompt_estimate; /* tokens, estimated from the bytes sent */
 
 	struct tools *tools; /* offered with the question; NULL: none */
+	const char *intent;  /* of a new question, constant; NULL: not known */
 	bool says_yes; /* the question agrees to what it was asked before */
 
 	uint64_t begun_us; /* CLOCK_MONOTONIC when it was begun */

@@ -142,7 +142,7 @@ metadata_of(const struct turn *t, struct arena *a)
 	if (*t->fallback_from)
 		json_write_text(&b, "fallback_from", t->fallback_from);
 	if (t->note.n > 0)
-		json_write_raw(&b, "command", t->note.p);
+		json_write_raw(&b, "natter_local", t->note.p);
 	json_write_close(&b, '}');
 	const char *text = b.failed ? NULL : arena_strndup(a, b.p, b.n);
 	buf_free(&b);
@@ -189,7 +189,8 @@ turn_finish(struct turn *t, struct arena *a, struct pg_call *calls)
 		*t->budget.counted_on ? t->budget.counted_on : NULL,
 		t->is_local || t->is_cached ? "f" : "t", t->model,
 		metadata_of(t, a), column_of(t, a, tool_uses_write_calls),
-		column_of(t, a, tool_uses_write_responses)},
+		column_of(t, a, tool_uses_write_responses), t->intent,
+		new_id(a)},
 	};
 	return 1;
 }

@@ -17,8 +17,8 @@ struct zone;
 struct turn_words {
 	struct command command;
 	const struct zone *zone; /* that its dates are meant in */
-	const char *intent;
-	const char *entities; /* JSON */
+	const char *intent;      /* constant */
+	const char *entities;    /* JSON */
 };
 
 enum err turn_words_read(struct request *req, const char *question,

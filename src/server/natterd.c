@@ -21,6 +21,7 @@
 #include "base/config.h"
 #include "base/keyring.h"
 #include "base/log.h"
+#include "base/zone.h"
 #include "http/origin.h"
 #include "server/descriptors.h"
 #include "model/fallback.h"
@@ -131,6 +132,20 @@ check_origins(const struct config *c, char why[static MASTER_WHY])
 	return ERR_INVALID_FIELD;
 }
 
+static enum err
+check_time_zone(const struct config *c, char why[static MASTER_WHY])
+{
+	bool is_zone = zone_find(c->time_zone) != NULL;
+
+	zones_forget();
+	if (is_zone)
+		return OK;
+	snprintf(why, MASTER_WHY,
+	    "CHAT_TIME_ZONE: not a name of this host's time zone database "
+	    "(tzdata), such as Europe/Berlin");
+	return ERR_INVALID_FIELD;
+}
+
 /* Refuses settings that cannot work whatever the servers do. */
 static enum err
 check_settings(const struct config *c, char why[static MASTER_WHY])
@@ -145,6 +160,8 @@ check_settings(const struct config *c, char why[static MASTER_WHY])
 		e = check_exchange(c, why);
 	if (e == OK)
 		e = check_origins(c, why);
+	if (e == OK)
+		e = check_time_zone(c, why);
 	return e;
 }
 

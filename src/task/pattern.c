@@ -96,7 +96,9 @@ one_at(const struct match *m, const char *p, size_t n, size_t i)
 		return 0;
 	if (*p != '@') {
 		const char *norm = m->w->at[i].norm;
-		return strlen(norm) == n && !memcmp(norm, p, n) ? i + 1 : 0;
+		return norm[0] == *p && strlen(norm) == n && !memcmp(norm, p, n)
+			   ? i + 1
+			   : 0;
 	}
 	for (size_t k = 0; k < COUNT(classes); k++) {
 		if (strlen(classes[k].name) == n &&

@@ -80,17 +80,19 @@ mend(char norm[static WORD_MAX])
 	const char *meant = NULL;
 
 	for (size_t i = 0; i < COUNT(slips); i++) {
-		if (!strcmp(norm, slips[i][0]))
+		if (norm[0] == slips[i][0][0] && !strcmp(norm, slips[i][0]))
 			meant = slips[i][1];
 	}
 	for (size_t i = 0; i < COUNT(vocabulary); i++) {
-		if (!strcmp(vocabulary[i], norm))
+		if (vocabulary[i][0] == norm[0] && !strcmp(vocabulary[i], norm))
 			return;
 	}
 	for (size_t i = 0; !meant && n >= 4 && i < COUNT(vocabulary); i++) {
 		const char *v = vocabulary[i];
+		if (v[0] != norm[0])
+			continue;
 		size_t nv = strlen(v);
-		if (v[0] == norm[0] && nv >= 4 && nv <= n + 1 && n <= nv + 1 &&
+		if (nv >= 4 && nv <= n + 1 && n <= nv + 1 &&
 		    is_near(norm, n, v, nv))
 			meant = v;
 	}
@@ -240,24 +242,22 @@ words_read(struct words *w, const char *text, size_t n)
 	w->at[w->n] = (struct word){.start = n, .end = n};
 }
 
-bool
-words_is(const struct words *w, size_t i, const char *s)
-{
-	return i < w->n && !strcmp(w->at[i].norm, s);
-}
-
+/* By hand: it runs a hundred times for each word of a message. */
 bool
 words_is_in(const struct words *w, size_t i, const char *set)
 {
-	if (i >= w->n || w->at[i].norm[0] == '\0')
+	const char *norm = w->at[i < w->n ? i : w->n].norm;
+
+	if (norm[0] == '\0')
 		return false;
-	const char *norm = w->at[i].norm;
-	size_t n = strlen(norm);
 	for (const char *p = set; *p != '\0';) {
-		size_t len = strcspn(p, " ");
-		if (len == n && !memcmp(p, norm, n))
+		size_t k = 0;
+		while (norm[k] != '\0' && norm[k] == p[k])
+			k++;
+		if (norm[k] == '\0' && (p[k] == ' ' || p[k] == '\0'))
 			return true;
-		p += len;
+		while (*p != ' ' && *p != '\0')
+			p++;
 		p += *p == ' ';
 	}
 	return false;

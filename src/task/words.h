@@ -11,6 +11,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <string.h>
 
 #define WORDS_MAX 160 /* what comes after them is not read */
 #define WORD_MAX  24
@@ -38,7 +39,12 @@ struct words {
 void words_read(struct words *w, const char *text, size_t n);
 
 /* Is word i the norm `s`? False beyond the end, and for quotes. */
-bool words_is(const struct words *w, size_t i, const char *s);
+static inline bool
+words_is(const struct words *w, size_t i, const char *s)
+{
+	return i < w->n && w->at[i].norm[0] == s[0] &&
+	       !strcmp(w->at[i].norm, s);
+}
 
 /* Is it one of those in `set`, which has spaces between them? */
 bool words_is_in(const struct words *w, size_t i, const char *set);
