@@ -358,7 +358,7 @@ Test(commands, questions_to_models_have_intent_and_entities)
 	       "FROM (SELECT e.name, count(*) AS n FROM chat.analytics e "
 	       "WHERE e.user_id = (SELECT id FROM me) "
 	       "AND e.category = 'intent' GROUP BY e.name) a",
-	    "create_task 1,question 1,statement 1");
+	    "create_task 1,greeting 1,question 1");
 }
 
 Test(commands, documents_are_quoted_or_it_says_that_there_is_nothing)
