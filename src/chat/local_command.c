@@ -12,6 +12,7 @@
 #include "base/json.h"
 #include "base/json_write.h"
 #include "chat/local_command.h"
+#include "chat/local_inside.h"
 #include "chat/local_turn.h"
 #include "chat/queries.h"
 #include "chat/tool.h"
@@ -20,23 +21,8 @@
 #include "chat/turn.h"
 #include "http/request.h"
 
-/* What LOCAL_TASKS gives. */
-enum { ID, TITLE, STATUS, PRIORITY, DUE_AT, IS_EXACT };
-
-/* Of several tasks that fit, so many are shown. */
-#define CHOICES_MAX 10
-
 /* The most bytes of a tool's result: a list of 20 tasks. */
 #define RESULT_MAX 32768
-
-/* One command, or the answer to one. */
-struct doing {
-	struct local_turn *l;
-	enum native_tool tool;
-	struct json_object *arguments; /* owned */
-	bool says_yes;
-	struct buf *out, *note;
-};
 
 static const enum native_tool tools[] = {
     [INTENT_CREATE_TASK] = TOOL_CREATE_TASK,
@@ -48,7 +34,7 @@ static const enum native_tool tools[] = {
 
 /* Runs the tool. *out_result is owned by the caller; NULL: it said why not. */
 static void
-run_tool(struct doing *d, struct json_object **out_result)
+run_tool(struct local_doing *d, struct json_object **out_result)
 {
 	struct local_turn *l = d->l;
 	const struct tool *tool = tool_native(d->tool);
@@ -109,7 +95,7 @@ put_time(struct json_object *o, const char *key, const struct command_time *t)
 
 /* The tool's arguments, as far as the command says them. */
 static void
-put_arguments(struct doing *d, const struct command *c)
+put_arguments(struct local_doing *d, const struct command *c)
 {
 	struct json_object *o = d->arguments;
 
@@ -134,50 +120,6 @@ put_arguments(struct doing *d, const struct command *c)
 }
 
 static void
-note_open(const struct doing *d, const char *key)
-{
-	json_write_open(d->note, NULL, '{');
-	json_write_open(d->note, key, '[');
-}
-
-/* What is asked: the tool and its arguments, but for the task of a choice. */
-static void
-note_close(const struct doing *d, bool asks)
-{
-	json_write_close(d->note, ']');
-	if (asks) {
-		json_write_open(d->note, "asks", '{');
-		json_write_text(d->note, "tool", tool_native(d->tool)->name);
-		json_write_raw(
-		    d->note, "arguments", json_text(d->arguments, NULL));
-		json_write_close(d->note, '}');
-	}
-	json_write_close(d->note, '}');
-}
-
-/* The task that "it" is from now on; numbers stay those of the last list. */
-static void
-note_one(const struct doing *d, const char *id, bool asks)
-{
-	struct json_object *listed = NULL;
-
-	note_open(d, "it");
-	if (id)
-		json_write_text(d->note, NULL, id);
-	if (d->l->note &&
-	    json_object_object_get_ex(d->l->note, "listed", &listed) &&
-	    json_object_is_type(listed, json_type_array)) {
-		json_write_close(d->note, ']');
-		json_write_open(d->note, "listed", '[');
-		for (size_t i = 0; i < json_object_array_length(listed); i++)
-			json_write_text(d->note, NULL,
-			    json_object_get_string(
-				json_object_array_get_idx(listed, i)));
-	}
-	note_close(d, asks);
-}
-
-static void
 say_failure(struct buf *out, const char *code)
 {
 	if (code && !strcmp(code, "not_found"))
@@ -193,7 +135,7 @@ say_failure(struct buf *out, const char *code)
 }
 
 static void
-say_list(struct doing *d, struct json_object *result)
+say_list(struct local_doing *d, struct json_object *result)
 {
 	const struct command *c = &d->l->words->command;
 	struct json_object *list = NULL;
@@ -202,7 +144,7 @@ say_list(struct doing *d, struct json_object *result)
 	size_t n = list ? json_object_array_length(list) : 0;
 	struct json_object *more = json_object_object_get(result, "has_more");
 
-	note_open(d, "listed");
+	local_note_open(d, "listed");
 	buf_puts(d->out, "You have ");
 	if (n == 0)
 		buf_puts(d->out, "no");
@@ -225,11 +167,11 @@ say_list(struct doing *d, struct json_object *result)
 		say_item(d->out, i + 1, &t, &d->l->clock);
 		json_write_text(d->note, NULL, json_member_text(o, "id"));
 	}
-	note_close(d, false);
+	local_note_close(d, false);
 }
 
 static void
-say_done(struct doing *d, struct json_object *result)
+say_done(struct local_doing *d, struct json_object *result)
 {
 	static const char *const beginnings[NATIVE_TOOLS] = {
 	    [TOOL_CREATE_TASK] = "Done, I noted ",
@@ -247,7 +189,7 @@ say_done(struct doing *d, struct json_object *result)
 		say_title(d->out, t.title);
 		say_details(d->out, &t, &d->l->clock);
 		buf_puts(d->out, "? Say yes to confirm.");
-		note_one(d, json_member_text(o, "id"), true);
+		local_note_one(d, json_member_text(o, "id"), true);
 		return;
 	}
 	buf_puts(d->out, beginnings[d->tool]);
@@ -256,14 +198,14 @@ say_done(struct doing *d, struct json_object *result)
 		t = (struct local_task){0};
 	say_details(d->out, &t, &d->l->clock);
 	buf_putc(d->out, '.');
-	note_one(d,
+	local_note_one(d,
 	    d->tool == TOOL_DELETE_TASK ? NULL : json_member_text(o, "id"),
 	    false);
 }
 
 /* Does it, and says so. */
 static void
-carry_out(struct doing *d)
+carry_out(struct local_doing *d)
 {
 	struct json_object *result;
 
@@ -278,142 +220,11 @@ carry_out(struct doing *d)
 	json_object_put(result);
 }
 
-/* The nth of the note's list of ids; NULL: it has none such. */
-static const char *
-noted(const struct local_turn *l, const char *key, size_t n, size_t *out_count)
-{
-	struct json_object *list = NULL;
-
-	*out_count = 0;
-	if (!l->note || !json_object_object_get_ex(l->note, key, &list) ||
-	    !json_object_is_type(list, json_type_array))
-		return NULL;
-	*out_count = json_object_array_length(list);
-	struct json_object *id =
-	    n > 0 ? json_object_array_get_idx(list, n - 1) : NULL;
-	const char *text = id ? json_object_get_string(id) : NULL;
-	return text && id_is_uuid(text) ? text : NULL;
-}
-
-/* "it": the task that was spoken of last, or the only one of the list. */
-static const char *
-task_spoken_of(const struct doing *d)
-{
-	size_t count;
-	const char *id = noted(d->l, "it", 1, &count);
-
-	if (!id)
-		id = noted(d->l, "listed", 1, &count);
-	if (id && count == 1)
-		return id;
-	buf_puts(d->out,
-	    count > 1 ? "Which one? Name it by its number or its words."
-		      : "I do not know which task that is. Name it by its "
-			"words, or say “show my tasks” first.");
-	return NULL;
-}
-
-/* By its number in what was listed last. */
-static const char *
-task_by_number(const struct doing *d, int number)
-{
-	size_t count;
-	const char *id = noted(d->l, "listed", (size_t)number, &count);
-
-	if (id)
-		return id;
-	if (count == 0)
-		buf_puts(d->out,
-		    "I have shown you no list that this could be a number of. "
-		    "Say “show my tasks” first.");
-	else
-		buf_printf(d->out, "What I listed last has only %zu %s.", count,
-		    count == 1 ? "task" : "tasks");
-	return NULL;
-}
-
-static struct local_task
-task_of_row(const PGresult *r, int row)
-{
-	return (struct local_task){
-	    .title = pg_text(r, row, TITLE),
-	    .status = pg_text(r, row, STATUS),
-	    .priority = pg_text(r, row, PRIORITY),
-	    .due_at = pg_text(r, row, DUE_AT),
-	};
-}
-
-static void
-ask_which(const struct doing *d, const PGresult *r)
-{
-	int n = pg_rows(r) < CHOICES_MAX ? pg_rows(r) : CHOICES_MAX;
-
-	note_open(d, "listed");
-	buf_puts(d->out, "Which one do you mean?\n");
-	for (int i = 0; i < n; i++) {
-		struct local_task t = task_of_row(r, i);
-		say_item(d->out, (size_t)i + 1, &t, &d->l->clock);
-		json_write_text(d->note, NULL, pg_text(r, i, ID));
-	}
-	note_close(d, true);
-	buf_puts(d->out, pg_rows(r) > n
-			     ? "\n\nThere are more. Answer with a number, or "
-			       "with more of its words."
-			     : "\n\nAnswer with its number.");
-}
-
-/* By its words: the only one that has them, or whose title they are. */
-static const char *
-task_by_words(const struct doing *d, const char *words)
-{
-	const struct command *c = &d->l->words->command;
-	bool is_reopened = c->status && !strcmp(c->status, "open");
-	bool takes_all = is_reopened || d->tool == TOOL_DELETE_TASK;
-	const char *id = NULL;
-	struct pg_call call = {
-	    .query = chat_query(CHAT_LOCAL_TASKS),
-	    .params = {d->l->turn->user_id, words, takes_all ? "t" : "f"},
-	};
-
-	if (chat_run(d->l->req, &call, 1) != OK) {
-		buf_puts(d->out,
-		    "The database did not answer, so I did nothing. Please try "
-		    "again in a moment.");
-		return NULL;
-	}
-	const PGresult *r = call.result;
-	int n = pg_rows(r);
-	bool is_only = n == 1 || (n > 1 && pg_flag(r, 0, IS_EXACT) &&
-				     !pg_flag(r, 1, IS_EXACT));
-	if (is_only) {
-		id = arena_strdup(d->l->req->arena, pg_text(r, 0, ID));
-	} else if (n == 0) {
-		buf_puts(d->out, "I found no task of yours that fits ");
-		say_title(d->out, words);
-		buf_puts(d->out, ". Say “show my tasks” to see what there is.");
-	} else {
-		ask_which(d, r);
-	}
-	pg_calls_clear(&call, 1);
-	return id;
-}
-
-/* Which task; NULL: it has said that it does not know. */
-static const char *
-find_task(const struct doing *d, const struct command *c)
-{
-	if (c->number == COMMAND_LAST)
-		return task_spoken_of(d);
-	if (c->number > 0)
-		return task_by_number(d, c->number);
-	return task_by_words(d, c->target);
-}
-
 void
 local_command_run(struct local_turn *l, struct buf *out, struct buf *note)
 {
 	const struct command *c = &l->words->command;
-	struct doing d = {
+	struct local_doing d = {
 	    .l = l, .tool = tools[c->intent], .out = out, .note = note};
 	bool is_new = d.tool == TOOL_CREATE_TASK;
 
@@ -432,7 +243,7 @@ local_command_run(struct local_turn *l, struct buf *out, struct buf *note)
 	d.arguments = json_object_new_object();
 	put_arguments(&d, c);
 	if (!is_new && d.tool != TOOL_LIST_TASKS) {
-		const char *id = find_task(&d, c);
+		const char *id = local_task_find(&d, c);
 		if (!id) {
 			json_object_put(d.arguments);
 			return;
@@ -445,7 +256,7 @@ local_command_run(struct local_turn *l, struct buf *out, struct buf *note)
 
 /* The tool that was asked about; false: none that changes anything. */
 static bool
-read_asked(struct doing *d)
+read_asked(struct local_doing *d)
 {
 	struct json_object *asks = NULL, *arguments = NULL;
 	(void)json_object_object_get_ex(d->l->note, "asks", &asks);
@@ -471,7 +282,7 @@ void
 local_command_answer(struct local_turn *l, struct buf *out, struct buf *note)
 {
 	const struct command *c = &l->words->command;
-	struct doing d = {.l = l, .out = out, .note = note};
+	struct local_doing d = {.l = l, .out = out, .note = note};
 
 	if (c->intent == INTENT_CONFIRMATION_NO || !read_asked(&d)) {
 		buf_puts(out, "All right, I changed nothing.");
@@ -485,7 +296,7 @@ local_command_answer(struct local_turn *l, struct buf *out, struct buf *note)
 		return;
 	}
 	if (c->intent == INTENT_CHOICE) {
-		const char *id = task_by_number(&d, c->number);
+		const char *id = local_task_by_number(&d, c->number);
 		if (id) {
 			json_put_text(d.arguments, "id", id);
 			carry_out(&d);

@@ -3,15 +3,13 @@
  * repeats, politeness) is taken out of the words first; the rest must fit a
  * rule of grammar.def as a whole, or the message is no command.
  */
-#include <stdio.h>
 #include <string.h>
 
-#include "base/buf.h"
-#include "base/json_write.h"
 #include "base/zone.h"
 #include "task/command.h"
 #include "task/pattern.h"
 #include "task/talk.h"
+#include "task/target.h"
 #include "task/when.h"
 #include "task/words.h"
 
@@ -51,17 +49,6 @@ static const char *const names[] = {
 #define INTENT(id, name) [INTENT_##id] = (name),
 #include "task/intents.def"
 #undef INTENT
-};
-
-/* As entities call them. */
-static const char *const problems[] = {
-    [COMMAND_NO_TITLE] = "no_title",
-    [COMMAND_TITLE_TOO_LONG] = "title_too_long",
-    [COMMAND_REPEATS] = "repeats",
-    [COMMAND_AMBIGUOUS_DATE] = "ambiguous_date",
-    [COMMAND_NO_SUCH_DATE] = "no_such_date",
-    [COMMAND_PAST_DATE] = "past_date",
-    [COMMAND_TOO_MANY] = "too_many",
 };
 
 /* One call of command_parse. */
@@ -216,89 +203,6 @@ skip_closing(const struct words *w, size_t begin)
 	}
 }
 
-/* A target without its articles, and what it says besides words. */
-struct target {
-	size_t from, to;
-	bool is_plain;
-	int number;
-};
-
-static size_t
-strip_front(const struct words *w, size_t from, size_t to, bool *is_plain)
-{
-	for (; from < to; from++) {
-		if (w->at[from].is_hidden || w->at[from].kind == WORD_MARK)
-			continue;
-		if (words_is_in(w, from, pattern_task))
-			*is_plain = true;
-		else if (!words_is_in(w, from,
-			     "the my a an our this that number no about for "
-			     "called named titled to with of on"))
-			break;
-		/* "that" alone is a target. */
-		if (from + 1 == to && words_is_in(w, from, "that this"))
-			break;
-	}
-	return from;
-}
-
-static size_t
-strip_back(const struct words *w, size_t from, size_t to, bool *is_plain)
-{
-	while (to > from) {
-		size_t i = to - 1;
-		bool is_task = words_is_in(w, i, pattern_task);
-		bool is_one = words_is(w, i, "one") && i > from &&
-			      words_ordinal(w, i - 1) > 0;
-		if (!w->at[i].is_hidden && w->at[i].kind != WORD_MARK &&
-		    !is_task && !is_one)
-			break;
-		*is_plain = *is_plain || is_task || is_one;
-		to--;
-	}
-	return to;
-}
-
-static struct target
-read_target(const struct words *w, size_t from, size_t to)
-{
-	struct target t = {0};
-
-	t.from = strip_front(w, from, to, &t.is_plain);
-	t.to = strip_back(w, t.from, to, &t.is_plain);
-	/* "the task" */
-	if (t.from == t.to) {
-		t.number = COMMAND_LAST;
-		return t;
-	}
-	if (t.to - t.from > 1)
-		return t;
-	if (w->at[t.from].kind == WORD_QUOTE) {
-		t.is_plain = true;
-		return t;
-	}
-	int number = words_number(w, t.from);
-	if (number > 0) {
-		t.number = number;
-		t.is_plain = true;
-	} else if (words_is_in(w, t.from, "it that this")) {
-		t.number = COMMAND_LAST;
-		t.is_plain = true;
-	} else if (t.is_plain && words_ordinal(w, t.from) > 0) {
-		t.number = words_ordinal(w, t.from);
-	}
-	return t;
-}
-
-/* "all my tasks" */
-static bool
-names_many(const struct words *w, size_t from)
-{
-	return words_is_in(w, from, "all every everything both") ||
-	       (words_is_in(w, from, "my the") &&
-		   words_is_in(w, from + 1, "tasks todos reminders"));
-}
-
 static bool
 set_target(
     struct reading *r, const struct rule *rule, const struct pattern_fit *fit)
@@ -309,14 +213,15 @@ set_target(
 
 	if (from == to)
 		return true;
-	if (rule->intent != INTENT_LIST_TASKS && names_many(&r->w, from)) {
+	if (rule->intent != INTENT_LIST_TASKS &&
+	    target_names_many(&r->w, from)) {
 		for (size_t i = from; i < to; i++) {
 			if (words_is_in(
 				&r->w, i, "tasks todos reminders everything"))
 				out->problem = COMMAND_TOO_MANY;
 		}
 	}
-	struct target t = read_target(&r->w, from, to);
+	struct target t = target_read(&r->w, from, to);
 	if ((rule->flags & PLAIN) != 0 && !t.is_plain && !out->problem)
 		return false;
 	out->number = t.number;
@@ -533,72 +438,4 @@ command_parse(const char *text, size_t n, int64_t now_s,
 	note_dates(&r);
 	if (r.w.is_cut || !read_command(&r))
 		out->intent = talk_intent(&r.w, r.begin);
-}
-
-static void
-put_time(struct buf *out, const char *key, const struct command_time *t)
-{
-	struct civil utc = civil_of_seconds(t->utc_s);
-	char text[48];
-
-	if (!t->is_set)
-		return;
-	(void)snprintf(text, sizeof(text), "%04d-%02d-%02dT%02d:%02d:%02dZ",
-	    utc.year, utc.month, utc.day, utc.hour, utc.minute, utc.second);
-	json_write_text(out, key, text);
-}
-
-static void
-put_text(struct buf *out, const char *key, const char *text)
-{
-	if (text && *text != '\0')
-		json_write_text(out, key, text);
-}
-
-static void
-put_date(struct buf *out, const struct command_date *date, const char *text)
-{
-	const struct civil *c = &date->time.local;
-	char local[48];
-
-	(void)snprintf(
-	    local, sizeof(local), "%04d-%02d-%02d", c->year, c->month, c->day);
-	if (date->time.has_hour)
-		(void)snprintf(local + strlen(local),
-		    sizeof(local) - strlen(local), "T%02d:%02d", c->hour,
-		    c->minute);
-	json_write_open(out, NULL, '{');
-	json_write_bytes(
-	    out, "text", text + date->start, date->end - date->start);
-	json_write_text(out, "local", local);
-	put_time(out, "at", &date->time);
-	json_write_close(out, '}');
-}
-
-void
-command_write_entities(const struct command *c, const char *text,
-    const struct zone *zone, struct buf *out)
-{
-	json_write_open(out, NULL, '{');
-	put_text(out, "title", c->title);
-	put_text(out, "target", c->target);
-	put_text(out, "query", c->query);
-	if (c->number != 0)
-		json_write_number(out, "number", c->number);
-	put_text(out, "priority", c->priority);
-	put_text(out, "status", c->status);
-	put_time(out, "due_at", &c->due);
-	if (c->clears_due)
-		json_write_flag(out, "clears_due_at", true);
-	put_time(out, "due_after", &c->from);
-	put_time(out, "due_before", &c->until);
-	put_text(out, "problem", problems[c->problem]);
-	if (c->n_dates > 0) {
-		json_write_open(out, "dates", '[');
-		for (size_t i = 0; i < c->n_dates; i++)
-			put_date(out, &c->dates[i], text);
-		json_write_close(out, ']');
-		json_write_text(out, "time_zone", zone_name(zone));
-	}
-	json_write_close(out, '}');
 }

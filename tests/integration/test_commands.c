@@ -53,7 +53,7 @@ call(const struct person *p, const char *method, const char *path,
 	struct ask ask = {.method = method,
 	    .base = caller.stack.base,
 	    .path = path,
-	    .token = p->token,
+	    .token = *p->token ? p->token : NULL,
 	    .json = json};
 
 	if (key) {
@@ -187,9 +187,10 @@ Test(commands, each_operation_leaves_its_row_and_no_other)
 	       "AND m.conversation_id = l.conversation_id "
 	       "WHERE l.user_id = (SELECT id FROM me)",
 	    "5");
-	expect("SELECT l.parameters::text || ' ' || (l.result #>> '{task,title}') "
-	       "FROM chat.task_operation_logs l WHERE l.operation_type = "
-	       "'create' AND l.user_id = (SELECT id FROM me)",
+	expect(
+	    "SELECT l.parameters::text || ' ' || (l.result #>> '{task,title}') "
+	    "FROM chat.task_operation_logs l WHERE l.operation_type = "
+	    "'create' AND l.user_id = (SELECT id FROM me)",
 	    "{\"title\": \"Buy milk\"} Buy milk");
 	expect("SELECT bool_and(l.parameters = jsonb_build_object('id', "
 	       "l.task_id)) FROM chat.task_operation_logs l WHERE "
@@ -382,6 +383,34 @@ Test(commands, documents_are_quoted_or_it_says_that_there_is_nothing)
 	say("search my documents for vacation", "- [1] Staff handbook");
 	/* It tells of itself all the same. */
 	say("Who are you?", "I am natter-local");
+}
+
+Test(commands, a_new_user_may_bring_a_zone)
+{
+	char json[256];
+	struct answer a;
+	struct person nobody = {0};
+
+	snprintf(json, sizeof(json),
+	    "{\"username\":\"%.40s-2\",\"password\":\"correct horse "
+	    "battery\",\"time_zone\":\"Nowhere\"}",
+	    caller.person.username);
+	call(&nobody, "POST", API "/auth/register", json, NULL, &a);
+	cr_expect_eq(a.status, 422);
+	cr_expect_str_eq(answer_text(&a, "field"), "time_zone");
+	answer_clear(&a);
+	snprintf(json, sizeof(json),
+	    "{\"username\":\"%.40s-2\",\"password\":\"correct horse "
+	    "battery\",\"time_zone\":\"Asia/Kolkata\"}",
+	    caller.person.username);
+	call(&nobody, "POST", API "/auth/register", json, NULL, &a);
+	cr_assert_eq(a.status, 201, "%ld %s", a.status, a.body.p);
+	snprintf(nobody.token, sizeof(nobody.token), "%s",
+	    answer_text(&a, "access_token"));
+	answer_clear(&a);
+	call(&nobody, "GET", API "/me", NULL, NULL, &a);
+	cr_expect_str_eq(answer_text(&a, "time_zone"), "Asia/Kolkata");
+	answer_clear(&a);
 }
 
 Test(commands, a_profile_takes_zones_and_languages_that_there_are)
