@@ -127,13 +127,13 @@ answer_told(struct turn *t, const redisReply *reply)
 	return found;
 }
 
-/* Is it an answer for others? Theirs is kept under the model asked for. */
+/* Is it an answer for others? What was done for it was done for one. Theirs is kept under the model asked for. */
 static bool
 is_whole(const struct turn *t)
 {
 	return t->is_stored && !t->is_cached && t->status == TURN_COMPLETE &&
 	       t->fallback_from[0] == '\0' && t->finish == MODEL_FINISH_STOP &&
-	       t->error == OK && t->text.n > 0;
+	       t->error == OK && t->text.n > 0 && !t->uses;
 }
 
 void

@@ -134,13 +134,13 @@ refuse(struct request *req, int64_t number)
 		   : ERR_QUOTA_EXCEEDED;
 }
 
-/* Does a limit in money hold? */
+/* Does a limit in this unit hold? */
 static bool
-has_money(const PGresult *begun)
+has_limit(const PGresult *begun, enum limit_unit unit)
 {
 	for (int i = 0; i < pg_rows(begun); i++)
 		if (pg_text(begun, i, QUOTA) != NULL &&
-		    kinds[pg_number(begun, i, QUOTA)].unit == LIMIT_MONEY)
+		    kinds[pg_number(begun, i, QUOTA)].unit == unit)
 			return true;
 	return false;
 }
@@ -155,7 +155,8 @@ budget_read(struct request *req, const PGresult *begun, struct budget *out)
 			tell(req, begun, i);
 	if (pg_text(begun, 0, REFUSED) != NULL)
 		return refuse(req, pg_number(begun, 0, REFUSED));
-	out->is_in_money = has_money(begun);
+	out->is_in_money = has_limit(begun, LIMIT_MONEY);
+	out->is_bounded = out->is_in_money || has_limit(begun, LIMIT_TOKENS);
 	out->cap = pg_number(begun, 0, CAP);
 	out->history_bytes = pg_number(begun, 0, CONTEXT);
 	(void)snprintf(out->store_id, sizeof(out->store_id), "%s",

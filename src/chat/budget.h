@@ -23,6 +23,7 @@ struct request;
 struct budget {
 	int64_t cap;            /* most tokens of the reply; 0: no limit */
 	bool is_in_money;       /* a limit in money holds */
+	bool is_bounded;        /* that, or one in tokens */
 	int64_t history_bytes;  /* of the messages before it that may be sent */
 	char store_id[ID_TEXT]; /* "": none */
 	char counted_on[16];    /* the day, as Postgres writes it */

@@ -18,7 +18,7 @@
 enum { TAKE_USER, TAKE_MESSAGE, TAKE_LOST_MS };
 
 /* The calls of one reply in lost_end. */
-enum { END, SHOW, END_CALLS };
+enum { TOOLS, END, SHOW, END_CALLS };
 
 static void
 read_taken(const PGresult *r, int row, struct lost_reply *out)
@@ -76,6 +76,13 @@ read_ended(struct lost_reply *l, const struct pg_call *calls)
 	count(l, &m);
 }
 
+/* NULL: it stays as it is. */
+static const char *
+json_or_null(struct buf *json)
+{
+	return json->n > 0 && !json->failed ? buf_text(json) : NULL;
+}
+
 enum err
 lost_end(struct pg *pg, struct lost_reply *replies, size_t n)
 {
@@ -85,6 +92,12 @@ lost_end(struct pg *pg, struct lost_reply *replies, size_t n)
 	for (size_t i = 0; i < n; i++) {
 		struct lost_reply *l = &replies[i];
 		struct pg_call *own = &calls[i * END_CALLS];
+		own[TOOLS] = (struct pg_call){
+		    .query = chat_query(CHAT_LOST_TOOLS),
+		    .params = {l->user_id, l->message_id,
+			json_or_null(&l->tool_calls),
+			json_or_null(&l->tool_responses)},
+		};
 		own[END] = (struct pg_call){
 		    .query = chat_query(CHAT_LOST_END),
 		    .params = {l->user_id, l->message_id,
@@ -94,8 +107,8 @@ lost_end(struct pg *pg, struct lost_reply *replies, size_t n)
 		    .query = chat_query(CHAT_MESSAGE_GET),
 		    .params = {l->user_id, l->message_id},
 		};
-		users[i * END_CALLS + END] = users[i * END_CALLS + SHOW] =
-		    l->user_id;
+		for (size_t k = 0; k < END_CALLS; k++)
+			users[i * END_CALLS + k] = l->user_id;
 	}
 	enum err e = pg_run_many(pg, users, calls, n * END_CALLS);
 	for (size_t i = 0; i < n && e == OK; i++)
@@ -111,5 +124,7 @@ lost_clear(struct lost_reply *replies, size_t n)
 		buf_free(&replies[i].text);
 		buf_free(&replies[i].stored);
 		buf_free(&replies[i].content);
+		buf_free(&replies[i].tool_calls);
+		buf_free(&replies[i].tool_responses);
 	}
 }

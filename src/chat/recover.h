@@ -27,6 +27,9 @@ struct lost_reply {
 	int64_t lost_ms; /* since it was taken over */
 	bool has_text;   /* `text` is known: clean UTF-8 */
 	struct buf text;
+	/* What its log says of tools, JSON arrays; empty: it says nothing. */
+	struct buf tool_calls;
+	struct buf tool_responses;
 
 	/* Filled by lost_end. */
 	bool was_ended;     /* by this call; else somebody was first */

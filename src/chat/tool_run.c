@@ -21,7 +21,7 @@ enum { RESULT, IS_SUCCESS, CODE };
 /* That of search_documents is the retrieval's own. */
 static const enum chat_query queries[NATIVE_TOOLS] = {
     [TOOL_CREATE_TASK] = CHAT_TOOL_CREATE_TASK,
-    [TOOL_LIST_TASKS] = CHAT_TOOL_LIST_TASKS,
+    [TOOL_LIST_TASKS] = CHAT_TOOL_SHOW_TASKS,
     [TOOL_UPDATE_TASK] = CHAT_TOOL_UPDATE_TASK,
     [TOOL_COMPLETE_TASK] = CHAT_TOOL_COMPLETE_TASK,
     [TOOL_DELETE_TASK] = CHAT_TOOL_DELETE_TASK,

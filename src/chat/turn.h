@@ -43,6 +43,14 @@ enum turn_status {
 	TURN_FAILED,      /* the model failed; text so far is kept */
 };
 
+/* What a reply took before the answer that is being written. */
+struct turn_rounds {
+	int n;            /* answers that called tools */
+	size_t text_from; /* where the text of the answer begins */
+	int64_t prompt_tokens, completion_tokens, cached_tokens;
+	bool is_estimated; /* a model did not say what one of them took */
+};
+
 struct turn {
 	char user_id[ID_TEXT];
 	char grant_id[ID_TEXT]; /* the session or API key that asked */
@@ -86,7 +94,8 @@ struct turn {
 	bool is_unasked;      /* it ended before a model had the request */
 	uint64_t first_us;    /* at the first token; 0 = none */
 	int attempts;         /* requests made to the model */
-	struct tool_uses *uses; /* of tools, in order; NULL: none */
+	struct tool_uses *uses;    /* of tools, in order; NULL: none */
+	struct turn_rounds rounds; /* of answers that called tools */
 
 	/* Filled by turn_stored after the commit. */
 	struct buf stored; /* the stored message as the API shows it, JSON */
@@ -134,6 +143,13 @@ struct turn_ask {
  */
 enum err turn_begin(struct request *req, const struct turn_ask *ask,
     struct turn **out_turn) MUST_CHECK;
+
+/* An answer that called tools has ended: what it took is added up, and the
+ * next one begins behind its text. Thread: relay. */
+void turn_end_round(struct turn *t, const struct model_usage *usage);
+
+/* Tokens of all rounds that have ended, estimated where no model said. */
+int64_t turn_tokens(const struct turn *t);
 
 /* Ends the text as a string, in place. Whoever reads the text while the ledger
  * has the turn calls it before giving it away: then nobody moves it. */

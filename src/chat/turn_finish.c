@@ -86,21 +86,60 @@ number(struct arena *a, int64_t n)
 	return arena_printf(a, "%" PRId64, n > INT32_MAX ? INT32_MAX : n);
 }
 
-/* The model's numbers, or ours where it gave none. */
+/* The model's numbers of one answer, or ours where it gave none. */
 static struct model_usage
-count_usage(const struct turn *t)
+count_round(const struct turn *t, struct model_usage u)
 {
-	struct model_usage u = t->usage;
-	if (t->is_cached)
-		return (struct model_usage){0, 0, 0};
+	size_t n = t->text.n - t->rounds.text_from;
 	/* A model that failed without a word has charged nothing. */
-	bool is_charged =
-	    (t->status != TURN_FAILED && !t->is_unasked) || t->text.n > 0;
+	bool is_charged = (t->status != TURN_FAILED && !t->is_unasked) || n > 0;
 	if (u.prompt_tokens < 0)
 		u.prompt_tokens = is_charged ? t->prompt_estimate : 0;
 	if (u.completion_tokens < 0)
-		u.completion_tokens = context_tokens(t->text.n);
+		u.completion_tokens = context_tokens(n);
+	if (u.cached_tokens < 0)
+		u.cached_tokens = 0;
 	return u;
+}
+
+/* Of all its answers. */
+static struct model_usage
+count_usage(const struct turn *t)
+{
+	if (t->is_cached)
+		return (struct model_usage){0, 0, 0};
+	struct model_usage u = count_round(t, t->usage);
+	u.prompt_tokens += t->rounds.prompt_tokens;
+	u.completion_tokens += t->rounds.completion_tokens;
+	u.cached_tokens += t->rounds.cached_tokens;
+	return u;
+}
+
+void
+turn_end_round(struct turn *t, const struct model_usage *usage)
+{
+	struct turn_rounds *r = &t->rounds;
+	struct model_usage u = count_round(t, *usage);
+	/* What was called is written too, and is no text. */
+	for (size_t i = 0; usage->completion_tokens < 0 && i < t->uses->n;
+	     i++) {
+		if (t->uses->list[i].round == r->n + 1)
+			u.completion_tokens +=
+			    context_tokens(t->uses->list[i].arguments.n);
+	}
+	r->prompt_tokens += u.prompt_tokens;
+	r->completion_tokens += u.completion_tokens;
+	r->cached_tokens += u.cached_tokens;
+	r->is_estimated |=
+	    usage->prompt_tokens < 0 || usage->completion_tokens < 0;
+	r->n++;
+	r->text_from = t->text.n;
+}
+
+int64_t
+turn_tokens(const struct turn *t)
+{
+	return t->rounds.prompt_tokens + t->rounds.completion_tokens;
 }
 
 /* Once for each reply: when its end was stored. */
@@ -170,7 +209,8 @@ turn_finish(struct turn *t, struct arena *a, struct pg_call *calls)
 	struct model_usage u = count_usage(t);
 	bool is_estimated =
 	    !t->is_cached &&
-	    (t->usage.prompt_tokens < 0 || t->usage.completion_tokens < 0);
+	    (t->usage.prompt_tokens < 0 || t->usage.completion_tokens < 0 ||
+		t->rounds.is_estimated);
 	int64_t tokens =
 	    t->is_cached ? context_tokens(t->text.n) : u.completion_tokens;
 	calls[0] = (struct pg_call){

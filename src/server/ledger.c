@@ -19,6 +19,7 @@
 #include "server/ledger.h"
 #include "server/ledger_checkpoint.h"
 #include "server/ledger_priv.h"
+#include "server/ledger_tools.h"
 #include "server/shared.h"
 #include "store/cache.h"
 #include "store/pg.h"
@@ -369,5 +370,6 @@ ledger_free(struct ledger *l)
 	arena_free(l->arena);
 	arena_free(l->cache_arena);
 	queue_free(l->inbox);
+	ledger_tools_free(l);
 	free(l);
 }

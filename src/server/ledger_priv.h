@@ -23,6 +23,13 @@
 /* What telling the caches of one batch takes. */
 #define CACHE_ARENA_MAX ((size_t)1 << 20)
 
+/* Of ledger_tools.c. */
+struct ledger_tools {
+	struct queue *inbox, *done;
+	struct tool_batch *waiting; /* taken, and not done yet */
+	uint64_t next_ms;           /* when they are tried again */
+};
+
 struct ledger {
 	struct shared *shared;
 	struct pg *pg;
@@ -36,6 +43,7 @@ struct ledger {
 	struct roll *_Atomic roll; /* the relay's question; NULL: none */
 	struct queue *kept;
 	struct checkpoints *_Atomic checkpoints; /* to be stored; NULL: none */
+	struct ledger_tools tools;
 	struct turn *batch[BATCH_MAX];
 	size_t n_batch;
 	struct pg_call calls[BATCH_MAX * TURN_FINISH_CALLS];

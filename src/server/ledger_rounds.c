@@ -21,6 +21,7 @@
 #include "server/ledger_checkpoint.h"
 #include "server/ledger_priv.h"
 #include "server/ledger_sweep.h"
+#include "server/ledger_tools.h"
 #include "server/look.h"
 #include "server/master.h"
 #include "server/relay.h"
@@ -237,7 +238,9 @@ int
 ledger_rounds(struct ledger *l)
 {
 	uint64_t now = clock_mono_ms(), next;
+	bool has_tools;
 
+	has_tools = ledger_tools_run(l);
 	keep_some(l);
 	ledger_sign(l);
 	if (now >= l->next_cancels_ms)
@@ -253,5 +256,7 @@ ledger_rounds(struct ledger *l)
 	now = clock_mono_ms();
 	next = sooner(sooner(l->next_sign_ms, l->next_watch_ms),
 	    sooner(l->next_cancels_ms, l->next_sweep_ms));
+	if (has_tools)
+		next = sooner(next, l->tools.next_ms);
 	return next > now ? (int)(next - now) : 0;
 }

@@ -52,12 +52,17 @@ clean_text(struct buf *text)
 static bool
 read_text(struct piece *p, struct lost_reply *l, struct reply_tail *tail)
 {
+	struct reply_told told = {0};
 	enum err e = ERR_UNAVAILABLE;
 
 	*tail = (struct reply_tail){0};
 	if (!p->redis_is_away)
 		e = reply_tail_read(
-		    p->sweep->redis, l->message_id, &l->text, tail);
+		    p->sweep->redis, l->message_id, &told, tail);
+	reply_told_close(&told);
+	l->text = told.text;
+	l->tool_calls = told.tool_calls;
+	l->tool_responses = told.tool_responses;
 	if (e == ERR_UNAVAILABLE) {
 		p->redis_is_away = true;
 		return l->lost_ms >= REDIS_WAIT_MS;
@@ -67,8 +72,12 @@ read_text(struct piece *p, struct lost_reply *l, struct reply_tail *tail)
 		    LOG_TEXT("message_id", l->message_id),
 		    LOG_TEXT("why", redis_why(p->sweep->redis)));
 	l->has_text = e == OK && tail->is_there && !l->text.failed;
-	if (l->has_text)
+	if (l->has_text) {
 		clean_text(&l->text);
+		return true;
+	}
+	buf_free(&l->tool_calls);
+	buf_free(&l->tool_responses);
 	return true;
 }
 
@@ -82,7 +91,7 @@ read_texts(struct piece *p)
 		struct lost_reply l = p->replies[i];
 
 		if (!read_text(p, &l, &p->tails[p->n])) {
-			buf_free(&l.text);
+			lost_clear(&l, 1);
 			continue;
 		}
 		bytes += l.text.n;
@@ -112,6 +121,8 @@ end_singly(struct piece *p)
 		if (e != OK && e != ERR_UNAVAILABLE && l->has_text) {
 			log_stuck(p, l);
 			l->has_text = false;
+			buf_free(&l->tool_calls);
+			buf_free(&l->tool_responses);
 			e = lost_end(p->sweep->pg, l, 1);
 		}
 		if (e == ERR_UNAVAILABLE)

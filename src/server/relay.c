@@ -104,6 +104,7 @@ close_all(struct relay *r)
 	close_handle((uv_handle_t *)&r->looks_poll, NULL);
 	close_handle((uv_handle_t *)&r->roll_timer, NULL);
 	close_handle((uv_handle_t *)&r->cancels_poll, NULL);
+	close_handle((uv_handle_t *)&r->tooled_poll, NULL);
 	close_handle((uv_handle_t *)&r->wake, NULL);
 	close_handle((uv_handle_t *)&r->prepare, NULL);
 	close_handle((uv_handle_t *)&r->flush_timer, NULL);
@@ -253,7 +254,8 @@ open_handles(struct relay *r)
 	/* Before `prepare` is started, for what it sends. */
 	r->redis = relay_redis_new(&r->loop, r->config);
 	r->reading = relay_redis_new(&r->loop, r->config);
-	if (r->redis == NULL || r->reading == NULL || !relay_log_open(r))
+	if (r->redis == NULL || r->reading == NULL || !relay_log_open(r) ||
+	    !relay_tools_open(r))
 		return false;
 	relay_redis_on_change(r->redis, stream_answer_redis_changed, r);
 	uv_prepare_init(&r->loop, &r->prepare);
@@ -376,6 +378,7 @@ relay_free(struct relay *r)
 	relay_cancel_free(r);
 	looks_free(r->looks);
 	relay_log_free(r);
+	relay_tools_free(r);
 	uv_loop_close(&r->loop);
 	queue_free(r->inbox);
 	queue_free(r->stored);

@@ -12,6 +12,7 @@
 
 #include "base/buf.h"
 #include "base/id.h"
+#include "chat/turn.h"
 #include "model/breaker.h"
 #include "model/model.h"
 #include "server/client.h"
@@ -24,6 +25,8 @@ struct queue;
 struct reader;
 struct relay_redis;
 struct reply_event;
+struct tool_batch;
+struct tool_use;
 
 struct relay {
 	const struct config *config;
@@ -53,6 +56,8 @@ struct relay {
 	size_t n_streams;
 	struct reader *readers; /* all, doubly linked */
 	size_t n_readers;
+	struct queue *tooled; /* struct tool_batch: back from the ledger */
+	uv_poll_t tooled_poll;
 	struct looks *looks; /* what readers ask the ledger */
 	uv_poll_t looks_poll;
 
@@ -81,6 +86,8 @@ struct relay {
 enum stream_state {
 	STREAM_ASKING,  /* a request is with the model */
 	STREAM_WAITING, /* pausing before the next try, or is_listening */
+	STREAM_TOOLING, /* tools are at work for the model */
+	STREAM_LEAVING, /* its end is decided; tools are with the ledger */
 	STREAM_STORING, /* the turn is with the ledger: hands off it */
 	STREAM_ENDING,  /* it is back: the last word is on its way */
 	STREAM_OVER,    /* everything is said; waiting for handles to close */
@@ -132,12 +139,14 @@ enum log_step {
 	STEP_NONE,
 	STEP_START,
 	STEP_TEXT,
+	STEP_TOOL,
 	STEP_END,
 };
 
 /* A stream's part in stream_log.c. */
 struct stream_log {
 	size_t asked;     /* bytes of text that have been made events */
+	size_t told;      /* events about tools, of turn->uses, likewise */
 	size_t kept;      /* and that Postgres has, of an unlogged reply */
 	uint64_t kept_ms; /* when they were given to the ledger */
 	unsigned kept_as; /* their place in the batch, from 1; 0: none */
@@ -146,6 +155,16 @@ struct stream_log {
 	bool is_busy : 1;           /* a command's answer is awaited */
 	bool has_started : 1;       /* the client has heard `start` */
 	struct stream *prev, *next; /* while LOG_LOST: in relay->lost */
+};
+
+/* A stream's part in stream_tools.c. */
+struct stream_tools {
+	struct tool_batch *batch; /* with the ledger; NULL: none */
+	size_t n_open;            /* uses that have not ended */
+	int64_t reserved;         /* tokens, for all rounds; 0: not bounded */
+	bool is_last;             /* the model was told to call no more */
+	enum turn_status status;  /* of STREAM_LEAVING: how it ends */
+	enum err error;
 };
 
 /* One reply in flight. */
@@ -183,6 +202,7 @@ struct stream {
 	uint64_t retry_ms;      /* when STREAM_WAITING ends */
 
 	struct stream_log log;
+	struct stream_tools tools;
 	bool is_listening;  /* somebody else asks the very same */
 	bool is_looking;    /* and whether they are done is being asked */
 	bool looks_again;   /* and once more after that */
@@ -296,6 +316,33 @@ int64_t relay_log_life_s(const struct relay *r); /* the longest of a log */
 bool relay_checkpoint_open(struct relay *r);
 void relay_checkpoint_free(struct relay *r);
 void relay_checkpoint(struct relay *r);
+
+/* stream_tools.c: the model's answer is whole. True: it called tools that are
+ * at work now, and the reply goes on. */
+bool stream_tools_begin(struct stream *s);
+
+/* What a use has come to: its result is there. For those who run tools outside
+ * of the ledger; never from inside of starting one. */
+void stream_tools_ended(struct stream *s, struct tool_use *use);
+
+/* The reply ends like that. True: not yet, tools are with the ledger, and
+ * stream_store is called when they are back. */
+bool stream_tools_leave(struct stream *s, enum turn_status status, enum err e);
+
+/* What stands between the text of two rounds; "" where nothing must. */
+const char *stream_tools_between(const struct turn *t, char next);
+
+bool relay_tools_open(struct relay *r);
+void relay_tools_free(struct relay *r);
+
+/* stream.c: gives the turn to the ledger with its outcome. */
+void stream_store(struct stream *s, enum turn_status status, enum err error);
+
+/* stream.c: when something must happen is another time now. */
+void stream_arm(struct stream *s);
+
+/* stream.c: nothing but the end is left for the reply to do. */
+void stream_fail(struct stream *s, enum err error, const char *why);
 
 /* Asks the model; or says an answer that came otherwise, t->prompt. */
 void stream_ask(struct stream *s);

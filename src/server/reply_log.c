@@ -216,4 +216,6 @@ reply_log_rebuild(struct reply_command *c, const char *message_id,
 	add_bytes(c, what->text.n > 0 ? what->text.data : "", what->text.n);
 	add_word(c, c->number);
 	add_word(c, c->hint);
+	add_bytes(c, what->tools_len > 0 ? what->tools : "[]",
+	    what->tools_len > 0 ? what->tools_len : 2);
 }

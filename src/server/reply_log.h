@@ -82,8 +82,8 @@ void reply_event_say(const struct reply_event *e, struct buf *out);
 /* A command for Redis with what its words need. */
 struct reply_command {
 	int n;
-	const char *words[9];
-	size_t lens[9];
+	const char *words[10];
+	size_t lens[10];
 	char key[REPLY_LOG_KEY];
 	char position[REPLY_POSITION_TEXT];
 	char number[24];
@@ -115,6 +115,8 @@ struct reply_rebuild {
 	const char *start; /* the start event's data, JSON */
 	size_t start_len;
 	struct reply_event text; /* all text up to now, as one delta */
+	const char *tools; /* events about tools in between: a JSON array of */
+	size_t tools_len;  /* [n, bytes of text before it, name, data] */
 	int64_t life_s;          /* the log's longest life */
 };
 

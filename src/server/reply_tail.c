@@ -20,16 +20,33 @@ take_text(struct buf *out, struct reply_event e)
 		buf_add(out, e.data, e.n);
 }
 
+/* Their data is an object each, written by us. */
+static void
+take_tool(struct reply_told *out, const struct reply_event *e)
+{
+	struct buf *into = NULL;
+
+	if (reply_event_is(e, "tool_call"))
+		into = &out->tool_calls;
+	else if (reply_event_is(e, "tool_result"))
+		into = &out->tool_responses;
+	if (into == NULL)
+		return;
+	buf_putc(into, into->n > 0 ? ',' : '[');
+	buf_add(into, e->data, e->n);
+}
+
 static bool
 take_entries(
-    const redisReply *entries, struct buf *out, struct reply_tail *tail)
+    const redisReply *entries, struct reply_told *out, struct reply_tail *tail)
 {
 	struct reply_event e;
 
 	for (size_t i = 0; i < entries->elements; i++) {
 		if (!reply_event_read(entries->element[i], &e))
 			return false;
-		take_text(out, e);
+		take_text(&out->text, e);
+		take_tool(out, &e);
 		tail->is_there = true;
 		tail->has_ended = reply_event_is_terminal(&e);
 		tail->at = e.at;
@@ -38,8 +55,8 @@ take_entries(
 }
 
 enum err
-reply_tail_read(struct redis *redis, const char *message_id, struct buf *out,
-    struct reply_tail *out_tail)
+reply_tail_read(struct redis *redis, const char *message_id,
+    struct reply_told *out, struct reply_tail *out_tail)
 {
 	struct reply_tail tail = {0};
 	char key[REPLY_LOG_KEY], from[REPLY_POSITION_TEXT + 1] = "-";
@@ -62,6 +79,23 @@ reply_tail_read(struct redis *redis, const char *message_id, struct buf *out,
 	}
 	*out_tail = tail;
 	return OK;
+}
+
+void
+reply_told_close(struct reply_told *told)
+{
+	if (told->tool_calls.n > 0)
+		buf_putc(&told->tool_calls, ']');
+	if (told->tool_responses.n > 0)
+		buf_putc(&told->tool_responses, ']');
+}
+
+void
+reply_told_free(struct reply_told *told)
+{
+	buf_free(&told->text);
+	buf_free(&told->tool_calls);
+	buf_free(&told->tool_responses);
 }
 
 /* What comes of it nobody waits for. */

@@ -9,10 +9,10 @@
 
 #include <stdbool.h>
 
+#include "base/buf.h"
 #include "base/errors.h"
 #include "server/reply_log.h"
 
-struct buf;
 struct redis;
 
 /* How far a log came. */
@@ -25,12 +25,24 @@ struct reply_tail {
 /* The longest reply that settings allow, in bytes; no more is read. */
 #define REPLY_TAIL_MAX ((size_t)16 << 20)
 
+/* What a log says of a reply, to be freed. */
+struct reply_told {
+	struct buf text;
+	struct buf tool_calls;     /* JSON arrays of what the events said, in */
+	struct buf tool_responses; /* their order; empty: there were none */
+};
+
 /*
- * Appends the text to `out`, as it lies there. OK also where there is no log.
- * ERR_UNAVAILABLE: Redis is away; ERR_INTERNAL: what lies there is no log.
+ * Appends the text and the rest to `out`, as it lies there. OK also where there
+ * is no log. ERR_UNAVAILABLE: Redis is away; ERR_INTERNAL: what lies there is
+ * no log.
  */
 enum err reply_tail_read(struct redis *redis, const char *message_id,
-    struct buf *out, struct reply_tail *out_tail) MUST_CHECK;
+    struct reply_told *out, struct reply_tail *out_tail) MUST_CHECK;
+
+/* Ends the arrays. */
+void reply_told_close(struct reply_told *told);
+void reply_told_free(struct reply_told *told);
 
 /*
  * Appends what of the text (all of it, as it was stored) is not in the log and

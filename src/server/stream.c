@@ -22,8 +22,6 @@
 /* Bytes kept of the body of an error answer. */
 #define ERROR_BODY_MAX 4096
 
-static void arm_timer(struct stream *s);
-
 static uint64_t
 now_ms(const struct stream *s)
 {
@@ -33,7 +31,8 @@ now_ms(const struct stream *s)
 bool
 stream_is_running(const struct stream *s)
 {
-	return s->state == STREAM_ASKING || s->state == STREAM_WAITING;
+	return s->state == STREAM_ASKING || s->state == STREAM_WAITING ||
+	       s->state == STREAM_TOOLING;
 }
 
 /* A model's server may quote the key that it was given. */
@@ -77,6 +76,7 @@ log_end(struct stream *s)
 	    LOG_TEXT("model", t->model), LOG_NUMBER("attempts", t->attempts),
 	    LOG_TEXT("fallback_from", t->fallback_from),
 	    LOG_TEXT("given_up", buf_text(&s->plan.tried)),
+	    LOG_NUMBER("tool_rounds", t->rounds.n),
 	    LOG_NUMBER("bytes", s->sent),
 	    LOG_NUMBER("client_gone", s->client.has_vanished),
 	    LOG_NUMBER("client_cut", s->client.was_cut),
@@ -142,14 +142,15 @@ timer_closed(uv_handle_t *handle)
 	handle_closed(handle->data);
 }
 
-/* Gives the turn to the ledger with its outcome. */
-static void
-store(struct stream *s, enum turn_status status, enum err error)
+void
+stream_store(struct stream *s, enum turn_status status, enum err error)
 {
 	struct turn *t = s->turn;
 
-	assert(stream_is_running(s));
+	assert(stream_is_running(s) || s->state == STREAM_LEAVING);
 	stream_answer_leave(s);
+	if (stream_tools_leave(s, status, error))
+		return;
 	if (status == TURN_COMPLETE && !t->is_local && !t->is_cached)
 		stream_try_answered(s);
 	stream_try_stopped(s);
@@ -169,12 +170,12 @@ store(struct stream *s, enum turn_status status, enum err error)
 	ledger_give(s->relay->ledger, t);
 }
 
-static void
-fail(struct stream *s, enum err error, const char *why)
+void
+stream_fail(struct stream *s, enum err error, const char *why)
 {
 	explain(s, why);
 	upstream_stop(s->relay->upstream, &s->transfer);
-	store(s, TURN_FAILED, error);
+	stream_store(s, TURN_FAILED, error);
 }
 
 /* What the model has not been sent whole is not charged. */
@@ -183,7 +184,7 @@ was_asked(const struct stream *s)
 {
 	const struct turn *t = s->turn;
 
-	return t->text.n > 0 ||
+	return t->text.n > t->rounds.text_from || s->state == STREAM_TOOLING ||
 	       (s->state == STREAM_ASKING &&
 		   upstream_has_sent(&s->transfer, t->prompt.n));
 }
@@ -196,7 +197,7 @@ stream_interrupt(struct stream *s, enum err error, const char *why)
 	explain(s, why);
 	s->turn->is_unasked = !was_asked(s);
 	upstream_stop(s->relay->upstream, &s->transfer);
-	store(s, TURN_INTERRUPTED, error);
+	stream_store(s, TURN_INTERRUPTED, error);
 }
 
 void
@@ -207,7 +208,7 @@ stream_cancel(struct stream *s)
 	explain(s, "its user cancelled it");
 	s->turn->is_unasked = !was_asked(s);
 	upstream_stop(s->relay->upstream, &s->transfer);
-	store(s, TURN_CANCELLED, OK);
+	stream_store(s, TURN_CANCELLED, OK);
 }
 
 /* A try failed: before the first token that need not be the reply's end. */
@@ -218,13 +219,13 @@ go_on(struct stream *s, const struct try_failure *f)
 	upstream_stop(s->relay->upstream, &s->transfer);
 	switch (stream_try_failed(s, f)) {
 	case TRY_NEXT_NONE:
-		fail(s, f->error, f->why);
+		stream_fail(s, f->error, f->why);
 		break;
 	case TRY_NEXT_PAUSE:
 		s->state = STREAM_WAITING;
 		s->retry_ms =
 		    now_ms(s) + stream_try_pause_ms(s, f->retry_after_s);
-		arm_timer(s);
+		stream_arm(s);
 		break;
 	case TRY_NEXT_ASK:
 		stream_ask(s);
@@ -242,7 +243,8 @@ answered(struct stream *s)
 	enum err e = model_parser_end(&s->parser);
 
 	if (e == OK) {
-		store(s, TURN_COMPLETE, OK);
+		if (!stream_tools_begin(s))
+			stream_store(s, TURN_COMPLETE, OK);
 		return;
 	}
 	trouble_answer(s, e, &f);
@@ -281,7 +283,7 @@ transfer_ended(void *arg, const struct transfer_end *end)
 	if (s->state != STREAM_ASKING)
 		return; /* [DONE] was enough, or the stream ended otherwise */
 	if (s->is_full)
-		store(s, TURN_COMPLETE, OK);
+		stream_store(s, TURN_COMPLETE, OK);
 	else if (end->status / 100 == 2 &&
 		 (end->code == CURLE_OK ||
 		     s->parser.finish != MODEL_FINISH_NONE ||
@@ -316,7 +318,7 @@ body_came(void *arg, const char *p, size_t n)
 		model_parser_feed(&s->parser, p, n);
 	if (s->parser.has_begun && !had_begun) {
 		stream_try_works(s);
-		arm_timer(s); /* another time-out holds from now on */
+		stream_arm(s); /* another time-out holds from now on */
 	}
 	if (s->parser.has_done)
 		relay_mark_dirty(s);
@@ -333,15 +335,19 @@ text_came(void *arg, const char *text, size_t n)
 
 	if (s->is_full)
 		return;
+	if (n > 0)
+		buf_puts(&t->text, stream_tools_between(t, *text));
 	if (t->text.n + n > max) {
-		n = text_prefix(text, n, max - t->text.n);
+		n = t->text.n < max ? text_prefix(text, n, max - t->text.n) : 0;
 		s->is_full = true;
 	}
 	if (t->first_us == 0)
 		t->first_us = clock_mono_us();
 	stream_try_answered(s);
-	/* No retry can follow, and the request is not needed any more. */
-	if (t->prompt.n > 0 && upstream_has_sent(&s->transfer, t->prompt.n))
+	/* No retry can follow, and the request is not needed any more, unless
+	 * tools are called yet. */
+	if (t->prompt.n > 0 && t->tools == NULL &&
+	    upstream_has_sent(&s->transfer, t->prompt.n))
 		buf_free(&t->prompt);
 	buf_add(&t->text, text, n);
 	relay_mark_dirty(s);
@@ -376,9 +382,10 @@ stream_ask(struct stream *s)
 	s->asked_ms = s->last_byte_ms = now_ms(s);
 	if (upstream_start(s->relay->upstream, &s->transfer, t->prompt.p,
 		t->prompt.n) != OK)
-		fail(s, ERR_INTERNAL, "no memory for a request to the model");
+		stream_fail(
+		    s, ERR_INTERNAL, "no memory for a request to the model");
 	else
-		arm_timer(s);
+		stream_arm(s);
 }
 
 /* natter-local's answer, or a kept one, came with the turn. */
@@ -393,7 +400,7 @@ stream_answer_locally(struct stream *s)
 	t->text = t->prompt;
 	t->prompt = (struct buf){0};
 	s->parser.finish = MODEL_FINISH_STOP;
-	store(s, TURN_COMPLETE, OK);
+	stream_store(s, TURN_COMPLETE, OK);
 }
 
 static uint64_t
@@ -447,14 +454,14 @@ timer_fired(uv_timer_t *timer)
 	if (s->state == STREAM_WAITING && now >= s->retry_ms && now < s->end_ms)
 		stream_ask(s);
 	else if (stream_is_running(s) && now >= s->end_ms)
-		fail(s, ERR_MODEL_TIMEOUT, "the reply took too long");
+		stream_fail(s, ERR_MODEL_TIMEOUT, "the reply took too long");
 	else if (s->state == STREAM_ASKING && now >= silence_ms(s))
 		silent(s);
-	arm_timer(s);
+	stream_arm(s);
 }
 
-static void
-arm_timer(struct stream *s)
+void
+stream_arm(struct stream *s)
 {
 	uint64_t now = now_ms(s), at;
 
@@ -467,11 +474,9 @@ arm_timer(struct stream *s)
 void
 stream_service(struct stream *s)
 {
-	if (s->state != STREAM_ASKING)
-		return;
-	if (s->parser.has_done && !s->is_full)
+	if (s->state == STREAM_ASKING && s->parser.has_done && !s->is_full)
 		answered(s);
-	else
+	else if (stream_is_running(s))
 		stream_log_go(s);
 }
 
@@ -532,7 +537,7 @@ stream_begin(struct relay *r, const struct handoff *h)
 	if (s->turn->is_local || s->turn->is_cached)
 		stream_answer_locally(s);
 	else if (stream_answer_wait(s))
-		arm_timer(s);
+		stream_arm(s);
 	else
 		stream_ask(s);
 }

@@ -14,11 +14,14 @@
  */
 #include <assert.h>
 #include <hiredis/hiredis.h>
+#include <inttypes.h>
 #include <string.h>
 
 #include "base/config.h"
 #include "base/log.h"
 #include "base/metrics.h"
+#include "base/json_write.h"
+#include "chat/tool_use.h"
 #include "chat/turn.h"
 #include "server/relay_priv.h"
 #include "server/relay_redis.h"
@@ -50,8 +53,28 @@ send_command(struct stream *s, const struct reply_command *c, relay_redis_fn fn)
 	    s->relay->redis, c->n, (const char **)c->words, c->lens, fn, s);
 }
 
+/* The event about tools that comes next; NULL: none. */
+static struct tool_event *
+next_tool(const struct stream *s)
+{
+	struct tool_uses *uses = s->turn->uses;
+
+	if (uses == NULL || s->log.told == uses->n_events)
+		return NULL;
+	return &uses->events[s->log.told];
+}
+
+/* Where the text ends that may be said now: each has its place. */
+static size_t
+text_end(const struct stream *s)
+{
+	const struct tool_event *e = next_tool(s);
+
+	return e != NULL ? e->bytes : s->turn->text.n;
+}
+
 /* Is it time for the text that waits? The first of it never waits, nor does
- * the last. */
+ * the last, nor what comes before a tool. */
 static bool
 is_due(const struct stream *s)
 {
@@ -60,6 +83,7 @@ is_due(const struct stream *s)
 	if (is_instant(s))
 		return s->state == STREAM_ENDING;
 	return !stream_is_running(s) || s->log.asked == 0 || n >= BATCH_BYTES ||
+	       next_tool(s) != NULL ||
 	       uv_now(&s->relay->loop) >= s->last_flush_ms + BATCH_MS;
 }
 
@@ -71,8 +95,10 @@ next_step(const struct stream *s)
 	if (s->event_id == 0)
 		return STEP_START;
 	/* Nobody may see text that the one who ended it did not. */
-	if (s->log.state != LOG_SEALED && s->log.asked < s->turn->text.n)
+	if (s->log.state != LOG_SEALED && s->log.asked < text_end(s))
 		return is_due(s) ? STEP_TEXT : STEP_NONE;
+	if (s->log.state != LOG_SEALED && next_tool(s) != NULL)
+		return is_due(s) ? STEP_TOOL : STEP_NONE;
 	return s->state == STREAM_ENDING ? STEP_END : STEP_NONE;
 }
 
@@ -82,10 +108,24 @@ take_step(struct stream *s, enum log_step step)
 {
 	s->log.step = step;
 	s->event_id++;
+	if (step == STEP_TOOL) {
+		next_tool(s)->n = s->event_id;
+		s->log.told++;
+	}
 	if (step != STEP_TEXT)
 		return;
-	s->log.asked = s->turn->text.n;
+	s->log.asked = text_end(s);
 	s->last_flush_ms = uv_now(&s->relay->loop);
+}
+
+/* The step did not happen: what it was about waits again. */
+static void
+untake_step(struct stream *s)
+{
+	if (s->log.step == STEP_TOOL)
+		s->log.told--;
+	s->log.step = STEP_NONE;
+	s->event_id--;
 }
 
 static struct reply_event
@@ -110,6 +150,9 @@ write_event(const struct stream *s, struct buf *data)
 		return delta(s, s->sent, s->log.asked);
 	if (s->log.step == STEP_START)
 		e.name = stream_start_data(s, s->log.state, data);
+	else if (s->log.step == STEP_TOOL)
+		e.name = tool_event_write(s->turn->uses,
+		    &s->turn->uses->events[s->log.told - 1], data);
 	else
 		e.name = stream_end_data(s, data);
 	e.name_len = strlen(e.name);
@@ -151,7 +194,7 @@ say(struct stream *s)
 	if (step == STEP_START) {
 		stream_say_start(s, &e);
 		s->log.has_started = true;
-	} else if (step == STEP_TEXT) {
+	} else if (step == STEP_TEXT || step == STEP_TOOL) {
 		stream_say_event(s, &e);
 		s->sent = s->log.asked;
 	} else {
@@ -185,31 +228,55 @@ append(struct stream *s)
 		return false;
 	reply_log_expire(&c, id,
 	    step == STEP_START ? relay_log_life_s(s->relay) : REPLY_LOG_KEEP_S);
-	if (step != STEP_TEXT)
+	if (step == STEP_START || step == STEP_END)
 		(void)send_command(s, &c, NULL);
 	reply_log_hint(&c, id, s->event_id);
 	(void)send_command(s, &c, NULL);
 	return true;
 }
 
+/* Events about tools as the script wants them: [[n, bytes, name, data], …]. */
+static void
+write_tools(const struct stream *s, struct buf *out)
+{
+	json_write_open(out, NULL, '[');
+	for (size_t i = 0; i < s->log.told; i++) {
+		const struct tool_event *e = &s->turn->uses->events[i];
+		struct buf data = {0};
+		const char *name = tool_event_write(s->turn->uses, e, &data);
+
+		json_write_open(out, NULL, '[');
+		buf_printf(out, "%" PRIu64 ",%zu,\"%s\"", e->n, e->bytes, name);
+		json_write_bytes(out, NULL, data.p, data.n);
+		json_write_close(out, ']');
+		out->failed |= data.failed;
+		buf_free(&data);
+	}
+	json_write_close(out, ']');
+}
+
 static bool
 send_rebuild(struct stream *s)
 {
-	struct buf start = {0};
+	struct buf start = {0}, tools = {0};
 	struct reply_command c;
 	struct reply_rebuild what;
 
 	(void)stream_start_data(s, LOG_WHOLE, &start);
+	write_tools(s, &tools);
 	what = (struct reply_rebuild){
 	    .start = start.p,
 	    .start_len = start.n,
 	    .text = delta(s, 0, s->log.asked),
+	    .tools = tools.p,
+	    .tools_len = tools.n,
 	    .life_s = relay_log_life_s(s->relay),
 	};
 	reply_log_rebuild(&c, s->turn->message_id, &what);
 	s->log.is_busy = send_command(s, &c, rebuilt);
 	s->relay->n_rebuilding += s->log.is_busy;
 	buf_free(&start);
+	buf_free(&tools);
 	return s->log.is_busy;
 }
 
@@ -220,7 +287,7 @@ stream_log_rebuild(struct stream *s)
 	if (is_away(s))
 		return false;
 	/* What waits goes along. */
-	if (s->log.step == STEP_NONE && s->log.asked < s->turn->text.n)
+	if (s->log.step == STEP_NONE && s->log.asked < text_end(s))
 		take_step(s, STEP_TEXT);
 	if (send_rebuild(s))
 		return true;
@@ -239,11 +306,9 @@ log_gone(struct stream *s, const redisReply *reply)
 		    LOG_TEXT("why", reply->str));
 	if (reply->type == REDIS_REPLY_NIL)
 		metrics_count(METRIC_LOGS_LOST);
-	if (s->log.step == STEP_END) {
-		/* First the text; then the end is appended again. */
-		s->log.step = STEP_NONE;
-		s->event_id--;
-	}
+	/* First the text; then the end is appended again. */
+	if (s->log.step == STEP_END)
+		untake_step(s);
 	if (stream_log_rebuild(s))
 		return;
 	set_state(s, LOG_LOST);
@@ -289,10 +354,8 @@ read_rebuilt(struct stream *s, const redisReply *reply)
 void
 stream_log_seal(struct stream *s)
 {
-	if (s->log.step == STEP_TEXT) {
-		s->log.step = STEP_NONE;
-		s->event_id--;
-	}
+	if (s->log.step == STEP_TEXT || s->log.step == STEP_TOOL)
+		untake_step(s);
 	s->log.asked = s->sent;
 	set_state(s, LOG_SEALED);
 	stream_interrupt(

@@ -2,7 +2,8 @@
  * Which model a reply asks next: the one asked for, each further try of it,
  * then those that stand in, in the order of the settings. Owns what a failed
  * try means; the tries themselves, pauses and time-outs are stream.c's.
- * Nothing here happens after a reply's first token.
+ * Nothing here happens after an answer's first token; and once the model has
+ * called tools, it alone is asked for the answers that follow.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -289,11 +290,20 @@ give_up_model(struct stream *s, const struct try_failure *f)
 enum try_next
 stream_try_failed(struct stream *s, const struct try_failure *f)
 {
-	if (!s->plan.is_open || s->turn->text.n > 0)
+	const struct turn_rounds *r = &s->turn->rounds;
+
+	if (!s->plan.is_open || s->turn->text.n > r->text_from)
 		return TRY_NEXT_NONE;
 	s->plan.is_open = false;
 	count(s, f->kind);
 	complain(s, f);
+	/* What the model has called was shown and done: nobody else stands in,
+	 * and no breaker learns of what no other model could have helped. */
+	if (r->n > 0)
+		return kinds[f->kind].remedy <= NEXT_FIRST &&
+			       has_tries_left(s, f)
+			   ? TRY_NEXT_PAUSE
+			   : TRY_NEXT_NONE;
 	/* A probe has one try: others wait for what becomes of it. */
 	if (kinds[f->kind].remedy == AGAIN && has_tries_left(s, f) &&
 	    !s->plan.pass.is_probe)

@@ -11,6 +11,7 @@
 #include <criterion/criterion.h>
 
 #include "follow_call.h"
+#include "json_escape.h"
 
 /* Nothing here takes as long, on a busy machine either. */
 #define WAIT_MS 90000
@@ -47,6 +48,8 @@ void
 call_say(struct call *c, const struct stack *s, const struct person *p,
     const char *content, int hang_up_after)
 {
+	struct buf inside = {0};
+
 	*c = (struct call){.ask = {.method = "POST",
 			       .base = s->base,
 			       .token = p->token,
@@ -54,8 +57,10 @@ call_say(struct call *c, const struct stack *s, const struct person *p,
 			       .hang_up_after = hang_up_after}};
 	snprintf(c->path, sizeof(c->path), "/api/v1/conversations/%s/messages",
 	    p->conversation);
+	json_escape(&inside, content, strlen(content));
 	snprintf(c->json, sizeof(c->json),
-	    "{\"content\":\"%s\",\"stream\":true}", content);
+	    "{\"content\":\"%s\",\"stream\":true}", buf_text(&inside));
+	buf_free(&inside);
 	begin(c);
 }
 

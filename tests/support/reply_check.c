@@ -31,6 +31,25 @@ add_text(struct reply_seen *s, const char *p, size_t n)
 	s->text[s->n] = '\0';
 }
 
+static bool
+is_about_tools(const struct reply_event *e)
+{
+	return reply_event_is(e, "tool_call") ||
+	       reply_event_is(e, "tool_result");
+}
+
+static void
+add_tool(struct reply_seen *s, const struct reply_event *e)
+{
+	size_t n = strlen(s->tools), room = n + e->name_len + e->n + 3;
+
+	s->tools = realloc(s->tools, room);
+	if (s->tools == NULL)
+		abort();
+	snprintf(s->tools + n, room - n, "%.*s %.*s\n", (int)e->name_len,
+	    e->name, (int)e->n, e->data);
+}
+
 /* Takes the next event in; a delta's text is raw. */
 static void
 take(struct reply_seen *s, const struct reply_event *e)
@@ -45,6 +64,8 @@ take(struct reply_seen *s, const struct reply_event *e)
 		complain(s, "the position does not rise");
 	if (reply_event_is_delta(e))
 		add_text(s, e->data, e->n);
+	if (is_about_tools(e))
+		add_tool(s, e);
 	if (e->at.bytes != s->n)
 		complain(s, "the position tells another length");
 	if (reply_event_is_terminal(e)) {
@@ -101,6 +122,7 @@ static void
 begin(struct reply_seen *s)
 {
 	*s = (struct reply_seen){.is_well_formed = true};
+	s->tools = strdup("");
 	add_text(s, "", 0);
 }
 
@@ -152,6 +174,7 @@ reply_seen_free(struct reply_seen *s)
 {
 	free(s->text);
 	free(s->data);
+	free(s->tools);
 	*s = (struct reply_seen){0};
 }
 
@@ -169,6 +192,67 @@ expect_same_reply(const struct reply_seen *client, const struct reply_seen *log)
 	cr_expect_str_eq(log->end, client->end);
 	if (log->data != NULL && client->data != NULL)
 		cr_expect_str_eq(log->data, client->data);
+	cr_expect_str_eq(log->tools, client->tools);
+}
+
+/* The member of a stored array that has this id; NULL: none. */
+static struct json_object *
+find_stored(struct json_object *array, const char *id)
+{
+	for (size_t i = 0; i < json_object_array_length(array); i++) {
+		struct json_object *o = json_object_array_get_idx(array, i);
+		struct json_object *v = json_object_object_get(o, "id");
+
+		if (strcmp(json_object_get_string(v), id) == 0)
+			return o;
+	}
+	return NULL;
+}
+
+/* Each member of what was seen stands in what is stored. */
+static void
+expect_stored_tool(struct json_object *stored, const char *line)
+{
+	struct json_object *seen = parse(strchr(line, ' ') + 1);
+	struct json_object *whole = find_stored(
+	    stored, json_object_get_string(json_object_object_get(seen, "id")));
+
+	cr_assert_not_null(whole, "not stored: %s", line);
+	json_object_object_foreach(seen, key, value)
+	{
+		cr_expect(json_object_equal(
+			      value, json_object_object_get(whole, key)),
+		    "%s is stored otherwise: %s", key, line);
+	}
+	json_object_put(seen);
+}
+
+/* What was seen of tools is stored, and after an end nothing else. */
+static void
+expect_stored_tools(const struct reply_seen *s)
+{
+	char *columns[] = {
+	    db_text("SELECT tool_calls FROM chat.messages WHERE id = $1",
+		s->message),
+	    db_text("SELECT tool_responses FROM chat.messages WHERE id = $1",
+		s->message)};
+	struct json_object *stored[] = {parse(columns[0]), parse(columns[1])};
+	size_t n[] = {0, 0};
+
+	for (char *line = strtok(s->tools, "\n"); line != NULL;
+	     line = strtok(NULL, "\n")) {
+		size_t which = strncmp(line, "tool_result ", 12) == 0;
+
+		expect_stored_tool(stored[which], line);
+		n[which]++;
+	}
+	for (size_t i = 0; i < 2; i++) {
+		cr_expect(s->end[0] == '\0' ||
+			      n[i] == json_object_array_length(stored[i]),
+		    "%zu seen, stored: %s", n[i], columns[i]);
+		json_object_put(stored[i]);
+		free(columns[i]);
+	}
 }
 
 void
@@ -183,6 +267,7 @@ expect_stored_reply(const struct reply_seen *s)
 	cr_expect(s->end[0] == '\0' || s->n == strlen(stored),
 	    "%zu bytes seen, %zu stored", s->n, strlen(stored));
 	free(stored);
+	expect_stored_tools(s);
 }
 
 void

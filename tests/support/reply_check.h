@@ -20,6 +20,7 @@ struct reply_seen {
 	uint64_t last_n;     /* of the last position */
 	char end[16];        /* "done", "error", "" */
 	char *data;          /* of that; NULL: none */
+	char *tools;         /* events about tools, "name data" lines */
 	char message[40];    /* the start event's message_id */
 	bool is_well_formed; /* start first, the end last, positions rise and
 			      * say how much text there is */

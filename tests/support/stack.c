@@ -262,7 +262,8 @@ write_config(struct stack *s, const struct stack_options *o)
 	      "CHAT_REFRESH_RATE_PER_MINUTE=0\n"
 	      "CHAT_REFRESH_FAILURES_PER_MINUTE=0\n"
 	      "CHAT_MAX_TOKENS_PER_DAY=0\n"
-	      "CHAT_MODEL_COOLDOWN=0\n",
+	      "CHAT_MODEL_COOLDOWN=0\n"
+	      "CHAT_TOOLS=off\n",
 	    f);
 	if (o->has_model)
 		fprintf(f, "OPENAI_BASE_URL=%s/v1\nCHAT_MODEL=test-model\n",

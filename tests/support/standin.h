@@ -40,7 +40,9 @@ struct reply {
 	char *key;        /* that came, or NULL; owned */
 	char *model;      /* JSON, with its quotes; owned */
 	char *text;       /* reply content; owned */
-	const char *args; /* tool call arguments; script's or static */
+	char *args;       /* tool call arguments; owned */
+	const char *tool; /* the tool of this round; script's */
+	int32_t calls;    /* of this answer */
 	size_t text_len, args_len;
 	size_t text_at;      /* bytes of text already sent */
 	int32_t text_deltas; /* content deltas in all */

@@ -65,10 +65,20 @@ args_step(const struct reply *r)
 	return r->script.chunk > 0 ? (size_t)r->script.chunk : ARGS_BYTES;
 }
 
+/* How many deltas one call takes. */
+static int32_t
+deltas_of_call(const struct reply *r)
+{
+	size_t step = args_step(r);
+
+	return r->script.bare ? 1
+			      : 1 + (int32_t)((r->args_len + step - 1) / step);
+}
+
 void
 reply_plan(struct reply *r)
 {
-	size_t at = 0, step = args_step(r);
+	size_t at = 0;
 
 	if (r->script.events > 0)
 		r->text_deltas = r->script.events;
@@ -77,7 +87,7 @@ reply_plan(struct reply *r)
 			at = piece_end(r, at, r->text_deltas);
 	r->deltas = r->text_deltas;
 	if (r->is_tool_call)
-		r->deltas += 1 + (int32_t)((r->args_len + step - 1) / step);
+		r->deltas += r->calls * deltas_of_call(r);
 }
 
 /* A JSON line break is harmless; put_event starts a new data: line there. */
@@ -209,28 +219,32 @@ put_content(struct reply *r, struct buf *out)
 }
 
 static void
-put_tool_head(const struct reply *r, struct buf *to)
+put_tool_head(const struct reply *r, int32_t call, struct buf *to)
 {
-	buf_printf(to,
-	    "\"id\":\"call_%u\",\"type\":\"function\","
-	    "\"function\":{\"name\":\"",
-	    r->number);
-	json_escape(to, r->script.tool, strlen(r->script.tool));
+	if (!r->script.bare && call == 0)
+		buf_printf(to, "\"id\":\"call_%u\",", r->number);
+	else if (!r->script.bare)
+		buf_printf(to, "\"id\":\"call_%u_%d\",", r->number, call);
+	buf_puts(to, "\"type\":\"function\",\"function\":{\"name\":\"");
+	json_escape(to, r->tool, strlen(r->tool));
 	buf_puts(to, "\",\"arguments\":\"");
 }
 
 static void
 put_tool(const struct reply *r, struct buf *out)
 {
-	int32_t index = r->delta - r->text_deltas;
+	int32_t at = r->delta - r->text_deltas, per = deltas_of_call(r);
 	size_t step = args_step(r), from = 0, n = 0;
 
 	open_delta(r);
-	buf_puts(&json, "\"tool_calls\":[{\"index\":0,");
-	if (index == 0) {
-		put_tool_head(r, &json);
+	buf_puts(&json, "\"tool_calls\":[{");
+	if (!r->script.bare)
+		buf_printf(&json, "\"index\":%d,", at / per);
+	if (at % per == 0) {
+		put_tool_head(r, at / per, &json);
+		n = r->script.bare ? r->args_len : 0;
 	} else {
-		from = (size_t)(index - 1) * step;
+		from = (size_t)(at % per - 1) * step;
 		n = r->args_len - from < step ? r->args_len - from : step;
 		buf_puts(&json, "\"function\":{\"arguments\":\"");
 	}
@@ -395,10 +409,14 @@ put_message(const struct reply *r, struct buf *out)
 		buf_puts(out, "\"");
 	}
 	if (r->is_tool_call) {
-		buf_puts(out, ",\"tool_calls\":[{");
-		put_tool_head(r, out);
-		json_escape(out, r->args, r->args_len);
-		buf_puts(out, "\"}}]");
+		buf_puts(out, ",\"tool_calls\":[");
+		for (int32_t i = 0; i < r->calls; i++) {
+			buf_puts(out, i > 0 ? ",{" : "{");
+			put_tool_head(r, i, out);
+			json_escape(out, r->args, r->args_len);
+			buf_puts(out, "\"}}");
+		}
+		buf_puts(out, "]");
 	}
 	buf_puts(out, ",\"refusal\":null},\"logprobs\":null");
 }

@@ -41,10 +41,12 @@ enum { DIRECTIVES = sizeof(directives) / sizeof(directives[0]) };
 
 /* What is picked out of the messages array. */
 struct messages {
-	struct buf user; /* content of the last user message */
-	struct buf tool; /* content of the last tool message after it */
+	struct buf user;   /* content of the last user message */
+	struct buf system; /* and of the system message */
+	struct buf tool;   /* content of the last tool message after it */
 	bool has_tool;
-	size_t bytes; /* of all contents */
+	int32_t rounds; /* messages after it that called tools */
+	size_t bytes;   /* of all contents */
 };
 
 static void *
@@ -153,9 +155,15 @@ read_message(struct json_object *message, struct messages *m)
 	if (role != NULL && strcmp(role, "user") == 0) {
 		into = &m->user;
 		m->has_tool = false;
+		m->rounds = 0;
 	} else if (role != NULL && strcmp(role, "tool") == 0) {
 		into = &m->tool;
 		m->has_tool = true;
+	} else if (role != NULL && strcmp(role, "system") == 0 &&
+		   m->system.n == 0) {
+		into = &m->system;
+	} else if (json_object_object_get_ex(message, "tool_calls", NULL)) {
+		m->rounds++;
 	}
 	content_text(content, into);
 	m->bytes += into->n;
@@ -245,10 +253,11 @@ make_text(struct reply *r, const struct messages *m, size_t rest)
 	if (s->events >= 0)
 		return make_random(r,
 		    (int64_t)s->events * (s->chunk ? s->chunk : EVENT_BYTES));
-	if (m->has_tool) {
+	if (m->has_tool && !r->is_tool_call) {
 		buf_puts(&text, "Tool said: ");
 		buf_add(&text, m->tool.p, m->tool.n);
 	} else if (s->tool == NULL) {
+		rest = rest < m->user.n ? rest : 0;
 		buf_puts(&text, "You said: ");
 		buf_add(&text, m->user.p + rest, m->user.n - rest);
 	}
@@ -287,6 +296,96 @@ read_options(struct json_object *root, struct reply *r)
 		r->is_stream = false;
 }
 
+/* A system prompt has one where the question must stay what it is. */
+static bool
+has_script(const struct buf *text)
+{
+	return text->n >= 2 && memcmp(text->p, "[[", 2) == 0;
+}
+
+/* What is to go wrong after a tool's answer goes well before. */
+static void
+drop_faults(struct script *s)
+{
+	s->cut = s->stall = s->badjson = s->midstream_error = -1;
+	s->hang = s->drop = s->status = s->fail = s->garbage = 0;
+	s->first = s->gap = s->huge = s->nodone = 0;
+}
+
+static char *
+make_big(int32_t bytes)
+{
+	static const char head[] = "{\"title\":\"", tail[] = "\"}";
+	size_t n = (size_t)bytes, ends = strlen(head) + strlen(tail);
+	struct buf out = {0};
+
+	buf_puts(&out, head);
+	for (size_t i = ends; i < n; i++)
+		buf_putc(&out, 'x');
+	buf_puts(&out, tail);
+	return buf_take(&out);
+}
+
+/* The first UUID in what a tool said; "" without one. */
+static void
+first_id(const struct buf *tool, char out[37])
+{
+	const char *at;
+
+	out[0] = '\0';
+	at = tool->n > 0 ? memmem(tool->p, tool->n, "\"id\"", 4) : NULL;
+	at = at != NULL
+		 ? memchr(at + 4, '"', tool->n - (size_t)(at + 4 - tool->p))
+		 : NULL;
+	if (at != NULL && tool->n - (size_t)(at - tool->p) > 37)
+		memcpy(out, at + 1, 36);
+	out[36] = '\0';
+}
+
+static char *
+with_id(const char *args, const struct buf *tool)
+{
+	const char *at = strstr(args, "$id");
+	struct buf out = {0};
+	char id[37];
+
+	if (at == NULL)
+		return strdup(args);
+	first_id(tool, id);
+	buf_add(&out, args, (size_t)(at - args));
+	buf_puts(&out, id);
+	buf_puts(&out, at + 3);
+	return buf_take(&out);
+}
+
+static bool
+may_call(struct json_object *root, const struct script *s)
+{
+	const char *choice =
+	    json_object_get_string(json_object_object_get(root, "tool_choice"));
+
+	return s->stubborn || choice == NULL || strcmp(choice, "none") != 0;
+}
+
+/* Which tool this round calls, if it calls one. */
+static void
+choose_call(struct json_object *root, const struct messages *m, struct reply *r)
+{
+	const struct script *s = &r->script;
+	bool is_first = m->rounds == 0;
+	const char *args = is_first || s->then == NULL ? s->args : s->thenargs;
+
+	r->is_tool_call =
+	    s->tool != NULL && m->rounds < s->rounds && may_call(root, s);
+	r->tool = is_first || s->then == NULL ? s->tool : s->then;
+	r->calls = s->calls;
+	if (s->big > 0)
+		r->args = make_big(s->big);
+	else
+		r->args = with_id(args != NULL ? args : "{}", &m->tool);
+	r->args_len = r->is_tool_call ? strlen(r->args) : 0;
+}
+
 static enum standin_err
 read_request(struct json_object *root, struct messages *m, struct reply *r)
 {
@@ -300,18 +399,21 @@ read_request(struct json_object *root, struct messages *m, struct reply *r)
 		return STANDIN_BAD_JSON;
 	for (size_t i = 0; i < json_object_array_length(list); i++)
 		read_message(json_object_array_get_idx(list, i), m);
-	err = choose_script(r, &m->user,
+	err = choose_script(r,
+	    has_script(&m->user) || !has_script(&m->system) ? &m->user
+							    : &m->system,
 	    json_object_get_string(json_object_object_get(root, "model")),
 	    &rest);
 	if (err == STANDIN_OK && !is_ascii(r->script.args))
 		err = STANDIN_BAD_SCRIPT;
+	if (r->script.later && !m->has_tool)
+		drop_faults(&r->script);
+	choose_call(root, m, r);
 	if (err == STANDIN_OK)
 		err = make_text(r, m, rest);
-	r->is_tool_call = r->script.tool != NULL && !m->has_tool;
-	r->args = r->script.args ? r->script.args : "{}";
-	r->args_len = r->is_tool_call ? strlen(r->args) : 0;
 	r->prompt_tokens = (uint32_t)((m->bytes + 3) / 4);
-	r->completion_tokens = (uint32_t)((r->text_len + r->args_len + 3) / 4);
+	r->completion_tokens =
+	    (uint32_t)((r->text_len + r->args_len * (size_t)r->calls + 3) / 4);
 	read_options(root, r);
 	return err;
 }
@@ -343,6 +445,7 @@ reply_read(const char *body, size_t len, struct reply **out_reply)
 	json_tokener_free(tokener);
 	buf_free(&m.user);
 	buf_free(&m.tool);
+	buf_free(&m.system);
 	return err;
 }
 
@@ -356,6 +459,7 @@ reply_free(struct reply *r)
 	free(r->key);
 	free(r->model);
 	free(r->text);
+	free(r->args);
 	free(r);
 }
 

@@ -1,0 +1,400 @@
+/*
+ * A reply's tools: what its model calls is shown, done and told to the same
+ * model, until it calls none. Owns the rounds and their bounds: in number
+ * (CHAT_TOOL_ROUNDS), in time (the reply's own), in cost (what was reserved for
+ * the reply). What a tool does and who does it is others' business.
+ *
+ * The answer of the last round must be text: the model is told so by
+ * `tool_choice`, and where it calls all the same the reply ends as one that
+ * reached its length. So it ends too where nothing is left of what was
+ * reserved.
+ */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/config.h"
+#include "base/metrics.h"
+#include "base/queue.h"
+#include "chat/context.h"
+#include "chat/tool.h"
+#include "chat/tool_use.h"
+#include "server/ledger.h"
+#include "server/ledger_tools.h"
+#include "server/relay_priv.h"
+
+/* Less than this is no answer, in tokens. */
+#define ANSWER_MIN 16
+
+/* How long the database may take for a batch before the model is told that it
+ * did not answer, in ms. */
+#define PATIENCE_MS 20000
+
+static bool
+wants_tools(const struct stream *s)
+{
+	const struct model_parser *p = &s->parser;
+
+	return s->turn->tools != NULL && p->calls.n > 0 && !s->is_full &&
+	       p->finish != MODEL_FINISH_LENGTH &&
+	       p->finish != MODEL_FINISH_CONTENT_FILTER;
+}
+
+static void
+count_use(const struct tool_use *use)
+{
+	enum metric first = METRIC_TOOL_UNKNOWN_OK;
+
+	if (use->tool != NULL && use->tool->kind == TOOL_SITE)
+		first = METRIC_TOOL_SITE_OK;
+	else if (use->tool != NULL)
+		first = METRIC_TOOL_CREATE_TASK_OK +
+			2 * (enum metric)use->tool->native;
+	metrics_count(first + use->is_error);
+}
+
+static size_t
+place_of(const struct tool_uses *uses, const struct tool_use *use)
+{
+	return (size_t)(use - uses->list);
+}
+
+static void
+tell(struct stream *s, const struct tool_use *use, bool is_result)
+{
+	struct turn *t = s->turn;
+
+	tool_uses_tell(t->uses, place_of(t->uses, use), is_result, t->text.n);
+	if (is_result)
+		count_use(use);
+}
+
+/* Of this answer; false without memory, or there were too many. */
+static bool
+add_uses(struct stream *s)
+{
+	struct turn *t = s->turn;
+
+	if (t->uses == NULL)
+		t->uses = tool_uses_new();
+	for (size_t i = 0; t->uses != NULL && i < s->parser.calls.n; i++) {
+		struct tool_use *use = tool_uses_add(t->uses,
+		    &s->parser.calls.list[i], t->tools, t->rounds.n + 1);
+
+		if (use == NULL)
+			return false;
+		s->tools.n_open++;
+		tell(s, use, false);
+	}
+	metrics_add(METRIC_TOOL_CALLS_DROPPED, s->parser.calls.dropped);
+	return t->uses != NULL;
+}
+
+static struct tool_batch *
+make_batch(const struct stream *s)
+{
+	struct tool_batch *b = calloc(1, sizeof(*b));
+	const struct config *config = s->relay->config;
+	const struct turn *t = s->turn;
+
+	if (b == NULL)
+		return NULL;
+	memcpy(b->place.user_id, t->user_id, ID_TEXT);
+	memcpy(b->place.conversation_id, t->conversation_id, ID_TEXT);
+	memcpy(b->place.question_id, t->user_message_id, ID_TEXT);
+	b->place.source = "model";
+	b->place.says_yes = t->says_yes;
+	b->place.max_bytes = (size_t)config->tool_result_bytes;
+	memcpy(b->request_id, t->request_id, sizeof(b->request_id));
+	b->until_ms = clock_mono_ms() + PATIENCE_MS;
+	b->owner = (struct stream *)s;
+	return b;
+}
+
+static bool
+is_native(const struct tool_use *use)
+{
+	return use->tool != NULL && use->tool->kind == TOOL_NATIVE;
+}
+
+/* The first use of the round that has just been added. */
+static size_t
+round_from(const struct tool_uses *uses, int round)
+{
+	size_t i = uses->n;
+
+	while (i > 0 && uses->list[i - 1].round == round)
+		i--;
+	return i;
+}
+
+static void
+give_natives(struct stream *s, size_t from)
+{
+	struct tool_uses *uses = s->turn->uses;
+	struct tool_batch *b = NULL;
+
+	for (size_t i = from; i < uses->n; i++) {
+		if (!is_native(&uses->list[i]))
+			continue;
+		if (b == NULL)
+			b = make_batch(s);
+		if (b != NULL)
+			b->uses[b->n++] = &uses->list[i];
+		else
+			tool_failed(&uses->list[i], ERR_BUSY);
+	}
+	s->tools.batch = b;
+	if (b != NULL)
+		ledger_tools_give(s->relay->ledger, b);
+}
+
+/* Whoever calls what it was not offered is told so. */
+static void
+refuse_unknown(struct stream *s, size_t from)
+{
+	struct tool_uses *uses = s->turn->uses;
+
+	for (size_t i = from; i < uses->n; i++) {
+		if (uses->list[i].tool == NULL)
+			tool_use_fail(&uses->list[i], "unknown_tool",
+			    "There is no tool of this name.");
+	}
+}
+
+/* Tells of those that have ended here and now. */
+static void
+settle_ended(struct stream *s, size_t from)
+{
+	struct tool_uses *uses = s->turn->uses;
+
+	for (size_t i = from; i < uses->n; i++) {
+		bool is_out =
+		    s->tools.batch != NULL && is_native(&uses->list[i]);
+
+		if (is_out || !uses->list[i].has_ended)
+			continue;
+		tell(s, &uses->list[i], true);
+		s->tools.n_open--;
+	}
+}
+
+/* How many tokens the next answer may have; 0: as many as it likes, -1: none.
+ * `prompt` is what it would be asked with. */
+static int64_t
+tokens_left(const struct stream *s, int64_t prompt)
+{
+	const struct turn *t = s->turn;
+	int64_t left;
+
+	if (s->tools.reserved == 0)
+		return 0;
+	left = s->tools.reserved - turn_tokens(t) - prompt;
+	if (left < ANSWER_MIN)
+		return -1;
+	return t->budget.cap > 0 && left > t->budget.cap ? t->budget.cap : left;
+}
+
+static void
+end_at_length(struct stream *s)
+{
+	s->parser.finish = MODEL_FINISH_LENGTH;
+	stream_store(s, TURN_COMPLETE, OK);
+}
+
+/* The text that the answer said before it called. */
+static void
+write_round(const struct turn *t, size_t from, struct buf *out)
+{
+	const char *text = t->text.n > from ? t->text.p + from : "";
+	size_t n = t->text.n - from;
+
+	for (; n > 0 && *text == '\n'; n--)
+		text++;
+	tool_round_messages(t->uses, t->rounds.n + 1, text, n, out);
+}
+
+/* The request of the next round takes the prompt's place. */
+static bool
+write_prompt(struct stream *s, struct openai_round *round)
+{
+	struct turn *t = s->turn;
+	struct buf body = {0};
+
+	if (!openai_next_body(&body, &t->prompt, round)) {
+		buf_free(&body);
+		return false;
+	}
+	buf_free(&t->prompt);
+	t->prompt = body;
+	t->prompt_estimate += context_tokens(round->messages_len);
+	s->tools.is_last = round->is_last;
+	return true;
+}
+
+/* All results are there: the same model is asked again. */
+static void
+next_round(struct stream *s)
+{
+	struct turn *t = s->turn;
+	struct buf messages = {0};
+	struct openai_round round;
+	int64_t left;
+	bool is_written;
+
+	write_round(t, t->rounds.text_from, &messages);
+	turn_end_round(t, &s->parser.usage);
+	s->parser.usage = (struct model_usage){0, 0, 0};
+	left = tokens_left(s, t->prompt_estimate + context_tokens(messages.n));
+	if (left < 0) {
+		buf_free(&messages);
+		end_at_length(s);
+		return;
+	}
+	round = (struct openai_round){
+	    .messages = messages.p,
+	    .messages_len = messages.n,
+	    .max_tokens = left,
+	    .is_last = t->rounds.n >= s->relay->config->tool_rounds,
+	};
+	is_written = !messages.failed && write_prompt(s, &round);
+	buf_free(&messages);
+	s->plan.tries = 0;
+	if (is_written)
+		stream_ask(s);
+	else
+		stream_fail(s, ERR_INTERNAL, "no memory for a tool's result");
+}
+
+/* Some have ended: the client hears of it, and the reply goes on when all
+ * have. */
+static void
+go_on(struct stream *s)
+{
+	if (s->state == STREAM_LEAVING && s->tools.batch == NULL) {
+		stream_store(s, s->tools.status, s->tools.error);
+		return;
+	}
+	if (s->state != STREAM_TOOLING)
+		return;
+	stream_log_go(s);
+	if (s->state == STREAM_TOOLING && s->tools.n_open == 0)
+		next_round(s);
+}
+
+/* What was reserved is for all rounds; it was said for the first. */
+static void
+note_reserved(struct stream *s)
+{
+	const struct turn *t = s->turn;
+
+	if (t->rounds.n == 0 && t->budget.is_bounded && t->budget.cap > 0)
+		s->tools.reserved = t->prompt_estimate + t->budget.cap;
+}
+
+bool
+stream_tools_begin(struct stream *s)
+{
+	struct turn *t = s->turn;
+	size_t from;
+
+	if (!wants_tools(s))
+		return false;
+	if (s->tools.is_last || t->prompt.n == 0) {
+		s->parser.finish = MODEL_FINISH_LENGTH;
+		return false;
+	}
+	stream_answer_forsake(s);
+	stream_try_answered(s);
+	upstream_stop(s->relay->upstream, &s->transfer);
+	note_reserved(s);
+	s->state = STREAM_TOOLING;
+	if (!add_uses(s)) {
+		stream_fail(s, ERR_INTERNAL, "no memory for a tool's call");
+		return true;
+	}
+	from = round_from(t->uses, t->rounds.n + 1);
+	refuse_unknown(s, from);
+	give_natives(s, from);
+	settle_ended(s, from);
+	stream_arm(s);
+	go_on(s);
+	return true;
+}
+
+void
+stream_tools_ended(struct stream *s, struct tool_use *use)
+{
+	assert(use->has_ended && s->tools.n_open > 0);
+	tell(s, use, true);
+	s->tools.n_open--;
+	go_on(s);
+}
+
+bool
+stream_tools_leave(struct stream *s, enum turn_status status, enum err e)
+{
+	if (s->tools.batch == NULL)
+		return false;
+	atomic_store(&s->tools.batch->is_unwanted, true);
+	ledger_wake(s->relay->ledger);
+	s->tools.status = status;
+	s->tools.error = e;
+	s->state = STREAM_LEAVING;
+	return true;
+}
+
+const char *
+stream_tools_between(const struct turn *t, char next)
+{
+	if (t->rounds.n == 0 || t->text.n != t->rounds.text_from ||
+	    t->text.n == 0 || t->text.p[t->text.n - 1] == '\n' || next == '\n')
+		return "";
+	return "\n\n";
+}
+
+static void
+batch_back(struct tool_batch *b)
+{
+	struct stream *s = b->owner;
+
+	s->tools.batch = NULL;
+	for (size_t i = 0; i < b->n; i++)
+		tell(s, b->uses[i], true);
+	s->tools.n_open -= b->n;
+	free(b);
+	go_on(s);
+}
+
+static void
+tooled_ready(uv_poll_t *handle, int status, int events)
+{
+	struct relay *r = handle->data;
+	struct tool_batch *b;
+
+	(void)status;
+	(void)events;
+	while ((b = queue_pop(r->tooled)) != NULL)
+		batch_back(b);
+}
+
+bool
+relay_tools_open(struct relay *r)
+{
+	size_t max = (size_t)r->config->streams_max + 1;
+
+	r->tooled = queue_new(max);
+	if (r->tooled == NULL ||
+	    uv_poll_init(&r->loop, &r->tooled_poll, queue_fd(r->tooled)) != 0)
+		return false;
+	r->tooled_poll.data = r;
+	uv_poll_start(&r->tooled_poll, UV_READABLE, tooled_ready);
+	return ledger_tools_open(r->ledger, max, r->tooled);
+}
+
+void
+relay_tools_free(struct relay *r)
+{
+	queue_free(r->tooled);
+}

@@ -1,0 +1,324 @@
+/*
+ * Tools where things fail: a worker killed while its ledger runs one, a reply
+ * cancelled or out of time meanwhile, Redis away between the rounds. Nothing is
+ * done twice, what was done is known, and what was seen is stored.
+ */
+#include <criterion/criterion.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <libpq-fe.h>
+
+#include "follow_call.h"
+#include "redis_scratch.h"
+#include "reply_check.h"
+#include "stack.h"
+#include "stores.h"
+
+#define CREATE "[[tool=create_task args={\"title\":\"x\"} text=30 chunk=10]] go"
+
+static struct stack stack;
+static struct stores stores;
+static PGconn *holder;
+
+static void
+setup(void)
+{
+	const struct stack_options o = {.has_model = true,
+	    .settings = {"CHAT_WORKERS=1", "CHAT_TOOLS=on",
+		"CHAT_MODEL_RETRIES=0", "CHAT_REDIS_TIMEOUT=300",
+		"CHAT_PG_TIMEOUT=1500"}};
+	char *url;
+
+	stores_start(&stores, NULL);
+	url = server_url_with(getenv("TEST_DATABASE_URL"), "dbname", "natter");
+	setenv("SUPERUSER_DATABASE_URL", url, 1);
+	holder = PQconnectdb(url);
+	cr_assert_eq(PQstatus(holder), CONNECTION_OK);
+	free(url);
+	stack_start(&stack, &o);
+}
+
+static void
+teardown(void)
+{
+	server_thaw(&stores.redis);
+	PQfinish(holder);
+	stack_stop(&stack);
+	stores_stop(&stores);
+}
+
+TestSuite(tools_faults, .init = setup, .fini = teardown, .timeout = 240);
+
+static void
+run(const char *sql)
+{
+	PGresult *r = PQexec(holder, sql);
+
+	cr_assert(PQresultStatus(r) == PGRES_COMMAND_OK, "%s: %s", sql,
+	    PQerrorMessage(holder));
+	PQclear(r);
+}
+
+/* Nobody may make a task until hold_ends. */
+static void
+hold(void)
+{
+	run("BEGIN");
+	run("LOCK TABLE chat.tasks IN SHARE MODE");
+}
+
+static void
+hold_ends(void)
+{
+	run("ROLLBACK");
+}
+
+static void
+expect_value(const char *sql, const char *param, const char *want)
+{
+	char got[256];
+
+	db_value(sql, param, got, sizeof(got));
+	cr_expect_str_eq(got, want, "%s: %s, wanted %s", sql, got, want);
+}
+
+static void
+expect_value_of(const char *sql, const struct person *p, const char *want)
+{
+	expect_value(sql, p->user_id, want);
+}
+
+#define TASKS "SELECT count(*) FROM chat.tasks WHERE user_id = $1"
+
+/* A tool waits for the lock: somebody wants to write a task and cannot. */
+static bool
+is_held(void *arg)
+{
+	char n[16];
+
+	(void)arg;
+	db_value("SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a"
+		 " USING (pid) WHERE NOT l.granted"
+		 " AND l.relation = 'chat.tasks'::regclass"
+		 " AND a.application_name = 'natterd ledger'",
+	    NULL, n, sizeof(n));
+	return strcmp(n, "0") != 0;
+}
+
+static bool
+has_ended(void *arg)
+{
+	char n[16];
+
+	db_value("SELECT count(*) FROM chat.running_replies"
+		 " WHERE user_id = $1",
+	    ((struct person *)arg)->user_id, n, sizeof(n));
+	return strcmp(n, "0") == 0;
+}
+
+/* What the client saw of a reply that it did not see to the end. */
+static void
+expect_stored(const struct answer *a)
+{
+	struct reply_seen seen;
+
+	reply_seen_by_client(a, &seen);
+	cr_expect(seen.is_well_formed);
+	expect_stored_reply(&seen);
+	reply_seen_free(&seen);
+}
+
+static void
+cancel(const struct person *p, const char *id)
+{
+	struct answer a;
+	char path[96];
+
+	snprintf(path, sizeof(path), "/api/v1/messages/%s/cancel", id);
+	http_ask(&(struct ask){.method = "POST",
+		     .base = stack.base,
+		     .path = path,
+		     .token = p->token},
+	    &a);
+	cr_expect(a.status == 200 || a.status == 202, "%ld", a.status);
+	answer_clear(&a);
+}
+
+Test(tools_faults, a_cancel_while_a_tool_waits)
+{
+	struct person p;
+	struct call c = {0};
+	const struct answer *a;
+	char id[40];
+
+	person_make(&stack, &p);
+	hold();
+	call_say(&c, &stack, &p, CREATE, 0);
+	cr_assert(wait_until(is_held, NULL, 20000));
+	reply_id(&p, id);
+	cancel(&p, id);
+	a = call_join(&c);
+	hold_ends();
+	cr_expect(answer_ends_with(a, "done"), "%s", a->body.p);
+	cr_expect_str_eq(answer_event_text(a, "done", "status"), "cancelled");
+	cr_expect_str_eq(
+	    answer_event_text(a, "tool_result", "result.error"), "unavailable");
+	expect_reply_agrees(a);
+	expect_value_of(TASKS, &p, "0");
+	call_clear(&c);
+}
+
+Test(tools_faults, a_lock_that_goes_in_time_holds_nothing_up)
+{
+	struct person p;
+	struct call c = {0};
+	const struct answer *a;
+
+	person_make(&stack, &p);
+	hold();
+	call_say(&c, &stack, &p, CREATE, 0);
+	cr_assert(wait_until(is_held, NULL, 20000));
+	sleep(3); /* more than one try's time */
+	hold_ends();
+	a = call_join(&c);
+	cr_expect(answer_ends_with(a, "done"), "%s", a->body.p);
+	cr_expect_str_eq(
+	    answer_event_text(a, "tool_result", "result.task.title"), "x");
+	expect_reply_agrees(a);
+	/* However often it was tried. */
+	expect_value_of(TASKS, &p, "1");
+	call_clear(&c);
+}
+
+Test(tools_faults, a_worker_killed_while_a_tool_runs)
+{
+	struct person p;
+	struct call c = {0};
+	const struct answer *a;
+	pid_t worker;
+	char id[40], n[8];
+
+	person_make(&stack, &p);
+	hold();
+	call_say(&c, &stack, &p, CREATE, 0);
+	cr_assert(wait_until(is_held, NULL, 20000));
+	reply_id(&p, id);
+	cr_assert_eq(stack_workers(&stack, &worker, 1), 1);
+	kill(worker, SIGKILL);
+	a = call_join(&c);
+	hold_ends();
+	cr_assert(wait_until(has_ended, &p, 60000));
+	expect_value("SELECT status || ' ' || jsonb_array_length(tool_calls)"
+		     " FROM chat.messages WHERE id = $1",
+	    id, "interrupted 1");
+	expect_stored(a);
+	db_value(TASKS, p.user_id, n, sizeof(n));
+	cr_expect_leq(atoi(n), 1);
+	/* What its log says is what the database did. */
+	expect_value_of("SELECT (SELECT count(*) FROM chat.tasks"
+			" WHERE user_id = $1) = (SELECT count(*)"
+			" FROM chat.task_operation_logs WHERE user_id = $1)",
+	    &p, "t");
+	call_clear(&c);
+}
+
+Test(tools_faults, a_worker_killed_after_a_tool_was_shown)
+{
+	struct person p;
+	struct call c = {0};
+	const struct answer *a;
+	pid_t worker;
+	char id[40];
+
+	person_make(&stack, &p);
+	call_say(&c, &stack, &p,
+	    "[[tool=create_task args={\"title\":\"x\"} text=30 chunk=10"
+	    " later=1 stall=2]] go",
+	    0);
+	/* start, text, call, result, text. */
+	call_await(&c, 5);
+	reply_id(&p, id);
+	cr_assert_eq(stack_workers(&stack, &worker, 1), 1);
+	kill(worker, SIGKILL);
+	a = call_join(&c);
+	cr_assert(wait_until(has_ended, &p, 60000));
+	expect_value("SELECT status || ' ' || jsonb_array_length(tool_calls)"
+		     " || ' ' || jsonb_array_length(tool_responses)"
+		     " FROM chat.messages WHERE id = $1",
+	    id, "interrupted 1 1");
+	expect_stored(a);
+	expect_value_of(TASKS, &p, "1");
+	call_clear(&c);
+}
+
+Test(tools_faults, redis_away_between_the_rounds)
+{
+	struct person p;
+	struct call c = {0};
+	const struct answer *a;
+
+	person_make(&stack, &p);
+	hold();
+	call_say(&c, &stack, &p, CREATE, 0);
+	cr_assert(wait_until(is_held, NULL, 20000));
+	server_freeze(&stores.redis);
+	hold_ends();
+	a = call_join(&c);
+	server_thaw(&stores.redis);
+	cr_expect(answer_ends_with(a, "done"), "%s", a->body.p);
+	expect_stored(a);
+	expect_value_of(TASKS, &p, "1");
+	call_clear(&c);
+}
+
+Test(tools_faults, a_log_that_is_lost_is_made_anew_with_its_tools)
+{
+	struct person p;
+	struct call c = {0};
+	const struct answer *a;
+	struct redis *r;
+
+	person_make(&stack, &p);
+	hold();
+	call_say(&c, &stack, &p, CREATE, 0);
+	cr_assert(wait_until(is_held, NULL, 20000));
+	r = redis_new(getenv("REDIS_URL"), 5000);
+	{
+		const char *words[] = {"FLUSHALL"};
+		redisReply *reply = NULL;
+
+		cr_assert_eq(redis_command(r, 1, words, NULL, &reply), OK);
+		freeReplyObject(reply);
+	}
+	redis_free(r);
+	hold_ends();
+	a = call_join(&c);
+	cr_expect(answer_ends_with(a, "done"), "%s", a->body.p);
+	expect_reply_agrees(a);
+	call_clear(&c);
+}
+
+Test(tools_faults, a_worker_that_stops_waits_for_the_tool)
+{
+	struct person p;
+	struct call c = {0};
+	const struct answer *a;
+
+	person_make(&stack, &p);
+	hold();
+	call_say(&c, &stack, &p, CREATE, 0);
+	cr_assert(wait_until(is_held, NULL, 20000));
+	kill(stack.natterd, SIGTERM);
+	sleep(1);
+	hold_ends();
+	a = call_join(&c);
+	cr_expect(answer_ends_with(a, "done"), "%s", a->body.p);
+	expect_reply_agrees(a);
+	expect_value_of(TASKS, &p, "1");
+	call_clear(&c);
+}
