@@ -63,7 +63,8 @@ put_plain(struct buf *out, const char *text)
 	for (; *text != '\0'; text++) {
 		if (strchr("\\`*[<", *text))
 			buf_putc(out, '\\');
-		buf_putc(out, *text == '\n' || *text == '\r' ? ' ' : *text);
+		bool is_break = *text == '\n' || *text == '\r';
+		buf_add(out, is_break ? " " : text, 1);
 	}
 }
 

@@ -37,9 +37,9 @@ struct message {
 	const char *completed_at;
 	const char *tool_calls;     /* JSON */
 	const char *tool_responses; /* JSON */
-	const char *intent;	    /* of a user's message; NULL: unknown */
-	const char *entities;	    /* JSON */
-	bool has_usage; /* a reply that has ended */
+	const char *intent;         /* of a user's message; NULL: unknown */
+	const char *entities;       /* JSON */
+	bool has_usage;             /* a reply that has ended */
 	bool is_estimated;
 	int64_t prompt_tokens;
 	int64_t completion_tokens;

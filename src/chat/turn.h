@@ -62,6 +62,7 @@ struct turn {
 	bool wants_stream; /* SSE; otherwise one JSON body at the end */
 	bool is_local;     /* natter-local: `prompt` holds its whole answer */
 	bool is_cached;    /* the same of an answer that was kept */
+	bool says_yes;     /* the question agrees to what it was asked before */
 	struct history_note *history; /* for the next turn; NULL: not kept */
 	struct answer_key *answer; /* where to keep this one; NULL: nowhere */
 
@@ -80,7 +81,6 @@ struct turn {
 
 	struct tools *tools; /* offered with the question; NULL: none */
 	const char *intent;  /* of a new question, constant; NULL: not known */
-	bool says_yes; /* the question agrees to what it was asked before */
 
 	uint64_t begun_us; /* CLOCK_MONOTONIC when it was begun */
 

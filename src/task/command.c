@@ -28,13 +28,16 @@ enum flag {
 };
 
 static const struct rule {
-	enum command_intent intent;
 	const char *pattern;
-	unsigned flags;
 	const char *status;
+	enum command_intent intent;
+	unsigned flags;
 } rules[] = {
-#define RULE(intent, pattern, flags, status) \
-	{INTENT_##intent, pattern, flags, status},
+#define RULE(intent_, pattern_, flags_, status_) \
+	{.pattern = (pattern_),                  \
+	    .status = (status_),                 \
+	    .intent = INTENT_##intent_,          \
+	    .flags = (flags_)},
 #include "task/grammar.def"
 #undef RULE
 };
@@ -423,12 +426,10 @@ void
 command_parse(const char *text, size_t n, int64_t now_s,
     const struct zone *zone, struct command *out)
 {
-	struct reading r;
+	struct reading r = {.out = out};
 
 	memset(out, 0, sizeof(*out));
 	words_read(&r.w, text, n);
-	r.out = out;
-	r.when = NULL;
 	r.now = when_now(now_s, zone);
 	if (talk_is_short(&r.w, out))
 		return;

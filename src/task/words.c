@@ -361,8 +361,12 @@ put(struct copy *c, char byte)
 static void
 put_word(struct copy *c, const struct words *w, const struct word *word)
 {
-	for (size_t i = word->start; i < word->end; i++)
-		put(c, is_space(w->text[i]) ? ' ' : w->text[i]);
+	for (size_t i = word->start; i < word->end; i++) {
+		char byte = w->text[i];
+		if (is_space(byte))
+			byte = ' ';
+		put(c, byte);
+	}
 }
 
 /* The inside of a quote. */

@@ -492,18 +492,29 @@ Test(provider_settings, natter_local_stands_in_where_it_is_listed)
 	cr_expect_str_eq(answer_event_text(&a, "done", "model"), "test-model");
 	expect_value(METADATA, answer_event_text(&a, "done", "id"), "{}");
 	answer_clear(&a);
-	/* A command was the model's: it does nothing in its place. */
-	person_say(&stack, &someone, "add a task [[status=500]]", &a);
-	expect_answer_of(&a, "natter-local");
-	cr_expect_not_null(
-	    strstr(a.text.p, "do nothing in its place"), "%s", a.text.p);
-	expect_value("SELECT count(*) FROM chat.tasks t JOIN auth.users u"
-		     " ON u.id = t.user_id WHERE u.username = $1",
-	    someone.username, "0");
-	answer_clear(&a);
 	/* It stays a model of its own. */
 	person_say(&stack, &someone, "How many messages do I have?", &a);
 	answer_clear(&a);
+}
+
+/* A command was the model's: it does nothing in its place. */
+Test(provider_settings, natter_local_standing_in_carries_nothing_out)
+{
+	struct stack_options o = {
+	    .settings = {"OPENAI_BASE_URL=http://127.0.0.1:1/v1",
+		"CHAT_MODEL=test-model", "CHAT_FALLBACK_MODELS=natter-local",
+		"CHAT_MODEL_RETRIES=0"}};
+	struct answer a;
+
+	start(&o);
+	person_say(&stack, &someone, "add a task to buy milk", &a);
+	expect_answer_of(&a, "natter-local");
+	cr_expect_not_null(
+	    strstr(a.text.p, "do nothing in its place"), "%s", a.text.p);
+	answer_clear(&a);
+	expect_value("SELECT count(*) FROM chat.tasks t JOIN auth.users u"
+		     " ON u.id = t.user_id WHERE u.username = $1",
+	    someone.username, "0");
 }
 
 static void
