@@ -45,10 +45,10 @@ enum turn_status {
 
 /* What a reply took before the answer that is being written. */
 struct turn_rounds {
-	int n;            /* answers that called tools */
-	size_t text_from; /* where the text of the answer begins */
-	int64_t prompt_tokens, completion_tokens, cached_tokens;
+	int n;             /* answers that called tools */
 	bool is_estimated; /* a model did not say what one of them took */
+	size_t text_from;  /* where the text of the answer begins */
+	int64_t prompt_tokens, completion_tokens, cached_tokens;
 };
 
 struct turn {
@@ -62,6 +62,7 @@ struct turn {
 	bool wants_stream; /* SSE; otherwise one JSON body at the end */
 	bool is_local;     /* natter-local: `prompt` holds its whole answer */
 	bool is_cached;    /* the same of an answer that was kept */
+	bool says_yes;     /* the question agrees to what was asked before */
 	struct history_note *history; /* for the next turn; NULL: not kept */
 	struct answer_key *answer; /* where to keep this one; NULL: nowhere */
 
@@ -77,7 +78,6 @@ struct turn {
 	int64_t prompt_estimate; /* tokens, estimated from the bytes sent */
 
 	struct tools *tools; /* offered with the question; NULL: none */
-	bool says_yes; /* the question agrees to what it was asked before */
 
 	uint64_t begun_us; /* CLOCK_MONOTONIC when it was begun */
 
