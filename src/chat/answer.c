@@ -127,7 +127,8 @@ answer_told(struct turn *t, const redisReply *reply)
 	return found;
 }
 
-/* Is it an answer for others? What was done for it was done for one. Theirs is kept under the model asked for. */
+/* Is it an answer for others? What was done for it was done for one. Theirs is
+ * kept under the model asked for. */
 static bool
 is_whole(const struct turn *t)
 {

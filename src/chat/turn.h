@@ -45,10 +45,10 @@ enum turn_status {
 
 /* What a reply took before the answer that is being written. */
 struct turn_rounds {
-	int n;            /* answers that called tools */
-	size_t text_from; /* where the text of the answer begins */
-	int64_t prompt_tokens, completion_tokens, cached_tokens;
+	int n;             /* answers that called tools */
 	bool is_estimated; /* a model did not say what one of them took */
+	size_t text_from;  /* where the text of the answer begins */
+	int64_t prompt_tokens, completion_tokens, cached_tokens;
 };
 
 struct turn {

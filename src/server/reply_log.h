@@ -117,7 +117,7 @@ struct reply_rebuild {
 	struct reply_event text; /* all text up to now, as one delta */
 	const char *tools; /* events about tools in between: a JSON array of */
 	size_t tools_len;  /* [n, bytes of text before it, name, data] */
-	int64_t life_s;          /* the log's longest life */
+	int64_t life_s;    /* the log's longest life */
 };
 
 /*

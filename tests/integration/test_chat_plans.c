@@ -220,7 +220,7 @@ static const struct look unseen[] = {
 	"'" USER "', " A_CONVERSATION ", NULL, " A_REPLY ", " NEW_QUESTION
 	", " NEW_REPLY ", 'q', NULL, 1, NULL, 'm', 't', '" USER "',"
 	" '{0,9,0,0,9,90000,90000,0,0}', NULL, 10, 40, 1000000,"
-	" 'natter-local', 'send', " A_KEY,
+	" 'natter-local', 'send', " A_KEY ", 0",
 	600},
     {"chat_SEND_FIND", "'" USER "', " A_KEY ", " A_KEY, 600},
     {"chat_SEND_CLAIM", "'" USER "', " NEW_KEY ", " NEW_KEY ", " A_RUNNING, 40},
@@ -271,7 +271,7 @@ Test(chat_plans, every_statement_touches_a_few_pages)
 		", " NEW_QUESTION ", " NEW_REPLY
 		", 'q', NULL, 1, NULL, 'm', 't', '" USER "',"
 		" '{0,9,0,0,9,90000,90000,0,0}', NULL, 10, 40, 1000000,"
-		" 'natter-local', 'send', " A_KEY,
+		" 'natter-local', 'send', " A_KEY ", 0",
 		300},
 	    {"chat_SEND_FIND", "'" USER "', " A_KEY ", " A_KEY, 40},
 	    {"chat_SEND_CLAIM",
@@ -312,13 +312,15 @@ Test(chat_plans, every_statement_touches_a_few_pages)
 		"'" USER "', " NEW_REPLY ", 'a', 'complete', 'm', 'stop', "
 		"NULL, 1, 1, 1, 0, true, " NEW_QUESTION ", " NEW_REPLY
 		", " A_REPLY ", 1.5, 2.5, " A_CONVERSATION
-		", NULL, '2026-01-01', true, 'm', '{}'",
+		", NULL, '2026-01-01', true, 'm', '{}',"
+		" NULL, NULL",
 		200}, /* the price's function is planned, too */
 	    {"chat_TURN_FINISH",
 		"'" USER "', " NEW_REPLY ", 'a', 'complete', 'm', 'stop', "
 		"NULL, 1, 1, 1, 0, true, " NEW_QUESTION ", " NEW_REPLY
 		", " A_REPLY ", 1.5, 2.5, " A_CONVERSATION
-		", NULL, '2026-01-01', true, 'm', '{}'",
+		", NULL, '2026-01-01', true, 'm', '{}',"
+		" NULL, NULL",
 		40},
 	};
 	run("BEGIN");

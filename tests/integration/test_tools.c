@@ -623,9 +623,10 @@ Test(tools, a_store_can_do_without)
 		 " '{\"tools\": false}') RETURNING id",
 	    NULL, id, sizeof(id));
 	cr_assert_str_neq(id, "");
-	db_value("UPDATE chat.conversations SET store_id = (SELECT id"
-		 " FROM chat.stores WHERE name = 'No tools' AND is_open LIMIT 1)"
-		 " WHERE user_id = $1 RETURNING id",
+	db_value(
+	    "UPDATE chat.conversations SET store_id = (SELECT id"
+	    " FROM chat.stores WHERE name = 'No tools' AND is_open LIMIT 1)"
+	    " WHERE user_id = $1 RETURNING id",
 	    p.user_id, id, sizeof(id));
 	person_say(&stack, &p, "hello", &a);
 	cr_assert(answer_ends_with(&a, "done"), "%s", a.body.p);
