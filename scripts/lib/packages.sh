@@ -9,7 +9,7 @@ POLICY_KEPT=/usr/sbin/policy-rc.d.natter-kept
 POLICY_MARK='# natter: no service starts while scripts/demo installs packages'
 NO_CLUSTER=/etc/postgresql-common/createcluster.d/natter-no-cluster.conf
 
-PACKAGES_RUN=(ca-certificates curl nginx poppler-utils redis-server spawn-fcgi)
+PACKAGES_RUN=(ca-certificates curl nginx poppler-utils redis-server spawn-fcgi tzdata)
 PACKAGES_BUILD=(autoconf automake gcc libc6-dev make pkg-config
 	libcrypt-dev libcurl4-openssl-dev libfcgi-dev libhiredis-dev
 	libjson-c-dev libjwt-dev libpq-dev libsodium-dev libssl-dev

@@ -48,7 +48,7 @@ static enum err
 check_event(struct request *req, const struct field_value *v)
 {
 	static const char *const own[] = {
-	    "reply", "tokens", "usage_tracking", "moderation"};
+	    "reply", "tokens", "intent", "usage_tracking", "moderation"};
 	for (size_t i = 0; i < sizeof(own) / sizeof(*own); i++)
 		if (strcmp(v[CATEGORY].text, own[i]) == 0)
 			return request_refuse(

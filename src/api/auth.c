@@ -15,11 +15,13 @@
 #include "auth/exchange.h"
 #include "auth/invite.h"
 #include "auth/password.h"
+#include "auth/profile.h"
 #include "auth/refresh.h"
 #include "auth/session.h"
 #include "auth/user.h"
 #include "base/config.h"
 #include "base/json.h"
+#include "base/zone.h"
 #include "http/reply.h"
 #include "http/request.h"
 
@@ -70,13 +72,13 @@ carrier_of(const struct request *req, bool is_remembered)
 
 static const char *const login_fields[] = {
     "username", "password", "device", "remember", "cookie", NULL};
-static const char *const register_fields[] = {
-    "username", "password", "device", "remember", "cookie", "invite", NULL};
+static const char *const register_fields[] = {"username", "password", "device",
+    "remember", "cookie", "invite", "time_zone", NULL};
 
 /*
- * Reads {username, password, device?, remember?, cookie?, invite?}, as far as
- * `known` names them. A new password has its fewest characters; one that is to
- * be checked only has to be there.
+ * Reads {username, password, device?, remember?, cookie?, invite?, time_zone?},
+ * as far as `known` names them. A new password has its fewest characters; one
+ * that is to be checked only has to be there.
  */
 static enum err
 read_ask(struct request *req, const char *const *known, size_t password_min,
@@ -94,6 +96,10 @@ read_ask(struct request *req, const char *const *known, size_t password_min,
 	    .name = "device", .min = 1, .max = DEVICE_MAX, .nullable = true};
 	const struct field_rule invite = {
 	    .name = "invite", .max = INVITE_CODE, .nullable = true};
+	const struct field_rule zone = {.name = "time_zone",
+	    .min = 1,
+	    .max = ZONE_NAME_MAX - 1,
+	    .nullable = true};
 	struct user_ask ask = {.is_remembered = true};
 	AUTO_JSON struct json_object *body = NULL;
 	enum err e = request_json(req, &body);
@@ -105,6 +111,12 @@ read_ask(struct request *req, const char *const *known, size_t password_min,
 		e = request_field(req, body, &device, &ask.device_name);
 	if (!e)
 		e = request_field(req, body, &invite, &ask.invite);
+	if (!e)
+		e = request_field(req, body, &zone, &ask.time_zone);
+	if (!e && ask.time_zone && !profile_is_zone(ask.time_zone))
+		e = request_refuse(req, "time_zone",
+		    "It must be a name of the time zone database, such as "
+		    "Europe/Berlin.");
 	if (!e)
 		e = request_field_flag(
 		    req, body, "remember", &ask.is_remembered);

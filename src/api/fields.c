@@ -347,16 +347,17 @@ enum err
 fields_message_metadata(
     struct request *req, struct json_object *body, const char **out_json)
 {
-	static const char *const own[] = {"cached", "fallback_from"};
+	static const char *const own[] = {
+	    "cached", "fallback_from", "natter_local"};
 	struct json_object *metadata = NULL;
 	enum err e = request_field_object(
 	    req, body, "metadata", MESSAGE_METADATA_MAX, out_json);
 	json_object_object_get_ex(body, "metadata", &metadata);
-	for (size_t i = 0; e == OK && *out_json && i < 2; i++)
+	for (size_t i = 0; e == OK && *out_json && i < 3; i++)
 		if (json_object_object_get_ex(metadata, own[i], NULL))
 			e = request_refuse(req, "metadata",
-			    "`cached` and `fallback_from` are not for clients "
-			    "to set.");
+			    "`cached`, `fallback_from` and `natter_local` are "
+			    "not for clients to set.");
 	return e;
 }
 

@@ -84,7 +84,7 @@ enum err fields_list(struct request *req, const char *list,
 
 /*
  * The member `metadata` of a message's body, as request_field_object. Refuses
- * the keys that are Natter's own to set: `cached`.
+ * the keys that are Natter's own to set.
  */
 enum err fields_message_metadata(struct request *req, struct json_object *body,
     const char **out_json) MUST_CHECK;

@@ -6,6 +6,7 @@
 
 #include "auth/exchange.h"
 #include "auth/jwt.h"
+#include "auth/profile.h"
 #include "auth/queries.h"
 #include "auth/session.h"
 #include "auth/site_rules.h"
@@ -157,5 +158,8 @@ exchange_sign_in(struct request *req, const struct exchange_ask *ask,
 	member.external_id = claims.external_id;
 	member.username = choose_username(req, &claims);
 	member.name = claims.name;
-	return session_open(req, &session, out_tokens);
+	e = session_open(req, &session, out_tokens);
+	if (!e)
+		profile_note_zone(req, out_tokens->user_id, claims.time_zone);
+	return e;
 }

@@ -205,6 +205,7 @@ read_claims(const struct site_check *check, const struct jwt_segment *segment,
 	    .external_id = arena_strdup(check->arena, sub),
 	    .username = person_text(check->arena, o, check->username_claim),
 	    .name = person_text(check->arena, o, check->name_claim),
+	    .time_zone = person_text(check->arena, o, "zoneinfo"),
 	};
 	if (!claims.external_id)
 		return ERR_TOO_LARGE;

@@ -41,6 +41,7 @@ struct site_claims {
 	const char *external_id; /* sub */
 	const char *username;    /* as the claim has it; NULL without */
 	const char *name;        /* likewise, at most 200 bytes */
+	const char *time_zone;   /* zoneinfo; NULL without */
 };
 
 /*

@@ -8,6 +8,7 @@
 #include "auth/invite.h"
 #include "auth/password.h"
 #include "auth/password_rule.h"
+#include "auth/profile.h"
 #include "auth/queries.h"
 #include "auth/session.h"
 #include "auth/session_cache.h"
@@ -126,6 +127,8 @@ user_register(struct request *req, const struct user_ask *ask,
 	new.hash = hash;
 	e = store(req, ask, &new, out_tokens);
 	sodium_memzero(hash, sizeof hash);
+	if (!e)
+		profile_note_zone(req, out_tokens->user_id, ask->time_zone);
 	return e;
 }
 
@@ -254,6 +257,8 @@ user_read(struct request *req, struct user *out_user)
 		    .role = arena_strdup(req->arena, pg_text(r, 0, 3)),
 		    .created_at = arena_strdup(req->arena, pg_text(r, 0, 4)),
 		    .last_login_at = arena_strdup(req->arena, pg_text(r, 0, 5)),
+		    .time_zone = arena_strdup(req->arena, pg_text(r, 0, 6)),
+		    .locale = arena_strdup(req->arena, pg_text(r, 0, 7)),
 		};
 	else
 		e = ERR_NOT_FOUND;

@@ -22,6 +22,7 @@ struct user_ask {
 	const char *password;
 	const char *device_name; /* NULL: not named */
 	const char *invite;      /* code of an invitation; NULL: none */
+	const char *time_zone;   /* of a new user; NULL: not named */
 	bool is_remembered;
 	enum session_carrier carrier;
 };
@@ -34,6 +35,8 @@ struct user {
 	const char *role;
 	const char *created_at;
 	const char *last_login_at; /* may be NULL */
+	const char *time_zone;     /* may be NULL: the server's */
+	const char *locale;        /* may be NULL */
 };
 
 /*

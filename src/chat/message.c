@@ -33,6 +33,8 @@ enum column {
 	USED_DOCUMENTS,
 	TOOL_CALLS,
 	TOOL_RESPONSES,
+	INTENT,
+	ENTITIES,
 	PROMPT_TOKENS,
 	COMPLETION_TOKENS,
 	IS_ESTIMATED,
@@ -73,6 +75,8 @@ message_read(const PGresult *r, int row, struct message *out)
 	    .used_documents = pg_text(r, row, USED_DOCUMENTS),
 	    .tool_calls = pg_text(r, row, TOOL_CALLS),
 	    .tool_responses = pg_text(r, row, TOOL_RESPONSES),
+	    .intent = pg_text(r, row, INTENT),
+	    .entities = pg_text(r, row, ENTITIES),
 	    .has_usage = pg_text(r, row, PROMPT_TOKENS) != NULL,
 	    .is_estimated = pg_flag(r, row, IS_ESTIMATED),
 	    .prompt_tokens = pg_number(r, row, PROMPT_TOKENS),
@@ -126,6 +130,8 @@ message_write(struct buf *out, const struct message *m)
 	json_write_raw(out, "used_documents", m->used_documents);
 	json_write_raw(out, "tool_calls", m->tool_calls);
 	json_write_raw(out, "tool_responses", m->tool_responses);
+	json_write_text(out, "intent", m->intent);
+	json_write_raw(out, "entities", m->entities);
 	write_usage(out, m);
 	if (m->sibling_count > 0) {
 		json_write_number(out, "sibling_index", m->sibling_index);

@@ -38,6 +38,8 @@ struct message {
 	const char *completed_at;
 	const char *tool_calls;     /* JSON */
 	const char *tool_responses; /* JSON */
+	const char *intent;         /* of a user's message; NULL: unknown */
+	const char *entities;       /* JSON */
 	bool has_usage;             /* a reply that has ended */
 	bool is_estimated;
 	int64_t prompt_tokens;
@@ -51,7 +53,7 @@ struct message {
 };
 
 /* The columns that message_read takes; what a query adds comes after them. */
-#define MESSAGE_COLUMNS_N 22
+#define MESSAGE_COLUMNS_N 24
 
 /* Reads a row; everything in it is borrowed from `r`. */
 void message_read(const PGresult *r, int row, struct message *out);

@@ -19,6 +19,7 @@
 #include "chat/afterwork.h"
 #include "chat/context.h"
 #include "chat/conversation.h"
+#include "chat/local_turn.h"
 #include "chat/queries.h"
 #include "chat/retrieve.h"
 #include "chat/send_key.h"
@@ -30,6 +31,7 @@
 #include "chat/turn_context.h"
 #include "chat/turn_fallback.h"
 #include "chat/turn_tools.h"
+#include "chat/turn_words.h"
 #include "http/request.h"
 #include "model/fallback.h"
 #include "model/mask.h"
@@ -83,6 +85,7 @@ struct beginning {
 	const char *max_tokens;       /* NULL: nothing was said */
 	struct context_limits limits; /* for the context */
 	const char *tools_bytes;      /* of the tools that may be offered */
+	const struct turn_words *words; /* what the question says */
 	struct history_copy copy;
 	struct pg_call calls[CALLS_MAX];
 	size_t n_calls;
@@ -292,7 +295,8 @@ fill_calls(struct beginning *b)
 		b->ask->key ? b->ask->key->key : NULL, b->limits.window,
 		b->limits.passages, b->limits.summaries, b->limits.templates,
 		b->limits.template_bytes, b->limits.models, b->limits.windows,
-		b->limits.facts, b->tools_bytes},
+		b->limits.facts, b->tools_bytes, b->words->intent,
+		b->words->entities},
 	};
 	b->n_calls = ALWAYS;
 	if (b->ask->key)
@@ -418,14 +422,16 @@ store(struct beginning *b)
 	return ERR_REPLY_IN_PROGRESS;
 }
 
-/* Appends natter-local's answer. */
+/* Appends natter-local's talk; `local` says what it tried, or NULL. */
 static void
-say_locally(const struct beginning *b, struct buf *out)
+say_locally(
+    const struct beginning *b, const struct local_turn *local, struct buf *out)
 {
 	const PGresult *r = b->facts ? b->facts->result : NULL;
 	struct local_facts facts = {
 	    .username = b->req->who.username,
 	    .question = b->ask->content,
+	    .has_searched = local && local->has_searched,
 	};
 	if (pg_rows(r) > 0) {
 		facts.username = pg_text(r, 0, FACTS_USERNAME);
@@ -436,12 +442,32 @@ say_locally(const struct beginning *b, struct buf *out)
 	local_answer(out, &facts);
 }
 
+/* It does nothing where a model was to: that may have done it already. */
+static void
+stand_in_locally(const struct beginning *b)
+{
+	if (command_is_operation(&b->words->command))
+		local_cannot(&b->turn->local);
+	else
+		say_locally(b, NULL, &b->turn->local);
+}
+
 static enum err
 answer_locally(struct beginning *b)
 {
 	struct turn *t = b->turn;
+	struct local_turn local = {
+	    .req = b->req,
+	    .turn = t,
+	    .words = b->words,
+	    .question = b->ask->content,
+	    .is_again = b->ask->kind == TURN_AGAIN,
+	    .has_searched = b->passages != NULL,
+	};
 	t->is_local = true;
-	say_locally(b, &t->prompt);
+	if (!local_turn_answer(&local, &t->prompt, &t->note))
+		say_locally(b, &local, &t->prompt);
+	(void)buf_text(&t->note);
 	t->prompt_estimate = context_tokens(strlen(b->ask->content));
 	return t->prompt.failed ? ERR_TOO_LARGE : OK;
 }
@@ -486,7 +512,7 @@ take(struct beginning *b)
 	if (b->prices)
 		turn_fallback_allow(t, b->prices);
 	if (fallback_has_local(config))
-		say_locally(b, &t->local);
+		stand_in_locally(b);
 	e = read_history(b);
 	if (e != OK)
 		return e;
@@ -525,12 +551,15 @@ turn_begin(
 	if (e == OK)
 		e = prepare(&b);
 	if (e == OK)
+		e = turn_words_read(req, ask->content, &b.words);
+	if (e == OK)
 		e = turn_fallback_admit(req, b.forced_model, b.key);
 	if (e != OK)
 		return e;
 	b.turn = make_turn(req, ask);
 	if (!b.turn)
 		return ERR_BUSY;
+	b.turn->intent = ask->kind == TURN_AGAIN ? NULL : b.words->intent;
 	history_find(req, ask->conversation_id, &b.copy);
 	e = store(&b);
 	if (e == OK && !is_replay(&b)) {
@@ -567,6 +596,7 @@ turn_free(struct turn *t)
 	passages_found_free(t->passages);
 	cited_free(&t->cited);
 	turn_events_free(&t->events);
+	buf_free(&t->note);
 	free(t->answer);
 	tools_free(t->tools);
 	tool_uses_free(t->uses);

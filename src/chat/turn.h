@@ -52,10 +52,10 @@ enum turn_status {
 
 /* What a reply took before the answer that is being written. */
 struct turn_rounds {
-	int n;            /* answers that called tools */
-	size_t text_from; /* where the text of the answer begins */
-	int64_t prompt_tokens, completion_tokens, cached_tokens;
+	int n;             /* answers that called tools */
 	bool is_estimated; /* a model did not say what one of them took */
+	size_t text_from;  /* where the text of the answer begins */
+	int64_t prompt_tokens, completion_tokens, cached_tokens;
 };
 
 struct turn {
@@ -69,6 +69,7 @@ struct turn {
 	bool wants_stream; /* SSE; otherwise one JSON body at the end */
 	bool is_local;     /* natter-local: `prompt` holds its whole answer */
 	bool is_cached;    /* the same of an answer that was kept */
+	bool says_yes;     /* the question agrees to what it was asked before */
 	struct history_note *history; /* for the next turn; NULL: not kept */
 	struct answer_key *answer; /* where to keep this one; NULL: nowhere */
 
@@ -85,6 +86,8 @@ struct turn {
 				  * else "" */
 	uint32_t fallbacks; /* stand-ins that its limits allow, a bit each */
 	struct buf local;   /* natter-local's answer, where it stands in */
+	struct buf note;    /* what natter-local did, for its next turn: JSON
+			     * with a NUL behind it */
 	struct buf prompt;  /* the model request's JSON body (natter-local: the
 			     * answer); freed once an answer has begun */
 	int64_t prompt_estimate; /* tokens, estimated from the bytes sent */
@@ -106,7 +109,7 @@ struct turn {
 	unsigned char sent_sha256[32]; /* of the body, as it was sent last */
 
 	struct tools *tools; /* offered with the question; NULL: none */
-	bool says_yes; /* the question agrees to what it was asked before */
+	const char *intent;  /* of a new question, constant; NULL: not known */
 
 	uint64_t begun_us; /* CLOCK_MONOTONIC when it was begun */
 

@@ -191,7 +191,8 @@ static const char *
 metadata_of(const struct turn *t, struct arena *a)
 {
 	struct buf b = {0};
-	if (!t->is_cached && !*t->fallback_from && !t->moderation)
+	if (!t->is_cached && !*t->fallback_from && !t->moderation &&
+	    t->note.n == 0)
 		return "{}";
 	json_write_open(&b, NULL, '{');
 	if (t->is_cached)
@@ -200,6 +201,8 @@ metadata_of(const struct turn *t, struct arena *a)
 		json_write_text(&b, "fallback_from", t->fallback_from);
 	if (t->moderation)
 		write_moderation(t, &b);
+	if (t->note.n > 0)
+		json_write_raw(&b, "natter_local", t->note.p);
 	json_write_close(&b, '}');
 	const char *text = b.failed ? NULL : arena_strndup(a, b.p, b.n);
 	buf_free(&b);
@@ -299,7 +302,8 @@ turn_finish(struct turn *t, struct arena *a, struct pg_call *calls)
 		t->is_local || t->is_cached ? "f" : "t", t->model,
 		metadata_of(t, a), context_note_text(t, a),
 		used_documents_of(t, a), column_of(t, a, tool_uses_write_calls),
-		column_of(t, a, tool_uses_write_responses)},
+		column_of(t, a, tool_uses_write_responses), t->intent,
+		new_id(a)},
 	};
 	return 1 + count_flagged(t, a, &calls[1]);
 }

@@ -47,16 +47,19 @@ static const struct topic {
 	SAY_CONNECT},
     {{"what can you do", "what can i do", "what do you do", "help",
 	 "how do you work", "how does this work"},
-	"Not much, honestly: I am natter-local, the built-in answerer that "
-	"runs when no model is configured. I can tell you what I am, what you "
-	"have stored here, and how to connect a real model.",
+	"I am natter-local, the built-in answerer that runs when no model is "
+	"configured. I keep your tasks: “remind me to send the invoice on "
+	"Friday at 3pm”, “show my tasks”, “complete the invoice task”, “delete "
+	"task 2”. I quote your documents when you ask about what is in them. "
+	"And I can tell you what you have stored here, and how to connect a "
+	"real model.",
 	SAY_STORED | SAY_CONNECT},
     {{"who are you", "what are you", "your name", "natter-local", "which model",
 	 "what model", "are you an ai", "are you a bot", "are you human",
 	 "are you chatgpt"},
 	"I am natter-local, the built-in answerer of this Natter server. I run "
-	"when no model is configured; I am not a language model, and I "
-	"recognise only a few plain questions.",
+	"when no model is configured; I am not a language model. I keep your "
+	"tasks, quote your documents, and recognise a few plain questions.",
 	SAY_STORED | SAY_CONNECT},
     {{"thanks", "thank you"}, "You are welcome!", SAY_STORED},
     {{"hello", "hi", "hey", "good morning", "good afternoon", "good evening"},
@@ -172,6 +175,21 @@ put_stored(struct buf *out, const struct local_facts *facts)
 	buf_putc(out, '.');
 }
 
+bool
+local_knows(const char *question)
+{
+	return *topic_of(question)->keywords[0] != '\0';
+}
+
+void
+local_cannot(struct buf *out)
+{
+	buf_puts(out,
+	    "The model that answers here cannot be reached right now. I am "
+	    "natter-local, stand in for it, and do nothing in its place: your "
+	    "tasks are as they were. Please try again in a moment.");
+}
+
 void
 local_answer(struct buf *out, const struct local_facts *facts)
 {
@@ -179,6 +197,10 @@ local_answer(struct buf *out, const struct local_facts *facts)
 	const struct topic *topic = topic_of(question);
 
 	buf_puts(out, topic->opening);
+	if (facts->has_searched && !local_knows(question))
+		buf_puts(out,
+		    " I looked in your documents too, and found nothing that "
+		    "answers it.");
 	if ((topic->says & SAY_STORED) != 0) {
 		if (*topic->opening != '\0')
 			buf_putc(out, ' ');

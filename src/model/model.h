@@ -173,10 +173,17 @@ struct local_facts {
 	int64_t conversations;
 	int64_t messages;
 	int64_t first_ms; /* wall ms of the user's first message, 0 = none */
+	bool has_searched; /* the user's documents, in vain */
 };
 
 /* The name under which natter-local is asked for and stored. */
 #define LOCAL_MODEL "natter-local"
+
+/* Is it a question that it knows by its words? */
+bool local_knows(const char *question);
+
+/* Appends what it says to a command where it stands in for another model. */
+void local_cannot(struct buf *out);
 
 /* Appends natter-local's answer. */
 void local_answer(struct buf *out, const struct local_facts *facts);

@@ -23,6 +23,7 @@
 #include "base/keyring.h"
 #include "base/log.h"
 #include "chat/prompts.h"
+#include "base/zone.h"
 #include "http/origin.h"
 #include "server/descriptors.h"
 #include "model/fallback.h"
@@ -170,6 +171,20 @@ check_moderation(const struct config *c, char why[static MASTER_WHY])
 	return ERR_INVALID_FIELD;
 }
 
+static enum err
+check_time_zone(const struct config *c, char why[static MASTER_WHY])
+{
+	bool is_zone = zone_find(c->time_zone) != NULL;
+
+	zones_forget();
+	if (is_zone)
+		return OK;
+	snprintf(why, MASTER_WHY,
+	    "CHAT_TIME_ZONE: not a name of this host's time zone database "
+	    "(tzdata), such as Europe/Berlin");
+	return ERR_INVALID_FIELD;
+}
+
 /* Refuses settings that cannot work whatever the servers do. */
 static enum err
 check_settings(const struct config *c, char why[static MASTER_WHY])
@@ -190,6 +205,8 @@ check_settings(const struct config *c, char why[static MASTER_WHY])
 		e = check_tools(c, why);
 	if (e == OK)
 		e = check_moderation(c, why);
+	if (e == OK)
+		e = check_time_zone(c, why);
 	return e;
 }
 

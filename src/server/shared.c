@@ -8,6 +8,7 @@
 #include "auth/site_keys.h"
 #include "base/config.h"
 #include "base/keyring.h"
+#include "base/zone.h"
 #include "chat/queries.h"
 #include "server/disowned.h"
 #include "server/ledger.h"
@@ -157,6 +158,7 @@ services_close(struct services *services)
 	cache_free(services->cache);
 	redis_free(services->redis);
 	site_keys_free(services->site_keys);
+	zones_forget(); /* this thread's */
 	services->pg = NULL;
 	services->cache = NULL;
 	services->redis = NULL;

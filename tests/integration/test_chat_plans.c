@@ -215,7 +215,7 @@ expect_few_pages(const struct look *rows, size_t n)
 /* What TURN_BEGIN is told of windows and templates. */
 #define CONTEXT_LIMITS                                                 \
 	", 128000, 16384, true, '{default}', '{0,40,60}', '{m,\"\"}'," \
-	" '{8192,128000}', 8192"
+	" '{8192,128000}', 8192, 0, NULL, NULL"
 
 /* As a new month finds them: planned while there was nothing, and Postgres has
  * not looked since. */
@@ -318,13 +318,15 @@ Test(chat_plans, every_statement_touches_a_few_pages)
 		"'" USER "', " NEW_REPLY ", 'a', 'complete', 'm', 'stop', "
 		"NULL, 1, 1, 1, 0, true, " NEW_QUESTION ", " NEW_REPLY
 		", " A_REPLY ", 1.5, 2.5, " A_CONVERSATION
-		", NULL, '2026-01-01', true, 'm', '{}', '{\"form\":1}'",
+		", NULL, '2026-01-01', true, 'm', '{}', '{\"form\":1}',"
+		" '[]', NULL, NULL, NULL, NULL",
 		200}, /* the price's function is planned, too */
 	    {"chat_TURN_FINISH",
 		"'" USER "', " NEW_REPLY ", 'a', 'complete', 'm', 'stop', "
 		"NULL, 1, 1, 1, 0, true, " NEW_QUESTION ", " NEW_REPLY
 		", " A_REPLY ", 1.5, 2.5, " A_CONVERSATION
-		", NULL, '2026-01-01', true, 'm', '{}', '{\"form\":1}'",
+		", NULL, '2026-01-01', true, 'm', '{}', '{\"form\":1}',"
+		" '[]', NULL, NULL, NULL, NULL",
 		40},
 	};
 	run("BEGIN");

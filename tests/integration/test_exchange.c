@@ -157,6 +157,27 @@ Test(exchange, the_same_member_is_the_same_user_under_the_sites_newest_name)
 	    1, "and a token without one leaves it");
 }
 
+Test(exchange, the_sites_time_zone_is_taken_where_the_user_has_none)
+{
+	static const struct {
+		const char *claim, *want;
+	} rows[] = {
+	    {",\"zoneinfo\":\"Mars/Olympus\"", "-"},
+	    {",\"zoneinfo\":7", "-"},
+	    {"", "-"},
+	    {",\"zoneinfo\":\"Asia/Tokyo\"", "Asia/Tokyo"},
+	    {",\"zoneinfo\":\"Europe/Berlin\"", "Asia/Tokyo"},
+	};
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		cr_assert_eq(exchange(token_of(sub, rows[i].claim)), 200);
+		cr_expect_eq(auth_number("SELECT count(*) FROM auth.users WHERE"
+					 " external_id = '%s'"
+					 " AND coalesce(time_zone, '-') = '%s'",
+				 sub, rows[i].want),
+		    1, "%zu", i);
+	}
+}
+
 Test(exchange, leaves_rows_in_the_audit_log)
 {
 	cr_assert_eq(exchange(token_of(sub, ",\"name\":\"Ada\"")), 200);

@@ -497,6 +497,26 @@ Test(provider_settings, natter_local_stands_in_where_it_is_listed)
 	answer_clear(&a);
 }
 
+/* A command was the model's: it does nothing in its place. */
+Test(provider_settings, natter_local_standing_in_carries_nothing_out)
+{
+	struct stack_options o = {
+	    .settings = {"OPENAI_BASE_URL=http://127.0.0.1:1/v1",
+		"CHAT_MODEL=test-model", "CHAT_FALLBACK_MODELS=natter-local",
+		"CHAT_MODEL_RETRIES=0"}};
+	struct answer a;
+
+	start(&o);
+	person_say(&stack, &someone, "add a task to buy milk", &a);
+	expect_answer_of(&a, "natter-local");
+	cr_expect_not_null(
+	    strstr(a.text.p, "do nothing in its place"), "%s", a.text.p);
+	answer_clear(&a);
+	expect_value("SELECT count(*) FROM chat.tasks t JOIN auth.users u"
+		     " ON u.id = t.user_id WHERE u.username = $1",
+	    someone.username, "0");
+}
+
 static void
 set_price(const char *model, const char *price)
 {

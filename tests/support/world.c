@@ -143,6 +143,7 @@ world_open(struct world *w, const char *user)
 		    .temporary_hours = 24,
 		    .model = (char *)"test-model",
 		    .system_prompt = (char *)"Be brief.",
+		    .time_zone = (char *)"UTC",
 		    .openai_base_url = (char *)"http://127.0.0.1:1/v1",
 		},
 	};

@@ -172,7 +172,8 @@ Test(chat, a_message_shows_null_for_what_it_has_not)
 	    "\"token_count\":null,\"metadata\":{\"k\":[1]},"
 	    "\"created_at\":\"2026-01-02T03:04:05.600000Z\","
 	    "\"completed_at\":\"2026-01-02T03:04:05.000000Z\","
-	    "\"tool_calls\":null,\"tool_responses\":null,\"usage\":null}");
+	    "\"tool_calls\":null,\"tool_responses\":null,"
+	    "\"intent\":null,\"entities\":null,\"usage\":null}");
 	buf_free(&out);
 }
 

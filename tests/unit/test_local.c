@@ -34,8 +34,8 @@ Test(local, answers_by_what_is_asked)
 	} rows[] = {
 	    {"How many conversations do I have?", STORED},
 	    {"how  many\nMESSAGES are there", STORED},
-	    {"What can you do?", "Not much, honestly"},
-	    {"help", "Not much, honestly"},
+	    {"What can you do?", "I am natter-local"},
+	    {"help", "I am natter-local"},
 	    {"Who are you?", "I am natter-local"},
 	    {"What are you", "I am natter-local"},
 	    {"Are you ChatGPT?", "I am natter-local"},
@@ -97,16 +97,16 @@ Test(local, counts_in_plain_english)
 		struct local_facts facts;
 		const char *want;
 	} rows[] = {
-	    {{"ann", "my stats", 0, 0, 0},
+	    {{"ann", "my stats", 0, 0, 0, false},
 		"ann, you have nothing stored here yet."},
-	    {{"ann", "my stats", 1, 0, 0},
+	    {{"ann", "my stats", 1, 0, 0, false},
 		"ann, you have nothing stored here yet."},
-	    {{"ann", "my stats", 1, 1, 0},
+	    {{"ann", "my stats", 1, 1, 0, false},
 		"ann, you have 1 conversation with 1 message stored here."},
-	    {{NULL, "my stats", 2, 5, 1},
+	    {{NULL, "my stats", 2, 5, 1, false},
 		"You have 2 conversations with 5 messages stored here, the "
 		"first of them from 1 January 1970."},
-	    {{"", "my stats", 2, 5, -1},
+	    {{"", "my stats", 2, 5, -1, false},
 		"You have 2 conversations with 5 messages stored here."},
 	};
 	struct buf out = {0};
@@ -128,5 +128,35 @@ Test(local, answers_without_a_question)
 	local_answer(&out, &facts);
 	cr_expect_gt(out.n, 0);
 	cr_expect_not(out.failed);
+	buf_free(&out);
+}
+
+Test(local, says_where_it_looked_only_where_that_matters)
+{
+	static const struct {
+		const char *question;
+		bool is_known;
+	} rows[] = {
+	    {"Who are you?", true},
+	    {"What is the meaning of life?", false},
+	};
+	for (size_t i = 0; i < 2; i++) {
+		struct local_facts facts = {
+		    .question = rows[i].question, .has_searched = true};
+		struct buf out = {0};
+		cr_expect_eq(local_knows(rows[i].question), rows[i].is_known);
+		local_answer(&out, &facts);
+		cr_expect_eq(
+		    strstr(buf_text(&out), "in your documents too") == NULL,
+		    rows[i].is_known, "%s", buf_text(&out));
+		buf_free(&out);
+	}
+}
+
+Test(local, does_nothing_where_it_stands_in)
+{
+	struct buf out = {0};
+	local_cannot(&out);
+	cr_expect_not_null(strstr(buf_text(&out), "do nothing in its place"));
 	buf_free(&out);
 }

@@ -1,0 +1,272 @@
+/*
+ * A pattern is read as it is matched: it is short, and most fail at their first
+ * word. What follows a capture decides where it ends, so that captures are
+ * tried from the shortest on; a pattern has two at most.
+ */
+#include <string.h>
+
+#include "task/pattern.h"
+#include "task/words.h"
+
+const char pattern_task[] = "task todo reminder";
+
+/* What stands for several words. @list is more than one word long, and thus
+ * match_list's. */
+static const struct {
+	const char *name, *words;
+} classes[] = {
+    {"@task", pattern_task},
+    {"@tasks", "tasks todos reminders"},
+    {"@done", "done complete completed finished"},
+    {"@documents", "documents document files file docs notes uploads"},
+};
+
+static const struct {
+	const char *words, *priority;
+} priorities[] = {
+    {"low lowest", "low"},
+    {"normal medium regular default", "normal"},
+    {"high important", "high"},
+    {"urgent critical top highest", "urgent"},
+};
+
+#define COUNT(table) (sizeof(table) / sizeof(*(table)))
+
+/* Where a match has come to: in the pattern and in the words. */
+struct match {
+	const struct words *w;
+	const char *p;
+	size_t at, to;
+};
+
+const char *
+pattern_priority(const struct words *w, size_t i)
+{
+	for (size_t k = 0; k < COUNT(priorities); k++) {
+		if (words_is_in(w, i, priorities[k].words))
+			return priorities[k].priority;
+	}
+	return NULL;
+}
+
+/* The next word that can be read, from i on. */
+static size_t
+next_word(const struct match *m, size_t i)
+{
+	while (i < m->to &&
+	       (m->w->at[i].is_hidden || m->w->at[i].kind == WORD_MARK))
+		i++;
+	return i;
+}
+
+/* "my to do list", "my tasks", "the task list" */
+static size_t
+list_at(const struct match *m, size_t i)
+{
+	bool is_mine = words_is_in(m->w, i, "my our");
+	size_t at = i + (is_mine || words_is(m->w, i, "the") ? 1 : 0);
+	bool is_of_tasks = true;
+
+	at = next_word(m, at);
+	if (words_is(m->w, at, "to") && words_is(m->w, at + 1, "do"))
+		at += 2;
+	else if (words_is_in(m->w, at, "todo task tasks reminder reminders"))
+		at++;
+	else
+		is_of_tasks = false;
+	at = next_word(m, at);
+	if (at < m->to && words_is_in(m->w, at, "list lists") &&
+	    (is_mine || is_of_tasks))
+		return at + 1;
+	/* "my tasks" alone, or "my to do's" */
+	bool is_named = at > i && at <= m->to && is_of_tasks &&
+			words_is_in(m->w, at - 1, "tasks reminders todos");
+	if (is_named)
+		return at;
+	return words_is(m->w, at, "todos") && at < m->to ? at + 1 : 0;
+}
+
+/* One alternative, `n` bytes at `p`, at word i; where it ends, 0: no. */
+static size_t
+one_at(const struct match *m, const char *p, size_t n, size_t i)
+{
+	if (n == 5 && !memcmp(p, "@list", n))
+		return i < m->to ? list_at(m, i) : 0;
+	if (i >= m->to || m->w->at[i].kind != WORD_PLAIN)
+		return 0;
+	if (*p != '@') {
+		const char *norm = m->w->at[i].norm;
+		return norm[0] == *p && strlen(norm) == n && !memcmp(norm, p, n)
+			   ? i + 1
+			   : 0;
+	}
+	for (size_t k = 0; k < COUNT(classes); k++) {
+		if (strlen(classes[k].name) == n &&
+		    !memcmp(classes[k].name, p, n))
+			return words_is_in(m->w, i, classes[k].words) ? i + 1
+								      : 0;
+	}
+	return 0;
+}
+
+/* One of the alternatives up to `end`. */
+static size_t
+any_at(const struct match *m, const char *p, const char *end, size_t i)
+{
+	while (p < end) {
+		size_t n = strcspn(p, "|]} ");
+		size_t after = one_at(m, p, n, i);
+		if (after > 0)
+			return after;
+		p += n + 1;
+	}
+	return 0;
+}
+
+static bool
+colon_before(const struct match *m)
+{
+	for (size_t i = m->at; i < m->to; i++) {
+		if (words_is(m->w, i, ":"))
+			return true;
+		if (!m->w->at[i].is_hidden)
+			return false;
+	}
+	return false;
+}
+
+/* The pattern's next element, which is no capture. */
+static bool
+step(struct match *m)
+{
+	const char *begin = m->p;
+	const char *end = begin + strcspn(begin, *begin == '['   ? "]"
+						 : *begin == '{' ? "}"
+								 : " ");
+	bool may_lack = *begin == '[' || *begin == '{';
+	size_t i = next_word(m, m->at);
+
+	m->p = end + may_lack;
+	m->p += *m->p == ' ';
+	if (*begin == ':')
+		return colon_before(m);
+	size_t after = any_at(m, begin + may_lack, end, i);
+	while (after > 0 && *begin == '{') {
+		m->at = after;
+		after = any_at(m, begin + 1, end, next_word(m, m->at));
+	}
+	if (after > 0)
+		m->at = after;
+	return after > 0 || may_lack;
+}
+
+static const char *const captures[] = {
+    [PATTERN_TITLE] = "TITLE",
+    [PATTERN_TARGET] = "TARGET",
+    [PATTERN_QUERY] = "QUERY",
+    [PATTERN_PRIORITY] = "PRIORITY",
+};
+
+/* The capture that the pattern goes on with; PATTERN__MAX: none. */
+static enum pattern_part
+capture_at(const char *p)
+{
+	int k = 0;
+
+	if (*p < 'A' || *p > 'Z')
+		return PATTERN__MAX;
+	while (k < PATTERN__MAX &&
+	       strncmp(p, captures[k], strlen(captures[k])) != 0)
+		k++;
+	return (enum pattern_part)k;
+}
+
+/* Goes on to the next capture, or to the end; false: it does not fit. */
+static bool
+literals(struct match *m)
+{
+	while (*m->p != '\0' && capture_at(m->p) == PATTERN__MAX) {
+		if (!step(m))
+			return false;
+	}
+	return *m->p != '\0' || next_word(m, m->at) == m->to;
+}
+
+static void
+begin_capture(struct match *m, enum pattern_part part)
+{
+	m->p += strlen(captures[part]);
+	m->p += *m->p == ' ';
+	m->at = next_word(m, m->at);
+}
+
+static void
+take(struct pattern_fit *fit, enum pattern_part part, size_t from, size_t to)
+{
+	fit->parts[part].from = from;
+	fit->parts[part].to = to;
+}
+
+/* The second capture and what follows it. */
+static bool
+fits_last(struct match m, struct pattern_fit *fit)
+{
+	enum pattern_part part = capture_at(m.p);
+
+	if (part == PATTERN__MAX)
+		return *m.p == '\0';
+	begin_capture(&m, part);
+	size_t from = m.at;
+	if (part == PATTERN_PRIORITY && !pattern_priority(m.w, from))
+		return false;
+	for (size_t end = from + 1; end <= m.to; end++) {
+		struct match rest = m;
+		rest.at = end;
+		if (literals(&rest) && *rest.p == '\0') {
+			take(fit, part, from, end);
+			return true;
+		}
+	}
+	return false;
+}
+
+bool
+pattern_fits(const char *pattern, const struct words *w, size_t from, size_t to,
+    struct pattern_fit *out)
+{
+	struct match m = {w, pattern, from, to};
+	struct pattern_fit fit = {0};
+
+	if (!literals(&m))
+		return false;
+	enum pattern_part part = capture_at(m.p);
+	if (part == PATTERN__MAX) {
+		*out = fit;
+		return true;
+	}
+	begin_capture(&m, part);
+	from = m.at;
+	for (size_t end = from + 1; end <= to; end++) {
+		struct match rest = m;
+		rest.at = end;
+		if (literals(&rest) && fits_last(rest, &fit)) {
+			take(&fit, part, from, end);
+			*out = fit;
+			return true;
+		}
+	}
+	return false;
+}
+
+size_t
+pattern_begins(
+    const char *pattern, const struct words *w, size_t from, size_t to)
+{
+	struct match m = {w, pattern, from, to};
+
+	while (*m.p != '\0') {
+		if (!step(&m))
+			return 0;
+	}
+	return m.at;
+}

@@ -1,0 +1,46 @@
+/*
+ * Holds words against a pattern of grammar.def, which says what is in one.
+ * Hidden words are passed over, and so are marks where the pattern asks for a
+ * word.
+ *
+ * Pure. Thread: any.
+ */
+#ifndef TASK_PATTERN_H
+#define TASK_PATTERN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct words;
+
+enum pattern_part {
+	PATTERN_TITLE,
+	PATTERN_TARGET,
+	PATTERN_QUERY,
+	PATTERN_PRIORITY,
+	PATTERN__MAX
+};
+
+/* Where what was captured stands: words [from, to). from == to: nowhere. */
+struct pattern_fit {
+	struct {
+		size_t from, to;
+	} parts[PATTERN__MAX];
+};
+
+/* Do the words [from, to) fit, all of them? */
+bool pattern_fits(const char *pattern, const struct words *w, size_t from,
+    size_t to, struct pattern_fit *out);
+
+/* Where the pattern, which captures nothing, ends in the words from `from` on;
+ * 0: they do not begin with it. */
+size_t pattern_begins(
+    const char *pattern, const struct words *w, size_t from, size_t to);
+
+/* Words of the class that a pattern calls "@task", spaces between them. */
+extern const char pattern_task[];
+
+/* The priority that word i names, as the API calls it; NULL: none. */
+const char *pattern_priority(const struct words *w, size_t i);
+
+#endif
