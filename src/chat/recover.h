@@ -27,6 +27,8 @@ struct lost_reply {
 	int64_t lost_ms; /* since it was taken over */
 	bool has_text;   /* `text` is known: clean UTF-8 */
 	struct buf text;
+	uint64_t bytes; /* how much there was by its log, which of a completion
+			 * that nobody keeps has no text */
 
 	/* Filled by lost_end. */
 	bool was_ended;     /* by this call; else somebody was first */

@@ -16,6 +16,7 @@
 #include "base/config.h"
 #include "base/id.h"
 #include "base/text.h"
+#include "chat/completion.h"
 #include "chat/context.h"
 #include "chat/conversation.h"
 #include "chat/queries.h"
@@ -129,8 +130,8 @@ force_model(const struct config *config, const struct turn_ask *ask)
 	return model_is_configured(config) ? ask->model : LOCAL_MODEL;
 }
 
-static struct turn *
-make_turn(const struct request *req, const struct turn_ask *ask)
+struct turn *
+turn_new(const struct request *req)
 {
 	struct turn *t = calloc(1, sizeof(*t));
 	if (!t)
@@ -144,14 +145,23 @@ make_turn(const struct request *req, const struct turn_ask *ask)
 	(void)snprintf(t->request_id, sizeof(t->request_id), "%s",
 	    req->request_id ? req->request_id : "");
 	t->begun_us = clock_mono_us();
+	id_make(t->message_id);
+	t->usage = (struct model_usage){-1, -1, -1};
+	return t;
+}
+
+static struct turn *
+make_turn(const struct request *req, const struct turn_ask *ask)
+{
+	struct turn *t = turn_new(req);
+	if (!t)
+		return NULL;
 	if (ask->kind == TURN_AGAIN)
 		(void)snprintf(t->user_message_id, sizeof(t->user_message_id),
 		    "%s", ask->question_id);
 	else
 		id_make(t->user_message_id);
-	id_make(t->message_id);
 	t->wants_stream = ask->wants_stream;
-	t->usage = (struct model_usage){-1, -1, -1};
 	return t;
 }
 
@@ -314,17 +324,12 @@ explain(struct beginning *b)
 	return e;
 }
 
-/*
- * Whether the turn was stored nobody knows: its reply must not stay `streaming`
- * without anybody to write it.
- */
-static void
-disown_if_in_doubt(struct beginning *b)
+void
+turn_disown_if_in_doubt(const struct request *req, const struct turn *t)
 {
-	const struct services *services = b->req->services;
+	const struct services *services = req->services;
 	if (pg_is_in_doubt(services->pg) && services->disown)
-		services->disown(
-		    services->worker, b->turn->user_id, b->turn->message_id);
+		services->disown(services->worker, t->user_id, t->message_id);
 }
 
 /*
@@ -340,7 +345,7 @@ store(struct beginning *b)
 		fill_calls(b);
 		enum err e = chat_run(b->req, b->calls, b->n_calls);
 		if (e != OK && e != ERR_CONFLICT) {
-			disown_if_in_doubt(b);
+			turn_disown_if_in_doubt(b->req, b->turn);
 			return e;
 		}
 		if (e == OK && pg_rows(b->calls[BEGIN].result) > 0) {
@@ -485,6 +490,7 @@ turn_free(struct turn *t)
 	buf_free(&t->stored);
 	history_note_free(t->history);
 	buf_free(&t->local);
+	completion_free(t->completion);
 	free(t->answer);
 	free(t);
 }

@@ -27,6 +27,7 @@
 #include "model/model.h"
 
 struct arena;
+struct completion;
 struct json_object;
 struct pg_call;
 struct request;
@@ -54,6 +55,8 @@ struct turn {
 	bool is_cached;    /* the same of an answer that was kept */
 	struct history_note *history; /* for the next turn; NULL: not kept */
 	struct answer_key *answer; /* where to keep this one; NULL: nowhere */
+
+	struct completion *completion; /* chat/completion.h's; NULL: none */
 
 	struct budget budget; /* what was reserved for it */
 
@@ -125,6 +128,19 @@ struct turn_ask {
  */
 enum err turn_begin(struct request *req, const struct turn_ask *ask,
     struct turn **out_turn) MUST_CHECK;
+
+/* One of the request's user and grant, with an id for its reply and nothing
+ * else; NULL without memory. */
+struct turn *turn_new(const struct request *req);
+
+/*
+ * Whether its beginning was stored nobody knows: its reply must not stay
+ * `streaming` without anybody to write it. Does nothing where it is known.
+ */
+void turn_disown_if_in_doubt(const struct request *req, const struct turn *t);
+
+/* What it took: the model's numbers, or ours where it gave none. */
+struct model_usage turn_usage(const struct turn *t);
 
 /* Ends the text as a string, in place. Whoever reads the text while the ledger
  * has the turn calls it before giving it away: then nobody moves it. */

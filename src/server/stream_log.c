@@ -19,6 +19,7 @@
 #include "base/config.h"
 #include "base/log.h"
 #include "base/metrics.h"
+#include "chat/completion.h"
 #include "chat/turn.h"
 #include "server/relay_priv.h"
 #include "server/relay_redis.h"
@@ -50,12 +51,26 @@ send_command(struct stream *s, const struct reply_command *c, relay_redis_fn fn)
 	    s->relay->redis, c->n, (const char **)c->words, c->lens, fn, s);
 }
 
+bool
+stream_is_mute(const struct stream *s)
+{
+	return completion_is_unkept(s->turn);
+}
+
+size_t
+stream_length(const struct stream *s)
+{
+	const struct turn *t = s->turn;
+
+	return t->text.n + (stream_is_mute(s) ? t->completion->n_beside : 0);
+}
+
 /* Is it time for the text that waits? The first of it never waits, nor does
  * the last. */
 static bool
 is_due(const struct stream *s)
 {
-	size_t n = s->turn->text.n - s->log.asked;
+	size_t n = stream_length(s) - s->log.asked;
 
 	if (is_instant(s))
 		return s->state == STREAM_ENDING;
@@ -71,7 +86,7 @@ next_step(const struct stream *s)
 	if (s->event_id == 0)
 		return STEP_START;
 	/* Nobody may see text that the one who ended it did not. */
-	if (s->log.state != LOG_SEALED && s->log.asked < s->turn->text.n)
+	if (s->log.state != LOG_SEALED && s->log.asked < stream_length(s))
 		return is_due(s) ? STEP_TEXT : STEP_NONE;
 	return s->state == STREAM_ENDING ? STEP_END : STEP_NONE;
 }
@@ -82,9 +97,10 @@ take_step(struct stream *s, enum log_step step)
 {
 	s->log.step = step;
 	s->event_id++;
+	s->voice->step(s);
 	if (step != STEP_TEXT)
 		return;
-	s->log.asked = s->turn->text.n;
+	s->log.asked = stream_length(s);
 	s->last_flush_ms = uv_now(&s->relay->loop);
 }
 
@@ -95,8 +111,8 @@ delta(const struct stream *s, size_t from, size_t to)
 	    .at = {s->event_id, to},
 	    .name = "delta",
 	    .name_len = 5,
-	    .data = s->turn->text.p + from,
-	    .n = to - from,
+	    .data = stream_is_mute(s) ? "" : s->turn->text.p + from,
+	    .n = stream_is_mute(s) ? 0 : to - from,
 	};
 }
 
@@ -135,7 +151,7 @@ set_state(struct stream *s, enum log_state state)
 		relay_log_found(s);
 	}
 	if (s->log.has_started && (is_lost || state == LOG_WHOLE))
-		stream_say_resumable(s);
+		s->voice->resumable(s);
 }
 
 /* The client hears the current step's event. */
@@ -149,16 +165,16 @@ say(struct stream *s)
 	e = write_event(s, &data);
 	s->log.step = STEP_NONE;
 	if (step == STEP_START) {
-		stream_say_start(s, &e);
+		s->voice->start(s, &e);
 		s->log.has_started = true;
 	} else if (step == STEP_TEXT) {
-		stream_say_event(s, &e);
+		s->voice->event(s, &e);
 		s->sent = s->log.asked;
 	} else {
 		if (s->log.state == LOG_LOST)
 			relay_log_bury(s);
 		set_state(s, LOG_NONE);
-		stream_say_end(s, &e);
+		s->voice->end(s, &e);
 		stream_is_over(s);
 	}
 	buf_free(&data);
@@ -220,7 +236,7 @@ stream_log_rebuild(struct stream *s)
 	if (is_away(s))
 		return false;
 	/* What waits goes along. */
-	if (s->log.step == STEP_NONE && s->log.asked < s->turn->text.n)
+	if (s->log.step == STEP_NONE && s->log.asked < stream_length(s))
 		take_step(s, STEP_TEXT);
 	if (send_rebuild(s))
 		return true;
@@ -343,8 +359,11 @@ stream_log_go(struct stream *s)
 			set_state(s, LOG_LOST);
 		say(s);
 	}
-	if (!s->log.is_busy && stream_is_running(s) &&
-	    s->log.asked < s->turn->text.n)
+	if (s->log.is_busy)
+		return;
+	if (s->log.asked == stream_length(s))
+		s->voice->rest(s);
+	else if (stream_is_running(s))
 		relay_mark_dirty(s);
 }
 
