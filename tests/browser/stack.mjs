@@ -38,7 +38,7 @@ function documentedSignIn() {
     'nginx/auth-request.conf').replace(/^#\t/gm, '');
 }
 
-async function freePort() {
+export async function freePort() {
   return new Promise((give) => {
     const server = createServer().listen(0, '127.0.0.1', () => {
       const { port } = server.address();
@@ -153,13 +153,13 @@ function writeSite(dir) {
   write('sign-in.html', page(SIGN_IN + documentedSignIn()));
 }
 
-function start(dir, name, command, args) {
+export function start(dir, name, command, args) {
   const log = openSync(join(dir, `${name}.log`), 'a');
   return spawn(command, args, { stdio: ['ignore', log, log],
     env: { PATH: process.env.PATH } });
 }
 
-function ended(child) {
+export function ended(child) {
   if (child.exitCode !== null || child.signalCode !== null) return undefined;
   return new Promise((wake) => child.once('exit', wake));
 }
