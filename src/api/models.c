@@ -68,7 +68,7 @@ answer(struct request *req, struct reply *rep, struct buf *out)
 	    out->failed ? NULL : arena_strndup(req->arena, out->p, out->n);
 	rep->body_len = out->n;
 	buf_free(out);
-	reply_header(rep, "openai-version", OPENAI_VERSION);
+	openai_headers(req, rep);
 	return rep->body ? OK : ERR_TOO_LARGE;
 }
 

@@ -1,6 +1,7 @@
 /*
  * OpenAI's words for our errors.
  */
+#include <inttypes.h>
 #include <string.h>
 
 #include "base/arena.h"
@@ -63,6 +64,16 @@ openai_is_asked(const struct request *req)
 	return req->path && !strncmp(req->path, PREFIX, strlen(PREFIX));
 }
 
+void
+openai_headers(struct request *req, struct reply *rep)
+{
+	uint64_t us = clock_mono_us() - req->phases.accepted_us;
+	const char *ms = arena_printf(req->arena, "%" PRIu64, us / 1000);
+	reply_header(rep, "openai-version", OPENAI_VERSION);
+	if (ms)
+		reply_header(rep, "openai-processing-ms", ms);
+}
+
 int
 openai_error_status(enum err e)
 {
@@ -94,7 +105,6 @@ openai_error_reply(struct request *req, struct reply *rep, enum err e)
 {
 	struct openai_error error = {.e = e, .detail = req->detail};
 	struct buf out = {0};
-	uint64_t us = clock_mono_us() - req->phases.accepted_us;
 	if (e == ERR_INVALID_FIELD || e == ERR_NOT_FOUND)
 		error.param = req->bad_field;
 	openai_error_write(&out, &error);
@@ -103,11 +113,7 @@ openai_error_reply(struct request *req, struct reply *rep, enum err e)
 	rep->body = out.failed ? NULL : arena_strndup(req->arena, out.p, out.n);
 	rep->body_len = out.n;
 	buf_free(&out);
-	reply_header(rep, "openai-version", OPENAI_VERSION);
-	const char *ms =
-	    arena_printf(req->arena, "%llu", (unsigned long long)us / 1000);
-	if (ms)
-		reply_header(rep, "openai-processing-ms", ms);
+	openai_headers(req, rep);
 	/* Their libraries would try again at once. */
 	if (e == ERR_QUOTA_EXCEEDED)
 		reply_header(rep, "x-should-retry", "false");

@@ -23,6 +23,9 @@ struct request;
 /* Was this asked by a path of that protocol? */
 bool openai_is_asked(const struct request *req);
 
+/* Adds the headers that every answer there has. */
+void openai_headers(struct request *req, struct reply *rep);
+
 /* The HTTP status of `e` there. */
 int openai_error_status(enum err e);
 

@@ -153,6 +153,9 @@ front_params_read(struct request *req, char **envp, size_t *out_content_length)
 	req->method = route_method(req->method_name);
 	/* Also of what is refused: the path says how that is told. */
 	decoded = route_decode_path(req->arena, uri, &req->path);
+	if (decoded != OK &&
+	    (req->path = arena_strdup(req->arena, uri)) == NULL)
+		req->path = "";
 	if (e != OK)
 		return e;
 	e = read_length(length, out_content_length);
