@@ -77,6 +77,7 @@ make_turn(const struct request *req, const struct completion_ask *ask)
 	t->completion->wants_usage = ask->wants_usage;
 	t->completion->created_s = (int64_t)(clock_wall_ms() / 1000);
 	(void)snprintf(t->model, sizeof(t->model), "%s", ask->model);
+	id_make(t->message_id); /* after those that are kept */
 	if (!ask->messages)
 		return t;
 	id_make(t->conversation_id);

@@ -145,7 +145,6 @@ turn_new(const struct request *req)
 	(void)snprintf(t->request_id, sizeof(t->request_id), "%s",
 	    req->request_id ? req->request_id : "");
 	t->begun_us = clock_mono_us();
-	id_make(t->message_id);
 	t->usage = (struct model_usage){-1, -1, -1};
 	return t;
 }
@@ -161,6 +160,7 @@ make_turn(const struct request *req, const struct turn_ask *ask)
 		    "%s", ask->question_id);
 	else
 		id_make(t->user_message_id);
+	id_make(t->message_id); /* after it, as lists by id show them */
 	t->wants_stream = ask->wants_stream;
 	return t;
 }

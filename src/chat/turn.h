@@ -129,8 +129,8 @@ struct turn_ask {
 enum err turn_begin(struct request *req, const struct turn_ask *ask,
     struct turn **out_turn) MUST_CHECK;
 
-/* One of the request's user and grant, with an id for its reply and nothing
- * else; NULL without memory. */
+/* One of the request's user and grant, without an id and anything else; NULL
+ * without memory. */
 struct turn *turn_new(const struct request *req);
 
 /*
