@@ -38,7 +38,8 @@ AS $$
 		RETURNING m.token_count
 	), counted AS (
 		SELECT g.*, coalesce((SELECT e.token_count FROM ended e),
-		    ((greatest(octet_length(p_text), p_bytes, g.completion_bytes) + 3) / 4)::int, 0)
+		    ((greatest(octet_length(p_text), CASE WHEN g.conversation_id IS NULL
+		        THEN p_bytes END, g.completion_bytes) + 3) / 4)::int, 0)
 		    AS completion_tokens
 		FROM gone g
 	)
