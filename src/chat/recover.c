@@ -3,6 +3,7 @@
  * what they give. When, and where a text comes from, is the ledger's.
  */
 #include <assert.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -88,10 +89,13 @@ lost_end(struct pg *pg, struct lost_reply *replies, size_t n)
 {
 	struct pg_call calls[LOST_MAX * END_CALLS] = {0};
 	const char *users[LOST_MAX * END_CALLS] = {0};
+	char bytes[LOST_MAX][24];
 	assert(n <= LOST_MAX);
 	for (size_t i = 0; i < n; i++) {
 		struct lost_reply *l = &replies[i];
 		struct pg_call *own = &calls[i * END_CALLS];
+		(void)snprintf(
+		    bytes[i], sizeof(bytes[i]), "%" PRIu64, l->bytes);
 		own[TOOLS] = (struct pg_call){
 		    .query = chat_query(CHAT_LOST_TOOLS),
 		    .params = {l->user_id, l->message_id,
@@ -101,7 +105,7 @@ lost_end(struct pg *pg, struct lost_reply *replies, size_t n)
 		own[END] = (struct pg_call){
 		    .query = chat_query(CHAT_LOST_END),
 		    .params = {l->user_id, l->message_id,
-			l->has_text ? buf_text(&l->text) : NULL},
+			l->has_text ? buf_text(&l->text) : NULL, bytes[i]},
 		};
 		own[SHOW] = (struct pg_call){
 		    .query = chat_query(CHAT_MESSAGE_GET),

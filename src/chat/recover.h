@@ -30,6 +30,8 @@ struct lost_reply {
 	/* What its log says of tools, JSON arrays; empty: it says nothing. */
 	struct buf tool_calls;
 	struct buf tool_responses;
+	uint64_t bytes; /* how much there was by its log, which of a completion
+			 * that nobody keeps has no text */
 
 	/* Filled by lost_end. */
 	bool was_ended;     /* by this call; else somebody was first */

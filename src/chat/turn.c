@@ -17,6 +17,7 @@
 #include "base/id.h"
 #include "base/text.h"
 #include "chat/afterwork.h"
+#include "chat/completion.h"
 #include "chat/context.h"
 #include "chat/conversation.h"
 #include "chat/local_turn.h"
@@ -152,10 +153,9 @@ keeps_question(const struct config *config)
 	return config->moderation_url && *config->moderation_url;
 }
 
-static struct turn *
-make_turn(const struct request *req, const struct turn_ask *ask)
+struct turn *
+turn_new(const struct request *req)
 {
-	const struct config *config = req->services->config;
 	struct turn *t = calloc(1, sizeof(*t));
 	if (!t)
 		return NULL;
@@ -168,18 +168,28 @@ make_turn(const struct request *req, const struct turn_ask *ask)
 	(void)snprintf(t->request_id, sizeof(t->request_id), "%s",
 	    req->request_id ? req->request_id : "");
 	t->begun_us = clock_mono_us();
+	t->usage = (struct model_usage){-1, -1, -1};
+	return t;
+}
+
+static struct turn *
+make_turn(const struct request *req, const struct turn_ask *ask)
+{
+	const struct config *config = req->services->config;
+	struct turn *t = turn_new(req);
+	if (!t)
+		return NULL;
 	if (ask->kind == TURN_AGAIN)
 		(void)snprintf(t->user_message_id, sizeof(t->user_message_id),
 		    "%s", ask->question_id);
 	else
 		id_make(t->user_message_id);
-	id_make(t->message_id);
+	id_make(t->message_id); /* after it, as lists by id show them */
 	t->wants_stream = ask->wants_stream;
 	if (keeps_question(config))
 		t->question = strdup(ask->content);
 	if (config->pii_mask)
 		t->mask = mask_new();
-	t->usage = (struct model_usage){-1, -1, -1};
 	if ((keeps_question(config) && !t->question) ||
 	    (config->pii_mask && !t->mask)) {
 		turn_free(t);
@@ -378,17 +388,12 @@ explain(struct beginning *b)
 	return e;
 }
 
-/*
- * Whether the turn was stored nobody knows: its reply must not stay `streaming`
- * without anybody to write it.
- */
-static void
-disown_if_in_doubt(struct beginning *b)
+void
+turn_disown_if_in_doubt(const struct request *req, const struct turn *t)
 {
-	const struct services *services = b->req->services;
+	const struct services *services = req->services;
 	if (pg_is_in_doubt(services->pg) && services->disown)
-		services->disown(
-		    services->worker, b->turn->user_id, b->turn->message_id);
+		services->disown(services->worker, t->user_id, t->message_id);
 }
 
 /*
@@ -404,7 +409,7 @@ store(struct beginning *b)
 		fill_calls(b);
 		enum err e = chat_run(b->req, b->calls, b->n_calls);
 		if (e != OK && e != ERR_CONFLICT) {
-			disown_if_in_doubt(b);
+			turn_disown_if_in_doubt(b->req, b->turn);
 			return e;
 		}
 		if (e == OK && pg_rows(b->calls[BEGIN].result) > 0) {
@@ -597,6 +602,7 @@ turn_free(struct turn *t)
 	cited_free(&t->cited);
 	turn_events_free(&t->events);
 	buf_free(&t->note);
+	completion_free(t->completion);
 	free(t->answer);
 	tools_free(t->tools);
 	tool_uses_free(t->uses);

@@ -31,6 +31,7 @@
 
 struct afterwork;
 struct arena;
+struct completion;
 struct mask;
 struct moderation;
 struct json_object;
@@ -72,6 +73,8 @@ struct turn {
 	bool says_yes;     /* the question agrees to what it was asked before */
 	struct history_note *history; /* for the next turn; NULL: not kept */
 	struct answer_key *answer; /* where to keep this one; NULL: nowhere */
+
+	struct completion *completion; /* chat/completion.h's; NULL: none */
 
 	struct budget budget; /* what was reserved for it */
 
@@ -184,6 +187,19 @@ void turn_end_round(struct turn *t, const struct model_usage *usage);
 
 /* Tokens of all rounds that have ended, estimated where no model said. */
 int64_t turn_tokens(const struct turn *t);
+
+/* One of the request's user and grant, without an id and anything else; NULL
+ * without memory. */
+struct turn *turn_new(const struct request *req);
+
+/*
+ * Whether its beginning was stored nobody knows: its reply must not stay
+ * `streaming` without anybody to write it. Does nothing where it is known.
+ */
+void turn_disown_if_in_doubt(const struct request *req, const struct turn *t);
+
+/* What it took: the model's numbers, or ours where it gave none. */
+struct model_usage turn_usage(const struct turn *t);
 
 /* Ends the text as a string, in place. Whoever reads the text while the ledger
  * has the turn calls it before giving it away: then nobody moves it. */

@@ -16,6 +16,7 @@
 #include "base/id.h"
 #include "base/json_write.h"
 #include "base/metrics.h"
+#include "chat/completion.h"
 #include "chat/context.h"
 #include "chat/context_note.h"
 #include "chat/message.h"
@@ -93,8 +94,9 @@ number(struct arena *a, int64_t n)
 static struct model_usage
 count_round(const struct turn *t, struct model_usage u)
 {
-	/* What was withheld was written all the same. */
-	size_t bytes = t->text.n - t->rounds.text_from + t->withheld;
+	/* What was withheld was written all the same, and what is no text. */
+	size_t bytes = t->text.n - t->rounds.text_from + t->withheld +
+		       (t->completion ? t->completion->n_beside : 0);
 	/* A model that failed without a word has charged nothing. */
 	bool is_charged =
 	    (t->status != TURN_FAILED && !t->is_unasked) || bytes > 0;
@@ -108,8 +110,8 @@ count_round(const struct turn *t, struct model_usage u)
 }
 
 /* Of all its answers. */
-static struct model_usage
-count_usage(const struct turn *t)
+struct model_usage
+turn_usage(const struct turn *t)
 {
 	if (t->is_cached)
 		return (struct model_usage){0, 0, 0};
@@ -151,7 +153,7 @@ turn_tokens(const struct turn *t)
 static void
 count_tokens(const struct turn *t)
 {
-	struct model_usage u = count_usage(t);
+	struct model_usage u = turn_usage(t);
 	metrics_add(METRIC_TOKENS_IN, u.prompt_tokens);
 	metrics_add(METRIC_TOKENS_OUT, u.completion_tokens);
 }
@@ -274,15 +276,54 @@ column_of(const struct turn *t, struct arena *a,
 	return text;
 }
 
+static bool
+is_estimated(const struct turn *t)
+{
+	return !t->is_cached &&
+	       (t->usage.prompt_tokens < 0 || t->usage.completion_tokens < 0 ||
+		   t->rounds.is_estimated);
+}
+
+/* A completion that nobody keeps is only settled. */
+static size_t
+settle(const struct turn *t, struct arena *a, struct pg_call *calls)
+{
+	struct model_usage u = turn_usage(t);
+	calls[0] = (struct pg_call){
+	    .query = chat_query(CHAT_COMPLETION_SETTLE),
+	    .params = {t->user_id, t->message_id,
+		*t->answered_by ? t->answered_by : t->model, t->model,
+		number(a, u.prompt_tokens), number(a, u.completion_tokens),
+		number(a, u.cached_tokens), is_estimated(t) ? "t" : "f",
+		t->budget.counted_on, t->is_local ? "f" : "t",
+		turn_status_name(t->status), new_id(a), new_id(a), new_id(a),
+		elapsed_ms(t, a, t->first_us),
+		elapsed_ms(t, a, clock_mono_us())},
+	};
+	return 1;
+}
+
+/* What the model called, of a completion that is kept. */
+static size_t
+keep_calls(struct turn *t, struct pg_call *call)
+{
+	if (!t->completion || t->completion->calls.n == 0)
+		return 0;
+	*call = (struct pg_call){
+	    .query = chat_query(CHAT_COMPLETION_CALLS),
+	    .params = {t->user_id, t->message_id,
+		buf_text(&t->completion->calls)},
+	};
+	return 1;
+}
+
 size_t
 turn_finish(struct turn *t, struct arena *a, struct pg_call *calls)
 {
 	assert(t->status != TURN_STREAMING);
-	struct model_usage u = count_usage(t);
-	bool is_estimated =
-	    !t->is_cached &&
-	    (t->usage.prompt_tokens < 0 || t->usage.completion_tokens < 0 ||
-		t->rounds.is_estimated);
+	if (completion_is_unkept(t))
+		return settle(t, a, calls);
+	struct model_usage u = turn_usage(t);
 	int64_t tokens =
 	    t->is_cached ? context_tokens(t->text.n) : u.completion_tokens;
 	calls[0] = (struct pg_call){
@@ -294,8 +335,8 @@ turn_finish(struct turn *t, struct arena *a, struct pg_call *calls)
 					       : model_finish_name(t->finish),
 		t->error == OK ? NULL : err_code(t->error), number(a, tokens),
 		number(a, u.prompt_tokens), number(a, u.completion_tokens),
-		number(a, u.cached_tokens), is_estimated ? "t" : "f", new_id(a),
-		new_id(a), new_id(a), elapsed_ms(t, a, t->first_us),
+		number(a, u.cached_tokens), is_estimated(t) ? "t" : "f",
+		new_id(a), new_id(a), new_id(a), elapsed_ms(t, a, t->first_us),
 		elapsed_ms(t, a, clock_mono_us()), t->conversation_id,
 		*t->budget.store_id ? t->budget.store_id : NULL,
 		*t->budget.counted_on ? t->budget.counted_on : NULL,
@@ -305,7 +346,8 @@ turn_finish(struct turn *t, struct arena *a, struct pg_call *calls)
 		column_of(t, a, tool_uses_write_responses), t->intent,
 		new_id(a)},
 	};
-	return 1 + count_flagged(t, a, &calls[1]);
+	size_t n = 1 + count_flagged(t, a, &calls[1]);
+	return n + keep_calls(t, &calls[n]);
 }
 
 /*
@@ -325,6 +367,11 @@ turn_stored(struct turn *t, const struct pg_call *calls, size_t n)
 {
 	assert(n >= 1 && calls[0].result);
 	const PGresult *r = calls[0].result;
+	if (completion_is_unkept(t)) {
+		if (pg_flag(r, 0, 0))
+			count_tokens(t);
+		return OK;
+	}
 	if (pg_rows(r) == 0)
 		return ERR_NOT_FOUND;
 	struct message m;

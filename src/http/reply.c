@@ -13,6 +13,7 @@
 #include "base/json.h"
 #include "base/metrics.h"
 #include "http/limit_headers.h"
+#include "http/openai_error.h"
 #include "http/reply.h"
 #include "http/request.h"
 
@@ -220,7 +221,8 @@ reply_error(struct request *req, struct reply *rep, enum err e)
 		limit_tell_problem(o, &req->limits);
 	rep->status = err_status(e);
 	rep->content_type = PROBLEM_TYPE;
-	if (!set_body(req, rep, o)) {
+	bool is_said = openai_is_asked(req) && openai_error_reply(req, rep, e);
+	if (!is_said && !set_body(req, rep, o)) {
 		rep->body = problems[e].bare;
 		rep->body_len = strlen(problems[e].bare);
 	}

@@ -71,6 +71,15 @@ sse_write_close(struct buf *out)
 }
 
 void
+sse_write_data(struct buf *out, const char *data, size_t n)
+{
+	if (n == 0)
+		return;
+	write_data(out, data, n);
+	buf_putc(out, '\n');
+}
+
+void
 sse_write_comment(struct buf *out, const char *text)
 {
 	buf_add(out, ": ", 2);

@@ -19,6 +19,9 @@ void sse_write_event(struct buf *out, const char *id, const char *event,
 void sse_write_open(struct buf *out, const char *id, const char *event);
 void sse_write_close(struct buf *out);
 
+/* Appends one event that has data alone; nothing where there are none. */
+void sse_write_data(struct buf *out, const char *data, size_t n);
+
 /* Appends a comment line, which clients ignore: a heartbeat. */
 void sse_write_comment(struct buf *out, const char *text);
 

@@ -67,6 +67,15 @@ enum openai_refusal {
 	OPENAI_POLICY,   /* what was written is not wanted */
 };
 
+/* One object of an answer, as the server wrote it. Borrowed. */
+struct model_object {
+	const char *json;
+	size_t n;
+	bool is_whole;   /* a plain answer; else a chunk of a stream */
+	size_t n_beside; /* bytes of what it says that is no text of the reply:
+			  * reasoning, tool calls */
+};
+
 /*
  * Reads one model's answer, whatever its bytes: an event stream, or plain
  * JSON where a stream was asked for. Text is cleaned (valid UTF-8, no NUL)
@@ -75,6 +84,9 @@ enum openai_refusal {
 struct model_parser {
 	/* Called with each piece of text, in order. */
 	void (*on_text)(void *arg, const char *text, size_t n);
+	/* Called after that with each object that was understood and reports
+	 * no error; NULL, as it is made: nobody asks. */
+	void (*on_object)(void *arg, const struct model_object *object);
 	void *arg;
 
 	/* What is known so far. */

@@ -188,6 +188,7 @@ static void
 take_object(
     struct model_parser *p, const char *json, size_t n, enum openai_shape shape)
 {
+	struct model_object o;
 	struct openai_chunk c;
 
 	if (!openai_read(json, n, shape, &c)) {
@@ -209,8 +210,13 @@ take_object(
 	take_usage(&p->usage.prompt_tokens, c.usage.prompt_tokens);
 	take_usage(&p->usage.completion_tokens, c.usage.completion_tokens);
 	take_usage(&p->usage.cached_tokens, c.usage.cached_tokens);
-	if (c.has_failed)
+	if (c.has_failed) {
 		take_failure(p, json, n);
+	} else if (p->on_object != NULL) {
+		o = (struct model_object){
+		    json, n, shape == OPENAI_MESSAGE, c.n_work};
+		p->on_object(p->arg, &o);
+	}
 }
 
 static bool

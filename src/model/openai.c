@@ -69,15 +69,39 @@ is_work(struct json_span name)
 	return false;
 }
 
+/* Bytes of all strings in a value that was scanned, but for members' names. */
+static size_t
+count_strings(struct json_span value)
+{
+	const char *p = value.p, *end = value.p + value.n, *from;
+	size_t n, sum = 0;
+
+	while ((p = memchr(p, '"', (size_t)(end - p))) != NULL) {
+		for (from = ++p; *p != '"'; p++)
+			p += *p == '\\';
+		n = (size_t)(p - from);
+		do
+			p++;
+		while (p < end &&
+		       (*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t'));
+		if (p == end || *p != ':')
+			sum += n;
+	}
+	return sum;
+}
+
 /* "", [] and null are nothing. */
-static bool
-read_work(struct json_scan *s)
+static void
+read_work(struct json_scan *s, struct openai_chunk *c)
 {
 	struct json_span value;
 	char kind = json_scan_peek(s);
 
-	return json_scan_value(s, &value) && (kind == '"' || kind == '[') &&
-	       value.n > 2;
+	if (!json_scan_value(s, &value) || (kind != '"' && kind != '[') ||
+	    value.n <= 2)
+		return;
+	c->has_work = true;
+	c->n_work += count_strings(value);
 }
 
 /* What a delta or message holds for us. */
@@ -89,11 +113,9 @@ struct inside {
 /* delta or message: its content and calls matter, and whether there is other
  * work. */
 static void
-read_message(struct json_scan *s, struct inside *in, bool *out_has_work)
+read_message(struct json_scan *s, struct inside *in, struct openai_chunk *c)
 {
-	struct json_span value;
-
-	struct json_span name;
+	struct json_span name, value;
 	char kind;
 
 	if (!json_scan_enter(s, '{')) {
@@ -107,10 +129,13 @@ read_message(struct json_scan *s, struct inside *in, bool *out_has_work)
 			(void)json_scan_value(s, &in->content);
 		else if (json_span_is(name, "tool_calls")) {
 			if (json_scan_value(s, &value) && kind == '[' &&
-			    value.n > 2)
+			    value.n > 2) {
 				in->calls = value;
+				c->has_work = true;
+				c->n_work += count_strings(value);
+			}
 		} else if (is_work(name))
-			*out_has_work |= read_work(s);
+			read_work(s, c);
 		else
 			skip_value(s);
 	}
@@ -136,7 +161,7 @@ read_choice(struct json_scan *s, const char *holder, int64_t index,
 		} else if (json_span_is(name, "finish_reason"))
 			word = json_scan_string(s);
 		else if (json_span_is(name, holder))
-			read_message(s, &in, &c->has_work);
+			read_message(s, &in, c);
 		else
 			skip_value(s);
 	}
@@ -146,7 +171,6 @@ read_choice(struct json_scan *s, const char *holder, int64_t index,
 		c->content = in.content;
 	if (in.calls.p != NULL)
 		c->calls = in.calls;
-	c->has_work |= in.calls.p != NULL;
 	if (json_span_is(word, "error"))
 		c->has_failed = true;
 	else if (word.p != NULL)

@@ -27,6 +27,7 @@ struct openai_chunk {
 	enum model_finish finish;
 	struct model_usage usage;
 	bool has_work;    /* reasoning or a tool call, which is no text */
+	size_t n_work;    /* bytes of it, names of members left out */
 	bool has_choices; /* there was a `choices` array */
 	bool has_failed;  /* the server reports an error */
 };

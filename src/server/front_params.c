@@ -142,7 +142,7 @@ enum err
 front_params_read(struct request *req, char **envp, size_t *out_content_length)
 {
 	const char *uri = "", *length = NULL;
-	enum err e;
+	enum err e, decoded;
 
 	for (size_t i = 0; i < N_PARAMS; i++)
 		*field(req, &params[i]) = "";
@@ -151,10 +151,15 @@ front_params_read(struct request *req, char **envp, size_t *out_content_length)
 	e = take_all(req, envp, &uri, &length);
 	settle_request_id(req);
 	req->method = route_method(req->method_name);
+	/* Also of what is refused: the path says how that is told. */
+	decoded = route_decode_path(req->arena, uri, &req->path);
+	if (decoded != OK &&
+	    (req->path = arena_strdup(req->arena, uri)) == NULL)
+		req->path = "";
 	if (e != OK)
 		return e;
 	e = read_length(length, out_content_length);
 	if (e != OK)
 		return request_fail(req, e, "Content-Length is not a number");
-	return route_decode_path(req->arena, uri, &req->path);
+	return decoded;
 }

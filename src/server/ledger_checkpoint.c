@@ -26,6 +26,20 @@ choose(const struct checkpoints *c)
 	return to;
 }
 
+static void
+fill(const struct checkpoint *item, struct arena *a, struct pg_call *call)
+{
+	bool has_text = item->text != NULL;
+	size_t bytes = has_text ? item->from : item->from + item->n;
+
+	*call = (struct pg_call){
+	    .query = chat_query(
+		has_text ? CHAT_REPLY_CHECKPOINT : CHAT_COMPLETION_CHECKPOINT),
+	    .params = {item->user_id, item->message_id,
+		arena_printf(a, "%zu", bytes), item->text},
+	};
+}
+
 bool
 checkpoints_store(struct checkpoints *c, struct pg *pg, struct arena *a)
 {
@@ -37,11 +51,7 @@ checkpoints_store(struct checkpoints *c, struct pg *pg, struct arena *a)
 
 	for (size_t i = 0; i < n; i++) {
 		users[i] = items[i].user_id;
-		calls[i] = (struct pg_call){
-		    .query = chat_query(CHAT_REPLY_CHECKPOINT),
-		    .params = {items[i].user_id, items[i].message_id,
-			arena_printf(a, "%zu", items[i].from), items[i].text},
-		};
+		fill(&items[i], a, &calls[i]);
 	}
 	e = n == 0 ? OK : pg_run_many(pg, users, calls, n);
 	if (e != OK && e != ERR_UNAVAILABLE)

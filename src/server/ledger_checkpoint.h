@@ -27,7 +27,8 @@ enum checkpoint_result {
 struct checkpoint {
 	char user_id[ID_TEXT];
 	char message_id[ID_TEXT];
-	char *text; /* what is new, NUL-terminated */
+	char *text; /* what is new, NUL-terminated; NULL: only how much it is
+		     * is stored (of a completion that nobody keeps) */
 	size_t n;   /* its bytes */
 	size_t
 	    from; /* bytes stored before; 0: whatever is stored is replaced */

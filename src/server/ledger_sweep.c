@@ -72,6 +72,9 @@ read_text(struct piece *p, struct lost_reply *l, struct reply_tail *tail)
 		    LOG_TEXT("message_id", l->message_id),
 		    LOG_TEXT("why", redis_why(p->sweep->redis)));
 	l->has_text = e == OK && tail->is_there && !l->text.failed;
+	/* A log may say anything. */
+	if (tail->at.bytes <= 2 * REPLY_TAIL_MAX)
+		l->bytes = tail->at.bytes;
 	if (l->has_text) {
 		clean_text(&l->text);
 		return true;

@@ -33,11 +33,14 @@ copy(struct stream *s, struct checkpoint *c)
 {
 	const struct turn *t = s->turn;
 	const char *from = t->text.p + s->log.kept;
-	size_t n = text_prefix(from, s->sent - s->log.kept, TEXT_MAX);
+	size_t n = s->sent - s->log.kept;
 
-	c->text = strndup(from, n);
-	if (c->text == NULL)
-		return false;
+	if (!stream_is_mute(s)) {
+		n = text_prefix(from, n, TEXT_MAX);
+		c->text = strndup(from, n);
+		if (c->text == NULL)
+			return false;
+	}
 	c->n = n;
 	c->from = s->log.kept;
 	memcpy(c->user_id, t->user_id, ID_TEXT);

@@ -180,6 +180,25 @@ struct stream_tools {
 	enum err error;
 };
 
+/*
+ * How a stream speaks to its client: Natter's own events (stream_reply.c), or
+ * OpenAI's protocol (stream_openai.c).
+ */
+struct voice {
+	/* The step has been numbered: what came by now goes with it. */
+	void (*step)(struct stream *s);
+	void (*start)(struct stream *s, const struct reply_event *e);
+	void (*event)(struct stream *s, const struct reply_event *e);
+	/* Whether it can be resumed has changed. */
+	void (*resumable)(struct stream *s);
+	void (*heartbeat)(struct stream *s);
+	/* `e`, or the document, then END_REQUEST. */
+	void (*end)(struct stream *s, const struct reply_event *e);
+	/* Nothing is in flight, and all text has been said. */
+	void (*rest)(struct stream *s);
+};
+extern const struct voice voice_native, voice_openai;
+
 /* One reply in flight. */
 struct stream {
 	struct relay *relay;
@@ -217,6 +236,9 @@ struct stream {
 	uint64_t end_ms;        /* CHAT_REPLY_MAX_SECONDS are over */
 	uint64_t retry_ms;      /* when STREAM_WAITING ends */
 
+	const struct voice *voice;
+	struct openai_voice *openai; /* of voice_openai; NULL: the other */
+
 	struct stream_log log;
 	struct stream_tools tools;
 	bool is_listening;  /* somebody else asks the very same */
@@ -252,6 +274,9 @@ void stream_fail(struct stream *s, enum err error, const char *why);
 
 /* Everything is prepared: asks the model, or says the answer that came. */
 void stream_go(struct stream *s);
+
+/* Likewise, since nobody hears it and nobody will. */
+void stream_hang_up(struct stream *s);
 
 /* stream_try.c: chooses the first model to ask. */
 void stream_try_first(struct stream *s);
@@ -397,16 +422,31 @@ bool stream_moderate_reply(struct stream *s);
 bool stream_moderate_withholds(const struct config *config);
 void stream_moderate_drop(struct stream *s);
 
-/* stream_reply.c: what the client sees. The data of the first and the last
- * event, and their names. */
+/* stream_reply.c: the data of the first and the last event, and their names. */
 const char *stream_start_data(
     const struct stream *s, enum log_state state, struct buf *out);
 const char *stream_end_data(const struct stream *s, struct buf *out);
-void stream_say_start(struct stream *s, const struct reply_event *e);
-void stream_say_event(struct stream *s, const struct reply_event *e);
-void stream_say_resumable(struct stream *s);
-void stream_say_heartbeat(struct stream *s);
-/* `e`, or the document, then END_REQUEST. */
-void stream_say_end(struct stream *s, const struct reply_event *e);
+
+/* Sends the bytes to the client and frees them. */
+void stream_send(struct stream *s, struct buf *b);
+
+/* How long the reply is as its log counts it: its text or, of a completion that
+ * nobody keeps and whose log has none, all that came. */
+size_t stream_length(const struct stream *s);
+
+/* Is its log to say how much text there is, and none of it? */
+bool stream_is_mute(const struct stream *s);
+
+/* A key that a model's server quotes is no matter of anybody else. */
+void stream_hide_keys(const struct stream *s, char *text);
+
+/* stream_openai.c: takes the voice up; false: no memory. Lets go of it. What a
+ * try that failed has said is forgotten. Its client has gone. */
+/* What its turn is to store. */
+bool stream_openai_begin(struct stream *s);
+void stream_openai_store(struct stream *s);
+void stream_openai_free(struct stream *s);
+void stream_openai_again(struct stream *s);
+void stream_openai_left(struct stream *s);
 
 #endif

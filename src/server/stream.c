@@ -38,8 +38,8 @@ stream_is_running(const struct stream *s)
 }
 
 /* A model's server may quote the key that it was given. */
-static void
-hide_keys(const struct stream *s, char *text)
+void
+stream_hide_keys(const struct stream *s, char *text)
 {
 	for (enum model_place i = 0; i < MODEL_PLACES; i++) {
 		const char *key = model_server(s->relay->config, i).key;
@@ -58,7 +58,7 @@ explain(struct stream *s, const char *why)
 	if (s->why != NULL)
 		return;
 	snprintf(s->why_text, sizeof(s->why_text), "%s", why);
-	hide_keys(s, s->why_text);
+	stream_hide_keys(s, s->why_text);
 	s->why = s->why_text;
 }
 
@@ -117,6 +117,7 @@ free_stream(struct stream *s)
 	model_parser_free(&s->parser);
 	buf_free(&s->error_body);
 	buf_free(&s->plan.tried);
+	stream_openai_free(s);
 	free(s->origin);
 	free(s->limits);
 	relay_forget(s);
@@ -134,8 +135,12 @@ handle_closed(struct stream *s)
 static void
 client_closed(struct client *c)
 {
-	handle_closed(
-	    (struct stream *)((char *)c - offsetof(struct stream, client)));
+	struct stream *s =
+	    (struct stream *)((char *)c - offsetof(struct stream, client));
+
+	if (s->openai != NULL)
+		stream_openai_left(s);
+	handle_closed(s);
 }
 
 static void
@@ -202,6 +207,8 @@ stream_store(struct stream *s, enum turn_status status, enum err error)
 	buf_free(&t->prompt);
 	cited_end(t);
 	turn_end_text(t);
+	if (s->openai != NULL)
+		stream_openai_store(s);
 	s->state = STREAM_STORING;
 	stream_log_go(s);
 	ledger_give(s->relay->ledger, t);
@@ -249,15 +256,27 @@ stream_interrupt(struct stream *s, enum err error, const char *why)
 	stream_store(s, TURN_INTERRUPTED, error);
 }
 
-void
-stream_cancel(struct stream *s)
+static void
+cancel(struct stream *s, const char *why)
 {
 	if (!stream_is_running(s))
 		return;
-	explain(s, "its user cancelled it");
+	explain(s, why);
 	s->turn->is_unasked = !was_asked(s);
 	upstream_stop(s->relay->upstream, &s->transfer);
 	stream_store(s, TURN_CANCELLED, OK);
+}
+
+void
+stream_cancel(struct stream *s)
+{
+	cancel(s, "its user cancelled it");
+}
+
+void
+stream_hang_up(struct stream *s)
+{
+	cancel(s, "its client has gone");
 }
 
 /* A try failed: before the first token that need not be the reply's end. */
@@ -410,6 +429,8 @@ reset_parser(struct stream *s)
 	model_parser_free(&s->parser);
 	model_parser_init(&s->parser, text_came, s,
 	    (size_t)s->relay->config->reply_max_bytes * 2 + 65536);
+	if (s->openai != NULL)
+		stream_openai_again(s);
 	buf_free(&s->error_body);
 	s->error_body.cap = ERROR_BODY_MAX;
 	s->http_status = 0;
@@ -499,7 +520,7 @@ timer_fired(uv_timer_t *timer)
 	uint64_t now = now_ms(s);
 
 	if (now >= s->last_sent_ms + (uint64_t)config->heartbeat_s * 1000) {
-		stream_say_heartbeat(s);
+		s->voice->heartbeat(s);
 		s->last_sent_ms = now;
 	}
 	stream_answer_tick(s, now);
@@ -591,6 +612,9 @@ stream_begin(struct relay *r, const struct handoff *h)
 	s->client.on_closed = client_closed;
 	s->end_ms = now_ms(s) + (uint64_t)r->config->reply_max_seconds * 1000;
 	s->last_sent_ms = now_ms(s);
+	s->voice = &voice_native;
+	if (s->turn->completion != NULL)
+		stream_openai_begin(s);
 	uv_timer_init(&r->loop, &s->timer);
 	s->timer.data = s;
 	s->handles = 1;
@@ -601,6 +625,10 @@ stream_begin(struct relay *r, const struct handoff *h)
 	s->is_withheld = stream_moderate_withholds(r->config);
 	s->state = STREAM_PREPARING;
 	stream_log_begin(s);
+	if (s->openai != NULL && !client_is_open(&s->client))
+		stream_openai_left(s);
+	if (!stream_is_running(s))
+		return;
 	if (stream_prepare(s))
 		stream_go(s);
 	else

@@ -21,6 +21,7 @@
 #include "base/json_write.h"
 #include "base/log.h"
 #include "base/metrics.h"
+#include "chat/completion.h"
 #include "base/json_write.h"
 #include "chat/turn.h"
 #include "server/relay_priv.h"
@@ -53,6 +54,20 @@ send_command(struct stream *s, const struct reply_command *c, relay_redis_fn fn)
 	    s->relay->redis, c->n, (const char **)c->words, c->lens, fn, s);
 }
 
+bool
+stream_is_mute(const struct stream *s)
+{
+	return completion_is_unkept(s->turn);
+}
+
+size_t
+stream_length(const struct stream *s)
+{
+	const struct turn *t = s->turn;
+
+	return t->text.n + (stream_is_mute(s) ? t->completion->n_beside : 0);
+}
+
 /* What is to be said besides the text next; NULL: nothing. */
 static struct turn_event *
 next_event(const struct stream *s)
@@ -67,7 +82,7 @@ static size_t
 text_end(const struct stream *s)
 {
 	const struct turn_event *e = next_event(s);
-	size_t n = s->turn->text.n;
+	size_t n = stream_length(s);
 
 	return e != NULL && e->at < n ? (size_t)e->at : n;
 }
@@ -77,7 +92,7 @@ text_end(const struct stream *s)
 static bool
 is_due(const struct stream *s)
 {
-	size_t n = s->turn->text.n - s->log.asked;
+	size_t n = stream_length(s) - s->log.asked;
 
 	if (is_instant(s) || s->is_withheld)
 		return s->state == STREAM_ENDING;
@@ -115,6 +130,7 @@ take_step(struct stream *s, enum log_step step)
 		e->at = s->log.asked;
 		s->log.told++;
 	}
+	s->voice->step(s);
 	if (step != STEP_TEXT)
 		return;
 	s->log.asked = text_end(s);
@@ -138,8 +154,8 @@ delta(const struct stream *s, size_t from, size_t to)
 	    .at = {s->event_id, to},
 	    .name = "delta",
 	    .name_len = 5,
-	    .data = s->turn->text.p + from,
-	    .n = to - from,
+	    .data = stream_is_mute(s) ? "" : s->turn->text.p + from,
+	    .n = stream_is_mute(s) ? 0 : to - from,
 	};
 }
 
@@ -192,7 +208,7 @@ set_state(struct stream *s, enum log_state state)
 		relay_log_found(s);
 	}
 	if (s->log.has_started && (is_lost || state == LOG_WHOLE))
-		stream_say_resumable(s);
+		s->voice->resumable(s);
 }
 
 /* The client hears the current step's event. */
@@ -206,16 +222,16 @@ say(struct stream *s)
 	e = write_event(s, &data);
 	s->log.step = STEP_NONE;
 	if (step == STEP_START) {
-		stream_say_start(s, &e);
+		s->voice->start(s, &e);
 		s->log.has_started = true;
 	} else if (step == STEP_TEXT || step == STEP_EVENT) {
-		stream_say_event(s, &e);
+		s->voice->event(s, &e);
 		s->sent = s->log.asked;
 	} else {
 		if (s->log.state == LOG_LOST)
 			relay_log_bury(s);
 		set_state(s, LOG_NONE);
-		stream_say_end(s, &e);
+		s->voice->end(s, &e);
 		stream_is_over(s);
 	}
 	buf_free(&data);
@@ -428,8 +444,11 @@ stream_log_go(struct stream *s)
 			set_state(s, LOG_LOST);
 		say(s);
 	}
-	if (!s->log.is_busy && stream_is_running(s) &&
-	    s->log.asked < s->turn->text.n)
+	if (s->log.is_busy)
+		return;
+	if (s->log.asked == stream_length(s))
+		s->voice->rest(s);
+	else if (stream_is_running(s))
 		relay_mark_dirty(s);
 }
 

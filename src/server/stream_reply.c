@@ -18,8 +18,8 @@
 #include "server/relay_priv.h"
 #include "server/reply_log.h"
 
-static void
-send_bytes(struct stream *s, struct buf *b)
+void
+stream_send(struct stream *s, struct buf *b)
 {
 	if (!b->failed)
 		client_write(&s->client, b->p, b->n);
@@ -43,8 +43,8 @@ stream_start_data(const struct stream *s, enum log_state state, struct buf *out)
 	return "start";
 }
 
-void
-stream_say_start(struct stream *s, const struct reply_event *e)
+static void
+say_start(struct stream *s, const struct reply_event *e)
 {
 	struct buf out = {0};
 	struct reply head = {
@@ -63,22 +63,22 @@ stream_say_start(struct stream *s, const struct reply_event *e)
 	free(s->limits);
 	s->limits = NULL;
 	reply_event_say(e, &out);
-	send_bytes(s, &out);
+	stream_send(s, &out);
 }
 
-void
-stream_say_event(struct stream *s, const struct reply_event *e)
+static void
+say_event(struct stream *s, const struct reply_event *e)
 {
 	struct buf out = {0};
 
 	if (!s->wants_stream || !client_is_open(&s->client))
 		return;
 	reply_event_say(e, &out);
-	send_bytes(s, &out);
+	stream_send(s, &out);
 }
 
-void
-stream_say_resumable(struct stream *s)
+static void
+say_resumable(struct stream *s)
 {
 	struct buf out = {0}, data = {0};
 
@@ -89,18 +89,18 @@ stream_say_resumable(struct stream *s)
 	json_write_close(&data, '}');
 	sse_write_event(&out, NULL, "resumable", data.p, data.n);
 	buf_free(&data);
-	send_bytes(s, &out);
+	stream_send(s, &out);
 }
 
-void
-stream_say_heartbeat(struct stream *s)
+static void
+say_heartbeat(struct stream *s)
 {
 	struct buf out = {0};
 
 	if (!s->wants_stream || !client_is_open(&s->client))
 		return;
 	sse_write_comment(&out, "still here");
-	send_bytes(s, &out);
+	stream_send(s, &out);
 }
 
 /* The problem that the client is told, with the message it is about. */
@@ -143,8 +143,8 @@ write_document(struct stream *s, const struct reply_event *e, struct buf *out)
 	s->status = last_word_document(out, &w);
 }
 
-void
-stream_say_end(struct stream *s, const struct reply_event *e)
+static void
+say_end(struct stream *s, const struct reply_event *e)
 {
 	struct buf out = {0};
 
@@ -158,3 +158,19 @@ stream_say_end(struct stream *s, const struct reply_event *e)
 		client_end(&s->client, out.p, out.n);
 	buf_free(&out);
 }
+
+static void
+do_nothing(struct stream *s)
+{
+	(void)s;
+}
+
+const struct voice voice_native = {
+    .step = do_nothing,
+    .start = say_start,
+    .event = say_event,
+    .resumable = say_resumable,
+    .heartbeat = say_heartbeat,
+    .end = say_end,
+    .rest = do_nothing,
+};

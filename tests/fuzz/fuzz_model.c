@@ -10,6 +10,8 @@
 #include "base/text.h"
 #include "fuzz.h"
 #include "model/model.h"
+#include "model/openai_chunk.h"
+#include "model/openai_collect.h"
 
 #define CONTROL 4
 
@@ -22,6 +24,42 @@ on_text(void *arg, const char *text, size_t n)
 	FUZZ_PROMISE(n > 0);
 	FUZZ_PROMISE(text_is_clean(text, n));
 	buf_add(arg, text, n);
+}
+
+/* Whatever an object is, a client of ours gets one line of clean text. */
+static void
+check_line(const struct buf *line)
+{
+	FUZZ_PROMISE(!line->failed);
+	FUZZ_PROMISE(line->n == 0 || text_is_clean(line->p, line->n));
+	for (size_t i = 0; i < line->n; i++)
+		FUZZ_PROMISE((unsigned char)line->p[i] >= 0x20);
+}
+
+static void
+on_object(void *arg, const struct model_object *object)
+{
+	static const struct openai_stamp stamp = {.id = "i", .model = "m"};
+	static const struct openai_ending end = {
+	    .text = "", .finish = "stop", .usage = "{}"};
+	struct openai_collected *c = openai_collect_new();
+	struct buf line = {0}, usage = {0};
+
+	(void)arg;
+	openai_chunk_rewrite(&line, &stamp, object->json, object->n, &usage);
+	check_line(&line);
+	check_line(&usage);
+	FUZZ_PROMISE(object->n_beside <= object->n);
+	openai_collect(c, object);
+	openai_collect(c, object);
+	buf_clear(&line);
+	openai_collected_write(&line, c, &stamp, &end);
+	openai_collected_delta(&line, c, &end);
+	openai_collected_calls(&line, c);
+	check_line(&line);
+	openai_collect_free(c);
+	buf_free(&line);
+	buf_free(&usage);
 }
 
 struct input {
@@ -90,6 +128,7 @@ run(const struct input *in, uint32_t seed, struct outcome *o)
 
 	*o = (struct outcome){0};
 	model_parser_init(&o->p, on_text, &o->text, in->limit);
+	o->p.on_object = on_object;
 	for (size_t at = 0; at < in->n; at += n) {
 		n = is_whole ? in->n : fuzz_piece(&seed, in->n - at);
 		model_parser_feed(&o->p, in->p + at, n);

@@ -64,6 +64,9 @@ static const struct step steps[] = {
     {"POST " API "/conversations/{id}/messages",
 	API "/conversations/{talk}/messages", "t", "{\"content\":\"Hello\"}",
 	201, {NULL}, NULL},
+    {"POST /openai/v1/chat/completions", NULL, "t",
+	"{\"messages\":[{\"role\":\"user\",\"content\":\"Hello\"}]}", 200,
+	{NULL}, NULL},
     {"PATCH " API "/conversations/{id}", API "/conversations/{talk}", "t",
 	"{\"title\":\"Tea\",\"tags\":[\"a\"]}", 200, {NULL},
 	"conversation.update" MINE

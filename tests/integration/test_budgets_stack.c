@@ -46,6 +46,7 @@ teardown(void)
 {
 	for (size_t i = 0; i < n_hosts; i++)
 		stack_stop(&hosts[i]);
+	n_hosts = 0;
 }
 
 TestSuite(budgets_stack, .fini = teardown, .timeout = 300);

@@ -153,6 +153,9 @@ read_ids(struct answer *a)
 	const char *line = a->body.p, *id = "";
 	size_t i = 0, n, id_len = 0;
 
+	/* Events of OpenAI's protocol have neither ids nor names. */
+	if (a->n_events > 0 && *a->events[0].name == '\0')
+		return;
 	for (; i < a->n_events && *line != '\0';
 	     line += n + (line[n] == '\n')) {
 		n = strcspn(line, "\n");

@@ -529,3 +529,77 @@ Test(model_parser, names_every_finish)
 	cr_expect_str_eq(
 	    model_finish_name(MODEL_FINISH_TOOL_CALLS), "tool_calls");
 }
+
+/* What on_object was told. */
+struct objects {
+	struct buf all; /* one a line */
+	size_t n_beside;
+	bool is_whole;
+};
+
+static void
+keep_object(void *arg, const struct model_object *o)
+{
+	struct objects *got = arg;
+
+	buf_add(&got->all, o->json, o->n);
+	buf_putc(&got->all, '\n');
+	got->n_beside += o->n_beside;
+	got->is_whole = o->is_whole;
+}
+
+static void
+drop_text(void *arg, const char *text, size_t n)
+{
+	(void)arg;
+	(void)text;
+	(void)n;
+}
+
+static void
+read_objects(const char *in, struct objects *out)
+{
+	struct model_parser p;
+
+	*out = (struct objects){0};
+	model_parser_init(&p, drop_text, out, 4096);
+	p.on_object = keep_object;
+	model_parser_feed(&p, in, strlen(in));
+	(void)!model_parser_end(&p);
+	model_parser_free(&p);
+}
+
+#define CALLS                                                               \
+	"{\"choices\":[{\"delta\":{\"tool_calls\":[{\"index\":0,\"type\" :" \
+	" \"ab\",\"function\":{\"arguments\":\"{\\\"x\\\":1}\"}}]}}]}"
+
+Test(model_parser, hands_on_objects_as_they_came)
+{
+	struct objects got;
+
+	read_objects(
+	    "data: " CALLS "\n\ndata: nonsense\n\ndata: {\"choices\":"
+	    "[],\"usage\":{\"prompt_tokens\":3}}\n\n" DONE CHUNK("", ""),
+	    &got);
+	cr_expect_str_eq(buf_text(&got.all),
+	    CALLS "\n{\"choices\":[],\"usage\":{\"prompt_tokens\":3}}\n");
+	cr_expect_not(got.is_whole);
+	cr_expect_eq(got.n_beside, 2 + strlen("{\\\"x\\\":1}"));
+	buf_free(&got.all);
+}
+
+Test(model_parser, hands_on_a_plain_answer_once_and_no_error)
+{
+	struct objects got;
+
+	read_objects("{\"choices\":[{\"message\":{\"content\":\"a\","
+		     "\"reasoning_content\":\"\\\\\\\"b\"}}]}",
+	    &got);
+	cr_expect(got.is_whole);
+	cr_expect_eq(got.n_beside, 5);
+	buf_free(&got.all);
+	read_objects(
+	    SAY("a") "data: {\"error\":{\"message\":\"no\"}}\n\n", &got);
+	cr_expect_null(strstr(buf_text(&got.all), "error"));
+	buf_free(&got.all);
+}
