@@ -65,6 +65,7 @@ export class Description {
       closed: mapValues(schemas, (s) => close(s)) });
     this.ajv.addSchema({ $id: 'requests', components: { schemas } });
     this.validators = new Map();
+    this.fitting = new Map();
     this.operations = Object.entries(this.doc.paths).flatMap(([path, item]) =>
       METHODS.filter((m) => item[m]).map((m) => this.operation(m, path, item)));
     // Literal segments before named ones, as the server does it.
@@ -120,8 +121,11 @@ export class Description {
     return kinds.find((s) => s.properties?.event?.const === name);
   }
 
+  // Compiled once for each place in the document: it is asked for every header.
   fits(schema, text) {
-    const value = { value: text };
-    return this.loose.validate({ type: 'object', properties: { value: this.follow(schema) } }, value);
+    if (!this.fitting.has(schema))
+      this.fitting.set(schema, this.loose.compile({ type: 'object',
+        properties: { value: this.follow(schema) } }));
+    return this.fitting.get(schema)({ value: text });
   }
 }

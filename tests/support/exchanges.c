@@ -37,9 +37,10 @@ write_line(struct buf *line, const struct ask *ask, const struct answer *a)
 
 	buf_printf(line, "{\"status\":%ld,\"whole\":%s", a->status,
 	    is_whole ? "true" : "false");
-	add_text(line, "method", ask->method != NULL ? ask->method
-				 : ask->json != NULL ? "POST"
-						     : "GET");
+	add_text(line, "method",
+	    ask->method != NULL ? ask->method
+	    : ask->json != NULL ? "POST"
+				: "GET");
 	add_text(line, "path", ask->path);
 	if (ask->json != NULL) {
 		add_text(line, "sent_type",
