@@ -125,6 +125,7 @@ keep(const char *p, size_t n, const struct answer *a)
 	struct ask ask = {.method = method, .path = path};
 
 	if (body != NULL && answer_header(a, "Transfer-Encoding") == NULL &&
+	    strcasestr(text, "\r\nTransfer-Encoding: ") == NULL &&
 	    sscanf(text, "%15[A-Z] %4095[^ \r\n] HTTP/1.1\r", method, path) ==
 		2) {
 		*body = '\0';
