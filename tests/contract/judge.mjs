@@ -144,12 +144,22 @@ function judgeRequest(d, op, x, path, query) {
   return out;
 }
 
+// As the server does it; what cannot be decoded stays, and is refused.
+function decode(path) {
+  try {
+    return decodeURIComponent(path);
+  } catch {
+    return path;
+  }
+}
+
 const isOurs = (path) => /^\/(api|openai|livez|readyz|metrics)(\/|$)/.test(path);
 
 // What an exchange is, and what is wrong with it; null when it is none of ours
 // (a page of the site, another server).
 export function judge(d, x) {
-  const [path, query = ''] = x.path.split(/\?(.*)/s);
+  const [asked, query = ''] = x.path.split(/\?(.*)/s);
+  const path = decode(asked);
   if (!isOurs(path)) return null;
   const op = d.find(x.method, path);
   const isTaken = x.status >= 200 && x.status < 300;

@@ -66,6 +66,7 @@ const right = {
   'what any path may answer': problem(404, 'no_route', { path: '/api/v9' }),
   'a preflight': got({ method: 'OPTIONS', status: 204, head: head(), body: '' }),
   'no body': made({ status: 204, head: head(), body: '' }),
+  'a path with escapes': got({ path: '/api/v1/%74hings/7' }),
   'HEAD': got({ method: 'HEAD', body: '' }),
   'a body that was cut': got({ whole: false, body: '{"na' }),
   'a literal segment before a named one': got({ path: '/api/v1/things/search', head: head('text/plain'), body: 'x' }),
