@@ -17,6 +17,7 @@
 #include "chat/conversation.h"
 #include "chat/fork.h"
 #include "chat/message.h"
+#include "chat/send_key.h"
 #include "http/cursor.h"
 #include "http/reply.h"
 #include "http/request.h"
@@ -88,6 +89,10 @@ api_conversation_fork(struct request *req, struct reply *rep)
 	struct field_value v[N_FIELDS] = {0};
 	struct buf body = {0};
 	char id[ID_TEXT];
+	/* Whoever sends one believes that a second fork cannot happen. */
+	if (*req->idempotency_key)
+		return request_refuse(
+		    req, SEND_KEY_HEADER, "It serves questions alone.");
 	enum err e =
 	    req->body_len > 0 ? fields_read(req, fields, N_FIELDS, v) : OK;
 	const struct fork_ask ask = {

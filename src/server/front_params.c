@@ -64,12 +64,31 @@ find(const char *name, size_t n)
 	return NULL;
 }
 
+/*
+ * A header that comes twice is one, with a comma between (RFC 9110, 5.3), or
+ * for cookies a semicolon: newer nginx joins them itself, older ones pass both.
+ */
+static const char *
+joined(struct request *req, const struct param *p, const char *value)
+{
+	const char *before = *field(req, p);
+
+	if (strncmp(p->name, "HTTP_", 5) != 0 || before[0] == '\0')
+		return value;
+	return arena_printf(req->arena, "%s%s%s", before,
+	    strcmp(p->name, "HTTP_COOKIE") == 0 ? "; " : ", ", value);
+}
+
 static enum err
 take(struct request *req, const struct param *p, const char *value)
 {
-	size_t n = strlen(value);
 	const char *copy;
+	size_t n;
 
+	value = joined(req, p, value);
+	if (value == NULL)
+		return ERR_HEADERS_TOO_LARGE;
+	n = strlen(value);
 	if (n > p->max && p->when_long == REFUSE)
 		return ERR_HEADERS_TOO_LARGE;
 	copy = arena_strndup(req->arena, value, n < p->max ? n : p->max);

@@ -118,6 +118,8 @@ Test(sends, a_key_is_visible_ascii_bare_or_quoted)
 	    "\"a\\",
 	    "\"a\\b\"",
 	    "\"a b\"",
+	    "a, b", /* two headers */
+	    "\"a\", \"b\"",
 	};
 	const struct turn_ask ask = {.content = "x"};
 	struct send_key *k;

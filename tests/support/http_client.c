@@ -8,6 +8,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "exchanges.h"
 #include "http_client.h"
 #include "model/sse_parse.h"
 
@@ -195,6 +196,7 @@ http_ask(const struct ask *ask, struct answer *a)
 	terminate(&a->body);
 	terminate(&a->text);
 	read_ids(a);
+	exchange_keep(ask, a);
 }
 
 void

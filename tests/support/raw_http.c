@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "exchanges.h"
 #include "raw_http.h"
 
 #define ANSWER_TIMEOUT_MS 20000
@@ -115,6 +116,29 @@ raw_answer(int fd, int timeout_ms, struct answer *a)
 	buf_free(&all);
 }
 
+/* Of "NAME PATH HTTP/1.1" and what follows; what cannot be read so is left. */
+static void
+keep(const char *p, size_t n, const struct answer *a)
+{
+	char *text = strndup(p, n), method[16], path[4096], type[128] = "";
+	char *body = text == NULL ? NULL : strstr(text, "\r\n\r\n"), *at;
+	struct ask ask = {.method = method, .path = path};
+
+	if (body != NULL && answer_header(a, "Transfer-Encoding") == NULL &&
+	    strcasestr(text, "\r\nTransfer-Encoding: ") == NULL &&
+	    sscanf(text, "%15[A-Z] %4095[^ \r\n] HTTP/1.1\r", method, path) ==
+		2) {
+		*body = '\0';
+		at = strcasestr(text, "\r\nContent-Type: ");
+		if (at != NULL)
+			(void)sscanf(at + 16, "%127[^\r]", type);
+		ask.type = type;
+		ask.json = body[4] != '\0' ? body + 4 : NULL;
+		exchange_keep(&ask, a);
+	}
+	free(text);
+}
+
 void
 raw_ask(int port, const char *p, size_t n, struct answer *a)
 {
@@ -122,4 +146,5 @@ raw_ask(int port, const char *p, size_t n, struct answer *a)
 
 	raw_send(fd, p, n);
 	raw_answer(fd, ANSWER_TIMEOUT_MS, a);
+	keep(p, n, a);
 }

@@ -54,6 +54,35 @@ Test(front_params, what_nginx_sends_is_found)
 	cr_expect_str_eq(req.cookie, "");
 }
 
+Test(front_params, a_header_that_comes_twice_is_one)
+{
+	char *envp[] = {"REQUEST_METHOD=POST", "REQUEST_METHOD=GET",
+	    "REQUEST_URI=/", "HTTP_IDEMPOTENCY_KEY=\"a\"",
+	    "HTTP_IDEMPOTENCY_KEY=\"b\"", "HTTP_COOKIE=a=1", "HTTP_COOKIE=b=2",
+	    NULL};
+	size_t length;
+
+	cr_assert_eq(read_params(envp, &length), OK);
+	cr_expect_str_eq(req.idempotency_key, "\"a\", \"b\"");
+	cr_expect_str_eq(req.cookie, "a=1; b=2");
+	cr_expect_eq(req.method, HTTP_GET);
+}
+
+Test(front_params, one_that_is_too_long_together_is_refused)
+{
+	char half[512], *envp[] = {"REQUEST_METHOD=POST", "REQUEST_URI=/", half,
+			    half, NULL};
+	size_t length;
+
+	memset(half, 'x', sizeof(half));
+	memcpy(half, "HTTP_IDEMPOTENCY_KEY=", 21);
+	half[511] = '\0';
+	cr_expect_eq(read_params(envp, &length), ERR_HEADERS_TOO_LARGE);
+	envp[3] = NULL;
+	setup();
+	cr_expect_eq(read_params(envp, &length), OK);
+}
+
 Test(front_params, a_bad_request_id_is_replaced)
 {
 	static const char *const bad[] = {"REQUEST_ID=", "REQUEST_ID=short",
