@@ -313,8 +313,8 @@ write_body(struct arena *a, const struct context *c,
 	    .mask = t->mask,
 	    .out_at = &t->passages_at,
 	};
-	if (!list_messages(a, c, chosen, (const char *const[]){system, passages},
-		&request))
+	if (!list_messages(a, c, chosen,
+		(const char *const[]){system, passages}, &request))
 		return ERR_TOO_LARGE;
 	request.tools = tools_of(a, c);
 	size_t bytes = request.tools ? strlen(request.tools) : 0;

@@ -30,7 +30,7 @@ struct local_turn {
 	struct turn *turn;
 	const struct turn_words *words;
 	const char *question;
-	bool is_again; /* an answer is wanted once more: nothing is done */
+	bool is_again;     /* an answer is wanted once more: nothing is done */
 	bool has_searched; /* the documents: those found are the turn's */
 
 	/* Filled on the way. */

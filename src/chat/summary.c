@@ -112,8 +112,7 @@ summary_want(struct request *req, const struct turn_context *c)
 	buf_printf(
 	    &w->note, "%" PRId64, pg_number(c->history, n - 1, DEPTH) + 1);
 	write_body(w, config, c->history, n);
-	if (w->note.failed || w->body.failed ||
-	    (config->pii_mask && !w->mask))
+	if (w->note.failed || w->body.failed || (config->pii_mask && !w->mask))
 		afterwork_remove(t, w);
 }
 

@@ -83,9 +83,9 @@ struct beginning {
 	const char *limit;
 	const char *bytes;
 	const char *quotas;
-	const char *max_tokens;       /* NULL: nothing was said */
-	struct context_limits limits; /* for the context */
-	const char *tools_bytes;      /* of the tools that may be offered */
+	const char *max_tokens;         /* NULL: nothing was said */
+	struct context_limits limits;   /* for the context */
+	const char *tools_bytes;        /* of the tools that may be offered */
 	const struct turn_words *words; /* what the question says */
 	struct history_copy copy;
 	struct pg_call calls[CALLS_MAX];

@@ -141,7 +141,8 @@ write_tool(struct account *a, const struct wanted *w, bool is_new)
 	if (w->method)
 		json_put_text(o, "method", w->method);
 	if (w->timeout_ms)
-		json_put_number(o, "timeout_ms", strtol(w->timeout_ms, NULL, 10));
+		json_put_number(
+		    o, "timeout_ms", strtol(w->timeout_ms, NULL, 10));
 	if (w->is_active || w->is_inactive)
 		json_put_flag(o, "is_active", w->is_active);
 	values[3] = json_text(o, NULL);

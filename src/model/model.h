@@ -184,7 +184,7 @@ struct local_facts {
 	const char *question;
 	int64_t conversations;
 	int64_t messages;
-	int64_t first_ms; /* wall ms of the user's first message, 0 = none */
+	int64_t first_ms;  /* wall ms of the user's first message, 0 = none */
 	bool has_searched; /* the user's documents, in vain */
 };
 

@@ -122,9 +122,9 @@ struct reply_rebuild {
 	const char *start; /* the start event's data, JSON */
 	size_t start_len;
 	struct reply_event text; /* all text up to now, as one delta */
-	const char *events; /* those besides the text: a JSON array of */
-	size_t events_len;  /* [n, bytes of text before it, name, data] */
-	int64_t life_s;     /* the log's longest life */
+	const char *events;      /* those besides the text: a JSON array of */
+	size_t events_len;       /* [n, bytes of text before it, name, data] */
+	int64_t life_s;          /* the log's longest life */
 };
 
 /*

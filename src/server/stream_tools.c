@@ -65,8 +65,7 @@ tell(struct stream *s, const struct tool_use *use, bool is_result)
 		tool_use_write_result(use, &data);
 	else
 		tool_use_write_call(use, &data);
-	(void)turn_events_add(
-	    &s->turn->events, name, s->turn->text.n, &data);
+	(void)turn_events_add(&s->turn->events, name, s->turn->text.n, &data);
 	if (is_result)
 		count_use(use);
 }
@@ -86,8 +85,7 @@ add_uses(struct stream *s)
 		/* A tool is told the user's own words. */
 		if (t->mask != NULL)
 			unmask_whole(t->mask, &call->arguments);
-		use = tool_uses_add(
-		    t->uses, call, t->tools, t->rounds.n + 1);
+		use = tool_uses_add(t->uses, call, t->tools, t->rounds.n + 1);
 		if (use == NULL)
 			return false;
 		s->tools.n_open++;
