@@ -72,6 +72,8 @@ make_turn(const struct request *req, const struct completion_ask *ask)
 		turn_free(t);
 		return NULL;
 	}
+	if (*req->services->config->moderation_url)
+		t->question = strdup(ask->question);
 	t->wants_stream = ask->wants_stream;
 	t->completion->is_kept = ask->messages != NULL;
 	t->completion->wants_usage = ask->wants_usage;
@@ -231,13 +233,37 @@ take(struct beginning *b)
 	return write_request(b, &t->prompt);
 }
 
+/*
+ * What a model says is passed on here as it comes. Where that must not be, no
+ * model is asked.
+ */
+static enum err
+check_passing(const struct beginning *b)
+{
+	const struct config *config = b->req->services->config;
+	if (is_local(b))
+		return OK;
+	if (config->pii_mask)
+		return request_refuse(b->req, "model",
+		    "CHAT_PII_MASK is on, and this protocol cannot put back "
+		    "what is masked: use /api/v1.");
+	if (*config->moderation_url &&
+	    !strcmp(config->moderation_replies, "withhold"))
+		return request_refuse(b->req, "model",
+		    "CHAT_MODERATION_REPLIES withholds replies, which this "
+		    "protocol passes on at once: use /api/v1.");
+	return OK;
+}
+
 enum err
 completion_begin(struct request *req, const struct completion_ask *ask,
     struct turn **out_turn)
 {
 	struct beginning b = {.req = req, .ask = ask};
 	const char *nowhere[2] = {NULL, NULL};
-	enum err e = turn_fallback_admit(req, ask->model, nowhere);
+	enum err e = check_passing(&b);
+	if (e == OK)
+		e = turn_fallback_admit(req, ask->model, nowhere);
 	if (e != OK)
 		return e;
 	b.turn = make_turn(req, ask);

@@ -45,8 +45,8 @@ static const char tables_sql[] =
 static const char drop_constraints_sql[] =
     "DO $$ DECLARE f record; BEGIN FOR f IN SELECT conrelid::regclass AS t,"
     " conname FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid"
-    " WHERE" OURS "AND k.contype IN ('c', 'f') AND k.conparentid = 0"
-    " AND k.coninhcount = 0 LOOP"
+    " WHERE" OURS "AND k.contype IN ('c', 'f', 'u') AND k.conparentid = 0"
+    " AND k.coninhcount = 0 ORDER BY k.contype LOOP"
     " EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', f.t, f.conname);"
     " END LOOP; END $$";
 
