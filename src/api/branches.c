@@ -90,7 +90,7 @@ api_conversation_fork(struct request *req, struct reply *rep)
 	struct buf body = {0};
 	char id[ID_TEXT];
 	/* Whoever sends one believes that a second fork cannot happen. */
-	if (*req->idempotency_key)
+	if (req->idempotency_key && *req->idempotency_key)
 		return request_refuse(
 		    req, SEND_KEY_HEADER, "It serves questions alone.");
 	enum err e =

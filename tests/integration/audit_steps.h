@@ -199,6 +199,10 @@ static const struct step record_steps[] = {
 	"{\"content\":\"Black tea.\"}", 200, {NULL},
 	"document.update" MINE "document {doc} "
 	"{\"changed\": [\"content\", \"content_sha256\"]}"},
+    {"PUT " API "/documents", API "/documents?filename=teas.json", "t",
+	"{\"green\":\"sencha\"}", 201, {"file=id"}, NULL},
+    {"DELETE " API "/documents/{id}", API "/documents/{file}", "t", NULL, 204,
+	{NULL}, "document.delete" MINE "document {file}"},
     {"DELETE " API "/documents/{id}", API "/documents/{doc}", "t", NULL, 204,
 	{NULL}, "document.delete" MINE "document {doc}"},
     {"POST " API "/tasks", NULL, "t", "{\"title\":\"Buy tea\"}", 201,

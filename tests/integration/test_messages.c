@@ -232,7 +232,7 @@ Test(messages, a_list_shows_what_single_reads_show)
 	struct json_object *listed = json_object_get(row(1));
 	cr_assert_eq(world_call(&w, api_message_get, reply, "", ""), OK);
 	cr_expect_eq(json_object_equal(listed, w.answer), 1);
-	cr_expect_eq(json_object_object_length(w.answer), 22);
+	cr_expect_eq(json_object_object_length(w.answer), 20);
 	cr_expect_not_null(world_text(&w, "usage"));
 	json_object_put(listed);
 }
