@@ -3,6 +3,7 @@
  * Knows no SQL. Round trips: one; a change of the content two; a refusal for
  * who may only read, one more.
  */
+#include <assert.h>
 #include <string.h>
 
 #include "api/api.h"
@@ -86,6 +87,7 @@ read_json(struct request *req, struct document_change *out)
 	enum err e = read_document(req, N_FIELDS, true, out);
 	if (e != OK)
 		return e;
+	assert(out->content != NULL); /* it is required */
 	out->raw = out->content;
 	out->raw_len = strlen(out->content);
 	out->charset = "utf-8";

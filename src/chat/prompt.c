@@ -99,7 +99,8 @@ find_value(
 {
 	int here = prompt_place(r->prompt->name);
 	for (int i = 0; i < PROMPT__MAX; i++) {
-		if (strlen(values[i].name) != n || memcmp(values[i].name, p, n))
+		if (strlen(values[i].name) != n ||
+		    memcmp(values[i].name, p, n) != 0)
 			continue;
 		if (!(values[i].where & here))
 			return refuse(r, p, "{{%s}} has no meaning in here.",
@@ -153,7 +154,7 @@ read_tag(struct reading *r)
 	const char *name = tag + 2;
 	const char *close = memmem(name, (size_t)(r->end - name), "}}", 2);
 	enum prompt_value value = PROMPT__MAX;
-	char kind = name < r->end ? *name : '\0';
+	int kind = name < r->end ? *name : '\0';
 
 	if (!close || memchr(name, '\n', (size_t)(close - name)))
 		return refuse(r, tag, "{{ is not closed by }} on its line.");
@@ -222,15 +223,16 @@ enum err
 prompt_parse(const char *name, const char *text, size_t n, struct prompt *out,
     char why[static PROMPT_WHY])
 {
-	struct prompt p = {.n = n};
+	char *copy = malloc(n + 1);
+	if (!copy)
+		return ERR_BUSY;
+	if (n > 0)
+		memcpy(copy, text, n);
+	copy[n] = '\0';
+	struct prompt p = {.text = copy, .n = n};
 	struct reading r = {.prompt = &p, .section = -1, .why = why};
 
 	(void)snprintf(p.name, sizeof(p.name), "%s", name);
-	p.text = calloc(1, n + 1);
-	if (!p.text)
-		return ERR_BUSY;
-	if (n > 0)
-		memcpy(p.text, text, n);
 	enum err e = check_bytes(&r, p.text, n);
 	if (e == OK) {
 		r.at = p.text;

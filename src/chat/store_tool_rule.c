@@ -195,9 +195,9 @@ enum err
 store_tool_check(
     const struct store_tool_said *said, struct store_tool_fault *out_fault)
 {
+	*out_fault = (struct store_tool_fault){0};
 	char *why = out_fault->why;
 
-	out_fault->field = NULL;
 	if (said->name != NULL && !check_name(said->name, why))
 		out_fault->field = "name";
 	else if (said->description != NULL &&

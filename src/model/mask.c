@@ -118,22 +118,19 @@ grow_slots(struct mask *m)
 	return true;
 }
 
-/* Room for one more of `size` bytes in an array; false without memory. */
-static bool
+/* The array with room for one more of `size` bytes; NULL without memory. */
+static void *
 make_room(void *array, size_t n, size_t *room, size_t size)
 {
 	size_t more = *room == 0 ? 8 : *room * 2;
-	void *old, *moved;
+	void *moved;
 
 	if (n < *room)
-		return true;
-	memcpy(&old, array, sizeof(old));
-	moved = realloc(old, more * size);
-	if (moved == NULL)
-		return false;
-	memcpy(array, &moved, sizeof(moved));
-	*room = more;
-	return true;
+		return array;
+	moved = realloc(array, more * size);
+	if (moved != NULL)
+		*room = more;
+	return moved;
 }
 
 /* Puts a new value into its slot; NULL without memory or numbers. */
@@ -141,13 +138,20 @@ static const struct value *
 put(struct mask *m, int kind, const char *p, size_t n)
 {
 	struct value *v;
+	uint32_t *by_number;
 
-	if (m->n_of[kind] == VALUES_MAX || !grow_slots(m) ||
-	    !make_room(&m->values, m->n_values, &m->room, sizeof(*v)) ||
-	    !make_room(&m->by_number[kind], m->n_of[kind], &m->room_of[kind],
-		sizeof(uint32_t)))
+	if (m->n_of[kind] == VALUES_MAX || !grow_slots(m))
 		return NULL;
-	v = &m->values[m->n_values];
+	v = make_room(m->values, m->n_values, &m->room, sizeof(*v));
+	if (v == NULL)
+		return NULL;
+	m->values = v;
+	by_number = make_room(m->by_number[kind], m->n_of[kind],
+	    &m->room_of[kind], sizeof(*by_number));
+	if (by_number == NULL)
+		return NULL;
+	m->by_number[kind] = by_number;
+	v += m->n_values;
 	*v = (struct value){malloc(n), n, kind, (unsigned)m->n_of[kind] + 1};
 	if (v->p == NULL)
 		return NULL;
