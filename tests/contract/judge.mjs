@@ -53,10 +53,20 @@ function judgeJson(d, schema, value, kind) {
   return validate(value) ? [] : complaints(validate);
 }
 
-function judgeEvents(d, schema, body) {
+// An event without a name is its data; x-end is what the last one says.
+function judgeData(d, media, data) {
+  const out = [];
+  if (data === media['x-end']) return out;
+  const value = parseJson(data, out);
+  return out.length ? out : judgeJson(d, media.schema, value, 'answers');
+}
+
+function judgeEvents(d, media, body) {
   return readEvents(body).flatMap((event) => {
     const out = [];
-    const kind = d.event(schema, event.event);
+    if (event.event === undefined)
+      return judgeData(d, media, event.data).map((s) => `event: ${s}`);
+    const kind = d.event(media.schema, event.event);
     if (!kind) return [`event "${event.event}" is not described`];
     event.data = parseJson(event.data ?? '', out);
     return (out.length ? out : judgeJson(d, kind, event, 'answers'))
@@ -91,7 +101,7 @@ function judgeBody(d, x, response, type) {
   const media = response.content?.[type];
   if (!media) return [`content type ${type || '(none)'} is not described`];
   if (x.method === 'HEAD') return [];
-  if (type === 'text/event-stream') return judgeEvents(d, media.schema, x.body);
+  if (type === 'text/event-stream') return judgeEvents(d, media, x.body);
   if (!x.whole || !type.endsWith('json')) return [];
   const value = parseJson(x.body, out);
   if (value === undefined) return out;

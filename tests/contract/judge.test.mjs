@@ -35,6 +35,9 @@ paths:
           content:
             application/json: {schema: {$ref: "#/components/schemas/Thing"}}
             text/event-stream: {schema: {$ref: "#/components/schemas/Event"}}
+  /api/v1/chunks:
+    get:
+      responses: {"200": {description: Events without names, content: {text/event-stream: {x-end: "[DONE]", schema: {$ref: "#/components/schemas/Thing"}}}}}
   /api/v1/things/search:
     get:
       responses: {"200": {description: All, content: {text/plain: {schema: {type: string}}}}}
@@ -57,6 +60,7 @@ const made = (over) => ({ ...got({ method: 'POST', path: '/api/v1/things', statu
 const problem = (status, code, over) => made({ status, body: `{"code":"${code}"}`,
   head: head('application/problem+json'), ...over });
 const stream = (body) => got({ head: head('text/event-stream'), body });
+const chunks = (body) => ({ ...stream(body), path: '/api/v1/chunks' });
 
 const right = {
   'a response': got(),
@@ -71,6 +75,7 @@ const right = {
   'a body that was cut': got({ whole: false, body: '{"na' }),
   'a literal segment before a named one': got({ path: '/api/v1/things/search', head: head('text/plain'), body: 'x' }),
   'an event, then half of one': stream('event: start\ndata: {"n":1}\n\nevent: sta'),
+  'events without names': chunks('data: {"name":"a"}\n\ndata: [DONE]\n\n'),
   'a described parameter': got({ path: '/api/v1/things/7?limit=3' }),
   'a request too large to be kept': made({ sent: undefined }),
   'a malformed request that was refused': problem(409, 'conflict', { sent: '{' }),
@@ -94,6 +99,8 @@ const wrong = {
   'a code that is not named': [problem(409, 'other'), /code other/],
   'not_found where only no_route is named': [problem(404, 'not_found'), /code not_found/],
   'an unknown event': [stream('event: other\ndata: {}\n\n'), /"other" is not described/],
+  'an unknown field of data without a name': [chunks('data: {"name":"a","m":2}\n\n'), /"m"/],
+  'an end that is not described': [chunks('data: [OVER]\n\n'), /no JSON/],
   'an unknown field of an event': [stream('event: start\ndata: {"n":1,"m":2}\n\n'), /"m"/],
   'a request that should not have been taken': [made({ sent: '{"name":"a","x":1}' }), /sent .*"x"/],
   'a request without its body': [made({ sent_type: undefined }), /required/],
