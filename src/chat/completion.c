@@ -72,8 +72,8 @@ make_turn(const struct request *req, const struct completion_ask *ask)
 		turn_free(t);
 		return NULL;
 	}
-	if (*req->services->config->moderation_url)
-		t->question = strdup(ask->question);
+	if (ask->words)
+		t->question = strdup(ask->words);
 	t->wants_stream = ask->wants_stream;
 	t->completion->is_kept = ask->messages != NULL;
 	t->completion->wants_usage = ask->wants_usage;

@@ -316,6 +316,29 @@ completion_text(struct arena *a, struct json_object *content)
 	return text;
 }
 
+/* All that is said but by the model, for moderation: the client may put what it
+ * wants into any message. */
+static const char *
+all_words(struct arena *a, struct json_object *messages)
+{
+	struct buf out = {0};
+	for (size_t i = 0; i < json_object_array_length(messages); i++) {
+		struct json_object *m = json_object_array_get_idx(messages, i);
+		if (!strcmp(json_member_text(m, "role"), "assistant"))
+			continue;
+		const char *said = completion_text(a, member(m, "content"));
+		out.failed |= !said;
+		if (!said)
+			break;
+		buf_puts(&out, said);
+		buf_puts(&out, "\n\n");
+	}
+	const char *text =
+	    out.failed ? NULL : arena_strndup(a, out.p ? out.p : "", out.n);
+	buf_free(&out);
+	return text;
+}
+
 static enum err
 read_messages(
     struct request *req, struct json_object *body, struct completion_ask *ask)
@@ -337,8 +360,12 @@ read_messages(
 		if (e == OK && !strcmp(json_member_text(m, "role"), "user"))
 			asked = member(m, "content");
 	}
+	if (e != OK)
+		return e;
 	ask->question = completion_text(req->arena, asked);
-	return e != OK || ask->question ? e : ERR_TOO_LARGE;
+	if (*req->services->config->moderation_url)
+		ask->words = all_words(req->arena, messages);
+	return ask->question ? OK : ERR_TOO_LARGE;
 }
 
 static enum err
@@ -366,9 +393,18 @@ check_tools(struct request *req, struct json_object *body)
 	return OK;
 }
 
-/* Of a text, what it counts for. */
+/* Its bytes as JSON. */
 static size_t
-weigh_text(struct json_object *o)
+length_of(struct json_object *value)
+{
+	size_t n;
+	(void)json_text(value, &n);
+	return n;
+}
+
+/* An image or a sound counts for little of its bytes. */
+static size_t
+weigh_blob(struct json_object *o)
 {
 	const char *p = json_object_get_string(o);
 	size_t n = (size_t)json_object_get_string_len(o);
@@ -378,56 +414,63 @@ weigh_text(struct json_object *o)
 	return n;
 }
 
-/* Of all texts in a value, without the names of members. */
+/* Of a part of a content, which may be no text. */
 static size_t
-weigh(struct json_object *value)
+weigh_part(struct json_object *part)
 {
-	struct json_object *waiting[WAITING_MAX] = {value};
+	struct json_object *waiting[WAITING_MAX] = {part};
 	size_t n = 1, sum = 0;
+	if (!strcmp(json_member_text(part, "type"), "text"))
+		return length_of(part);
 	while (n > 0) {
 		struct json_object *o = waiting[--n];
 		if (json_object_is_type(o, json_type_string))
-			sum += weigh_text(o);
+			sum += weigh_blob(o);
+		else if (!json_object_is_type(o, json_type_object))
+			sum += length_of(o);
 		if (!json_object_is_type(o, json_type_object))
 			continue;
 		json_object_object_foreach(o, name, inside)
 		{
-			(void)name;
-			if (n < WAITING_MAX)
+			if (n == WAITING_MAX || !strcmp(name, "text"))
+				sum += length_of(inside);
+			else
 				waiting[n++] = inside;
 		}
 	}
 	return sum;
 }
 
-/* All texts that are sent, as the model will count them. */
+static size_t
+weigh_message(struct json_object *message)
+{
+	size_t sum = 0;
+	json_object_object_foreach(message, name, inside)
+	{
+		bool has_parts = !strcmp(name, "content") &&
+				 json_object_is_type(inside, json_type_array);
+		if (!has_parts)
+			sum += length_of(inside);
+		for (size_t i = 0;
+		     has_parts && i < json_object_array_length(inside); i++)
+			sum += weigh_part(json_object_array_get_idx(inside, i));
+	}
+	return sum;
+}
+
+/* All that is sent, as the model will count it. */
 static int64_t
 weigh_body(struct json_object *body)
 {
 	static const char *const others[] = {
-	    "tools", "functions", "response_format"};
+	    "tools", "functions", "response_format", "prediction"};
 	struct json_object *messages = member(body, "messages");
-	size_t sum = 0, n;
-	for (size_t i = 0; i < json_object_array_length(messages); i++) {
-		struct json_object *m = json_object_array_get_idx(messages, i);
-		struct json_object *content = member(m, "content");
-		struct json_object *calls = member(m, "tool_calls");
-		bool has_parts = json_object_is_type(content, json_type_array);
-		if (json_object_is_type(content, json_type_string))
-			sum += weigh_text(content);
-		for (size_t k = 0;
-		     has_parts && k < json_object_array_length(content); k++)
-			sum += weigh(json_object_array_get_idx(content, k));
-		for (size_t k = 0; calls && k < json_object_array_length(calls);
-		     k++)
-			sum += weigh(json_object_array_get_idx(calls, k));
-	}
+	size_t sum = 0;
+	for (size_t i = 0; i < json_object_array_length(messages); i++)
+		sum += weigh_message(json_object_array_get_idx(messages, i));
 	for (size_t i = 0; i < sizeof(others) / sizeof(*others); i++) {
-		struct json_object *value = member(body, others[i]);
-		if (!value)
-			continue;
-		(void)json_text(value, &n);
-		sum += n;
+		if (member(body, others[i]))
+			sum += length_of(member(body, others[i]));
 	}
 	return (int64_t)sum;
 }

@@ -10,6 +10,7 @@
 #include "chat/context.h"
 #include "chat/context_note.h"
 #include "chat/retrieve.h"
+#include "chat/tool.h"
 #include "chat/turn.h"
 
 /* What its readers know it by. */
@@ -99,6 +100,29 @@ write_facts(struct buf *b, const struct turn *t, const struct context *c)
 	json_write_close(b, '}');
 }
 
+/* That tools were offered, and those of the store: Natter's own are known.
+ * A schema is kept as text, whose bytes jsonb leaves alone. */
+static void
+write_tools(struct buf *b, const struct tools *tools)
+{
+	if (!tools)
+		return;
+	json_write_flag(
+	    b, "changes_tasks", tools_find(tools, "create_task") != NULL);
+	json_write_open(b, "tools", '[');
+	for (size_t i = 0; i < tools->n; i++) {
+		const struct tool *t = &tools->list[i];
+		if (t->kind != TOOL_SITE)
+			continue;
+		json_write_open(b, NULL, '{');
+		json_write_text(b, "name", t->name);
+		json_write_text(b, "description", t->description);
+		json_write_text(b, "schema", t->schema);
+		json_write_close(b, '}');
+	}
+	json_write_close(b, ']');
+}
+
 void
 context_note_begin(struct turn *t, const struct context *c, int64_t at_ms)
 {
@@ -116,6 +140,7 @@ context_note_begin(struct turn *t, const struct context *c, int64_t at_ms)
 	write_values(b, c);
 	json_write_text(b, "system_prompt", hash);
 	write_facts(b, t, c);
+	write_tools(b, c->tools);
 	if (t->used[CONTEXT_SUMMARY].items > 0)
 		json_write_text(b, "summary", t->summary_id);
 }

@@ -19,6 +19,7 @@
 #include "chat/prompts.h"
 #include "chat/queries.h"
 #include "chat/retrieve.h"
+#include "chat/tool.h"
 #include "chat/turn.h"
 #include "chat/turn_context.h"
 #include "http/request.h"
@@ -227,6 +228,36 @@ read_passages(struct showing *s)
 	return e;
 }
 
+/* The tools that were offered; their texts are the note's. */
+static enum err
+read_tools(struct showing *s)
+{
+	struct json_object *list = member(s->note, "tools");
+	if (!list)
+		return OK;
+	struct tools *tools = s->turn->tools = tools_new();
+	if (!tools)
+		return ERR_BUSY;
+	if (json_object_get_boolean(member(s->note, "changes_tasks")))
+		tools_add_native(tools);
+	else
+		tools_add_reading(tools);
+	for (size_t i = 0; i < json_object_array_length(list); i++) {
+		struct json_object *o = json_object_array_get_idx(list, i);
+		const struct tool tool = {
+		    .name = text_of(o, "name"),
+		    .description = text_of(o, "description"),
+		    .schema = text_of(o, "schema"),
+		    .kind = TOOL_SITE,
+		};
+		if (tool.name && tool.description && tool.schema &&
+		    !tools_add(tools, &tool))
+			tell(s, "tools", "changed", NULL);
+	}
+	s->context.tools = tools;
+	return OK;
+}
+
 static bool
 add_row(PGresult *to, const char *role, const char *content)
 {
@@ -310,6 +341,8 @@ build(struct showing *s)
 	enum err e = read_facts(s);
 	if (e == OK)
 		e = read_passages(s);
+	if (e == OK)
+		e = read_tools(s);
 	if (e == OK)
 		e = read_history(s);
 	/* As the settings are: those of then may have been others. */
@@ -413,8 +446,6 @@ show(struct request *req, const char *id, const PGresult *row, struct buf *out)
 			  "this reply.");
 	struct showing s = {.req = req, .row = row, .note = note};
 	s.turn = calloc(1, sizeof(*s.turn));
-	if (s.turn && req->services->config->pii_mask)
-		s.turn->mask = mask_new();
 	enum err e = s.turn ? build(&s) : ERR_BUSY;
 	if (e == OK)
 		e = write_all(&s, id, out);

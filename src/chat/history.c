@@ -205,7 +205,8 @@ void
 history_keep(struct cache *cache, struct arena *a, const struct turn *t)
 {
 	struct buf value = {0};
-	if (!t->history || !t->is_stored)
+	/* What moderation refused is told to no model later. */
+	if (!t->history || !t->is_stored || t->error == ERR_CONTENT_REFUSED)
 		return;
 	const struct cache_answer_place at = {.user_id = t->user_id,
 	    .hash = t->conversation_id,

@@ -62,6 +62,17 @@ tools_add_native(struct tools *tools)
 	}
 }
 
+void
+tools_add_reading(struct tools *tools)
+{
+	static const enum native_tool reading[] = {
+	    TOOL_LIST_TASKS, TOOL_SEARCH_DOCUMENTS};
+	for (size_t i = 0; i < sizeof(reading) / sizeof(*reading); i++) {
+		bool is_added = tools_add(tools, &natives[reading[i]]);
+		assert(is_added);
+	}
+}
+
 const struct tool *
 tools_find(const struct tools *tools, const char *name)
 {

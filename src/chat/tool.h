@@ -62,6 +62,9 @@ bool tools_add(struct tools *tools, const struct tool *tool) MUST_CHECK;
 /* Adds all of Natter's own. */
 void tools_add_native(struct tools *tools);
 
+/* Adds those of them that change nothing. */
+void tools_add_reading(struct tools *tools);
+
 /* NULL: none has this name. */
 const struct tool *tools_find(const struct tools *tools, const char *name);
 

@@ -524,7 +524,10 @@ take(struct beginning *b)
 	const PGresult *history =
 	    b->history ? b->history->result : b->copy.rows;
 	history_note(t, b->copy.stamp, history, b->ask->content);
-	if (!pg_flag(lock, 0, LOCK_NO_TOOLS))
+	bool may_call = !pg_flag(lock, 0, LOCK_NO_TOOLS);
+	if (may_call && b->ask->kind == TURN_AGAIN)
+		turn_tools_offer_again(b->req, t);
+	else if (may_call)
 		turn_tools_offer(b->req, t, b->ask->content);
 	if (t->tools && b->tools)
 		e = store_tools_take(t, b->tools);

@@ -48,3 +48,13 @@ turn_tools_offer(
 		tools_add_native(t->tools);
 	t->says_yes = says_yes(question);
 }
+
+void
+turn_tools_offer_again(const struct request *req, struct turn *t)
+{
+	if (!req->services->config->tools)
+		return;
+	t->tools = tools_new();
+	if (t->tools)
+		tools_add_reading(t->tools);
+}

@@ -15,6 +15,9 @@ struct turn;
  * none (CHAT_TOOLS). */
 size_t turn_tools_bytes(const struct config *config);
 
+/* The same where an answer is wanted once more: what changes nothing. */
+void turn_tools_offer_again(const struct request *req, struct turn *t);
+
 /* Gives the turn Natter's own tools, unless there are to be none; `question`
  * is what its user says. Without memory there are none. */
 void turn_tools_offer(

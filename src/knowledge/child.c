@@ -104,7 +104,12 @@ limit_all(const struct child_ask *ask)
 	       limit(RLIMIT_NOFILE, FILES_MAX) && limit(RLIMIT_NPROC, 0);
 }
 
-/* socket() is refused, and with it every network. */
+#define REFUSED(number)                                              \
+	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)(number), 0, 1), \
+	    BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM)
+
+/* socket() is refused, and with it every network, by whatever way; so is what
+ * reaches other processes. */
 static bool
 forbid_sockets(void)
 {
@@ -116,8 +121,16 @@ forbid_sockets(void)
 	    BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
 	    BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
 		(uint32_t)offsetof(struct seccomp_data, nr)),
-	    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_socket, 0, 1),
+	    /* x32, whose numbers are others */
+	    BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, 0x40000000U, 0, 1),
 	    BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+	    REFUSED(__NR_socket),
+	    REFUSED(__NR_io_uring_setup),
+	    REFUSED(__NR_ptrace),
+	    REFUSED(__NR_process_vm_readv),
+	    REFUSED(__NR_process_vm_writev),
+	    REFUSED(__NR_kill),
+	    REFUSED(__NR_pidfd_open),
 	    BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
 	};
 	const struct sock_fprog program = {

@@ -40,7 +40,12 @@ add_decoded(struct mask *m, struct json_span inside, struct buf *out)
 		return;
 	}
 	n = json_span_decode(inside, text, room);
-	mask_add(m, text, n, &masked);
+	/* A document in a string, as tools' arguments and results are. Each
+	 * one inside of another has twice its escapes: few fit. */
+	if (n > 0 && (*text == '{' || *text == '['))
+		mask_add_json(m, text, n, &masked);
+	else
+		mask_add(m, text, n, &masked);
 	out->failed |= masked.failed;
 	if (masked.n == n && (n == 0 || memcmp(masked.p, text, n) == 0)) {
 		buf_add(out, inside.p - 1, inside.n + 2);

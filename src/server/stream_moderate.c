@@ -212,6 +212,9 @@ stream_moderate_drop(struct stream *s)
 	s->is_withheld = false;
 	t->withheld = t->text.n;
 	buf_free(&t->text);
+	/* Nor what it did besides: none of it was told. */
+	turn_events_free(&t->events);
+	s->log.told = 0;
 }
 
 static void

@@ -415,6 +415,11 @@ Test(archive, batches_find_their_rows_by_an_index)
 	    "message_id, expires_at) SELECT u.id, sha256(i::text::bytea), "
 	    "sha256(''), t.at(now()), now() + i * interval '1 minute' FROM "
 	    "auth.users u, generate_series(-100, 20000) i;"
+	    "INSERT INTO chat.context_summaries (user_id, message_id, "
+	    "conversation_id, content, model, created_at) SELECT c.user_id, "
+	    "t.at(now() - i * interval '1 second'), c.id, 'x', 'm', now() - i "
+	    "* interval '1 minute' FROM (SELECT user_id, id FROM "
+	    "chat.conversations LIMIT 1) c, generate_series(1, 20000) i;"
 	    "ANALYZE");
 	for (size_t i = 0; i < sizeof(batches) / sizeof(batches[0]); i++) {
 		char *sql = NULL;

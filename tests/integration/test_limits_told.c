@@ -105,7 +105,20 @@ setup(void)
 	conversation = caller.person.conversation;
 }
 
-TestSuite(told, .init = setup, .timeout = 120);
+/* Sums that no reply made are amiss to whoever adds them up. */
+static void
+teardown(void)
+{
+	const struct person *people[] = {&caller.person, &boss};
+	char ignored[8];
+
+	for (size_t i = 0; i < 2; i++)
+		db_value("DELETE FROM auth.users WHERE id = $1::text::uuid"
+			 " RETURNING 1",
+		    people[i]->user_id, ignored, sizeof(ignored));
+}
+
+TestSuite(told, .init = setup, .fini = teardown, .timeout = 120);
 
 /* What a header says of a limit: the number after `name";…<key>=`; -1. */
 static long

@@ -150,13 +150,15 @@ Test(migrations, each_step_back_restores_what_was_there)
 	}
 }
 
-Test(migrations, an_upgrade_from_any_version_ends_like_a_fresh_install)
+/* From each third version on; three tests do all of them. */
+static void
+expect_upgrades(int first)
 {
 	char *fresh;
 
 	EXPECT(0, "applied", "migrate", "up");
 	fresh = admin_dump();
-	for (int i = 0; i + 1 < n_versions; i++) {
+	for (int i = first; i + 1 < n_versions; i += 3) {
 		char to[8], what[160];
 
 		EXPECT(0, "took back", "migrate", "down", "--to", "0", "--yes");
@@ -168,6 +170,21 @@ Test(migrations, an_upgrade_from_any_version_ends_like_a_fresh_install)
 		expect_dump(fresh, what);
 	}
 	free(fresh);
+}
+
+Test(migrations, an_upgrade_from_any_version_ends_like_a_fresh_install)
+{
+	expect_upgrades(0);
+}
+
+Test(migrations, an_upgrade_from_any_version_ends_like_a_fresh_install_2)
+{
+	expect_upgrades(1);
+}
+
+Test(migrations, an_upgrade_from_any_version_ends_like_a_fresh_install_3)
+{
+	expect_upgrades(2);
 }
 
 Test(migrations, down_wants_a_yes_where_there_is_no_terminal)

@@ -119,6 +119,7 @@ asks_a_function(const char *sql)
 {
 	static const char *const names[] = {"chat.admin_", "auth.admin_",
 	    "chat.budget_allows($1", "chat.documents_find(",
+	    "chat.passages_find(",
 	    "chat.documents_search("};
 	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
 		if (strstr(sql, names[i]))
@@ -172,7 +173,8 @@ Test(chat, a_message_shows_null_for_what_it_has_not)
 	    "\"token_count\":null,\"metadata\":{\"k\":[1]},"
 	    "\"created_at\":\"2026-01-02T03:04:05.600000Z\","
 	    "\"completed_at\":\"2026-01-02T03:04:05.000000Z\","
-	    "\"tool_calls\":null,\"tool_responses\":null,"
+	    "\"used_documents\":null,\"tool_calls\":null,"
+	    "\"tool_responses\":null,"
 	    "\"intent\":null,\"entities\":null,\"usage\":null}");
 	buf_free(&out);
 }
