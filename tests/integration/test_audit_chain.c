@@ -71,6 +71,10 @@ static const char *const without_rows[] = {
     "audit chain",
     "audit verify",
     "user import",
+    "store tool list",
+    "prompts list",
+    "prompts check",
+    "prompts render",
     "seed",
     "maintain",
     "doctor",
@@ -92,7 +96,7 @@ static const char *const without_rows[] = {
 /* What is known of a command's rows: action, object's kind and whose they are.
  */
 static const struct {
-	const char *words[6];
+	const char *words[12];
 	const char *input;
 	const char *rows;
 } commands[] = {
@@ -113,6 +117,19 @@ static const struct {
 	"limit.create limit zoe {\"limit\": \"streams\"}"},
     {{"limits", "show", "zoe"}, NULL, "limit.read user zoe"},
     {{"limits", "list"}, NULL, "limit.list limit -"},
+    {{"store", "tool", "add", "shop", "look", "--url",
+	 "https://teas.example/look", "--description", "Looks",
+	 "--parameters", "/dev/stdin"},
+	"{\"type\":\"object\"}",
+	"store_tool.create store_tool - {\"tool\": \"look\"}"},
+    {{"store", "tool", "set", "shop", "look", "--timeout", "500"}, NULL,
+	"store_tool.update store_tool -"
+	" {\"tool\": \"look\", \"changed\": [\"timeout_ms\"]}"},
+    {{"store", "tool", "secret", "shop", "look", "--overlap", "0"}, NULL,
+	"store_tool.update store_tool - {\"tool\": \"look\","
+	" \"changed\": [\"secret\", \"secret_set_at\"]}"},
+    {{"store", "tool", "remove", "shop", "look", "--yes"}, NULL,
+	"store_tool.delete store_tool - {\"tool\": \"look\"}"},
     {{"store", "remove", "shop", "--yes"}, NULL, "store.delete store -"},
     {{"prices", "set", "m", "--input=1", "--output=2.5"}, NULL,
 	"prices.set price - {\"input\": 1, \"model\": \"m\", \"output\": 2.5, "
@@ -176,11 +193,11 @@ mark_now(void)
 Test(audit_chain, each_command_leaves_exactly_its_rows)
 {
 	for (size_t i = 0; i < N(commands); i++) {
-		const char *argv[8] = {admin_natterctl()};
+		const char *argv[14] = {admin_natterctl()};
 		char *mark = mark_now(), *got;
 		struct command_end e;
 
-		for (int w = 0; w < 6 && commands[i].words[w] != NULL; w++)
+		for (int w = 0; w < 12 && commands[i].words[w] != NULL; w++)
 			argv[w + 1] = commands[i].words[w];
 		e = command_run(commands[i].input, argv);
 		got = rows_since(mark);
@@ -229,9 +246,14 @@ Test(audit_chain, every_command_has_its_place_in_these_tables)
 		char words[64];
 
 		for (size_t j = 0; j < N(commands); j++) {
-			snprintf(words, sizeof(words), "%s %s",
-			    commands[j].words[0],
-			    commands[j].words[1] ? commands[j].words[1] : "");
+			const char *const *w = commands[j].words;
+
+			snprintf(words, sizeof(words), "%s %s %s", w[0],
+			    w[1] ? w[1] : "", w[1] && w[2] ? w[2] : "");
+			/* A command has two words, or three. */
+			is_known |= strcmp(words, names[i]) == 0;
+			snprintf(words, sizeof(words), "%s %s", w[0],
+			    w[1] ? w[1] : "");
 			is_known |= strcmp(words, names[i]) == 0;
 		}
 		for (size_t j = 0; j < N(without_rows); j++)

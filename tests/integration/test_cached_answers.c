@@ -20,7 +20,8 @@ static struct person person;
 ReportHook(PRE_ALL)(struct criterion_test_set *tests)
 {
 	const struct stack_options o = {
-	    .settings = {"CHAT_WORKERS=1"}, .has_model = true};
+	    .settings = {"CHAT_WORKERS=1", "CHAT_REDIS_TIMEOUT=2000"},
+	    .has_model = true};
 
 	(void)tests;
 	stack_share(&o);

@@ -218,6 +218,29 @@ Test(completions, errors_of_every_layer_have_one_shape)
 	}
 }
 
+Test(completions, models_are_listed_and_found_by_name)
+{
+	struct answer a;
+	char path[128];
+	struct ask ask = {.base = stack.base,
+	    .path = "/openai/v1/models",
+	    .token = person.token};
+
+	http_ask(&ask, &a);
+	cr_expect_eq(a.status, 200);
+	cr_expect_str_eq(answer_text(&a, "object"), "list");
+	snprintf(path, sizeof(path), "/openai/v1/models/%s",
+	    answer_text(&a, "data.0.id"));
+	answer_clear(&a);
+	ask.path = path;
+	http_ask(&ask, &a);
+	cr_expect_eq(a.status, 200, "%s", path);
+	cr_expect_str_eq(answer_text(&a, "object"), "model");
+	cr_expect_str_eq(
+	    answer_text(&a, "id"), path + strlen("/openai/v1/models/"));
+	answer_clear(&a);
+}
+
 Test(completions, bodies_have_a_bound_in_natterd_and_one_in_nginx)
 {
 	static const size_t sizes[] = {200001, (16 << 20) + 1};

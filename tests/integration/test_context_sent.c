@@ -72,6 +72,42 @@ expect_sent(const char *content, const char *model)
 	answer_clear(&shown);
 }
 
+/* The same by any method; the answer is read. */
+static void
+change(const char *method, const char *path, const char *json, long status)
+{
+	struct answer a;
+	struct ask question = {.method = method,
+	    .base = stack.base,
+	    .path = path,
+	    .token = someone.token,
+	    .json = json};
+
+	http_ask(&question, &a);
+	cr_expect_eq(a.status, status, "%s %s: %ld", method, path, a.status);
+	answer_clear(&a);
+}
+
+Test(context_sent, facts_are_listed_changed_and_deleted)
+{
+	struct answer a;
+	char path[128];
+
+	ask(stack.base, "/api/v1/me/facts", "{\"content\":\"has a cat\"}", &a);
+	snprintf(path, sizeof(path), "/api/v1/me/facts/%s",
+	    answer_text(&a, "id"));
+	answer_clear(&a);
+	change("PATCH", path, "{\"content\":\"has two cats\"}", 200);
+	ask(stack.base, "/api/v1/me/facts", NULL, &a);
+	cr_expect_str_eq(answer_text(&a, "data.0.content"), "has two cats");
+	answer_clear(&a);
+	ask(stack.base, "/api/v1/me/export", NULL, &a);
+	cr_expect_not_null(strstr(a.body.p, "has two cats"));
+	answer_clear(&a);
+	change("DELETE", path, NULL, 204);
+	change("DELETE", path, NULL, 404);
+}
+
 Test(context_sent, is_shown_byte_for_byte)
 {
 	struct answer a;

@@ -37,7 +37,7 @@ static const struct row {
     {"GET", "/api/v1/me", NULL, "/api/v1/me", 401, true},
     {"HEAD", "/api/v1/me", NULL, "/api/v1/me", 200, false},
     {"GET", "/api/v1/nope", NULL, "", 404, false},
-    {"PATCH", "/api/v1/me", NULL, "", 405, false},
+    {"PUT", "/api/v1/me", NULL, "", 405, false},
     {"POST", "/api/v1/conversations", "{", "/api/v1/conversations", 400, false},
     {"POST", "/api/v1/conversations", "{\"x\":1}", "/api/v1/conversations", 422,
 	false},

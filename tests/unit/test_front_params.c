@@ -79,6 +79,7 @@ Test(front_params, one_that_is_too_long_together_is_refused)
 	half[511] = '\0';
 	cr_expect_eq(read_params(envp, &length), ERR_HEADERS_TOO_LARGE);
 	envp[3] = NULL;
+	teardown();
 	setup();
 	cr_expect_eq(read_params(envp, &length), OK);
 }
