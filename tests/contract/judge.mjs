@@ -148,6 +148,7 @@ function judgeRequest(d, op, x, path, query) {
   const media = body?.content?.[mediaType(x.sent_type)];
   if (!media) return [...out, `a body of type ${mediaType(x.sent_type)} is not described`];
   if (x.sent === undefined) return out; // too large to be kept
+  if (!/[/+]json$/.test(mediaType(x.sent_type))) return out; // a file, a form
   const value = parseJson(x.sent, out);
   if (value !== undefined)
     out.push(...judgeJson(d, media.schema, value, 'requests').map((s) => `sent ${s}`));

@@ -33,7 +33,7 @@ setup(void)
 	const struct stack_options o = {.has_model = true,
 	    .settings = {"CHAT_WORKERS=2", "CHAT_REPLY_MAX_BYTES=8000000",
 		"CHAT_RATE_LIMIT_PER_MINUTE=1000", "CHAT_MODEL_RETRIES=0",
-		"CHAT_CLIENT_BUFFER=16777216"}};
+		"CHAT_CLIENT_BUFFER=16777216", "CHAT_REDIS_TIMEOUT=2000"}};
 
 	for (size_t i = 0; i < HOSTS; i++)
 		stack_start(&hosts[i], &o);
