@@ -45,11 +45,11 @@ struct completion_ask {
 	const char *model;   /* never NULL */
 	const char *members; /* JSON: what goes to the model as it came, the
 			      * messages first; an object's inside */
-	const char *stream_options;   /* likewise, the inside of that member */
-	const char *question;         /* the last text of a user; "": none */
-	const char *words; /* all that no model said; NULL: nobody asks */
-	int64_t prompt_bytes;         /* of what is sent, estimated */
-	int64_t max_tokens;           /* of the reply; 0: nothing was said */
+	const char *stream_options; /* likewise, the inside of that member */
+	const char *question;       /* the last text of a user; "": none */
+	const char *words;    /* all that no model said; NULL: nobody asks */
+	int64_t prompt_bytes; /* of what is sent, estimated */
+	int64_t max_tokens;   /* of the reply; 0: nothing was said */
 	const char *tokens_fields[2]; /* how the client called them, or NULL */
 	bool wants_stream;
 	bool wants_usage;

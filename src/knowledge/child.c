@@ -104,7 +104,7 @@ limit_all(const struct child_ask *ask)
 	       limit(RLIMIT_NOFILE, FILES_MAX) && limit(RLIMIT_NPROC, 0);
 }
 
-#define REFUSED(number)                                              \
+#define REFUSED(number)                                                \
 	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)(number), 0, 1), \
 	    BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM)
 

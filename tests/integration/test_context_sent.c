@@ -94,8 +94,8 @@ Test(context_sent, facts_are_listed_changed_and_deleted)
 	char path[128];
 
 	ask(stack.base, "/api/v1/me/facts", "{\"content\":\"has a cat\"}", &a);
-	snprintf(path, sizeof(path), "/api/v1/me/facts/%s",
-	    answer_text(&a, "id"));
+	snprintf(
+	    path, sizeof(path), "/api/v1/me/facts/%s", answer_text(&a, "id"));
 	answer_clear(&a);
 	change("PATCH", path, "{\"content\":\"has two cats\"}", 200);
 	ask(stack.base, "/api/v1/me/facts", NULL, &a);

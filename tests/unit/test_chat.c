@@ -119,8 +119,7 @@ asks_a_function(const char *sql)
 {
 	static const char *const names[] = {"chat.admin_", "auth.admin_",
 	    "chat.budget_allows($1", "chat.documents_find(",
-	    "chat.passages_find(",
-	    "chat.documents_search("};
+	    "chat.passages_find(", "chat.documents_search("};
 	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
 		if (strstr(sql, names[i]))
 			return true;
