@@ -432,10 +432,10 @@ weigh_part(struct json_object *part)
 			continue;
 		json_object_object_foreach(o, name, inside)
 		{
-			if (n == WAITING_MAX || !strcmp(name, "text"))
-				sum += length_of(inside);
-			else
+			if (n < WAITING_MAX && strcmp(name, "text") != 0)
 				waiting[n++] = inside;
+			else
+				sum += length_of(inside);
 		}
 	}
 	return sum;
