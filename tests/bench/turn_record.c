@@ -115,8 +115,9 @@ print_statement(const struct pg_query *query, const char *const *params)
 		}
 		n = strtol(p + 1, &end, 10);
 		type = type_of(query->types, n, &len);
+		putchar('('); /* an array's elements are asked for behind it */
 		print_param(params[n - 1]);
-		printf("::%.*s", len, type);
+		printf("::%.*s)", len, type);
 		p = end;
 	}
 	puts(";");
