@@ -27,10 +27,35 @@ tool_native(enum native_tool which)
 	return &natives[which];
 }
 
+/* So many more at a time; Natter's own fit into the first of them. */
+#define ROOM 8
+_Static_assert(NATIVE_TOOLS <= ROOM, "adding Natter's own cannot fail");
+
 struct tools *
 tools_new(void)
 {
-	return calloc(1, sizeof(struct tools));
+	struct tools *tools = calloc(1, sizeof(*tools));
+	if (!tools)
+		return NULL;
+	tools->list = calloc(ROOM, sizeof(*tools->list));
+	if (tools->list)
+		return tools;
+	free(tools);
+	return NULL;
+}
+
+/* A reply holds them as long as it runs: no more room than is needed. */
+static bool
+make_room(struct tools *tools)
+{
+	if (tools->n == 0 || tools->n % ROOM != 0)
+		return true;
+	struct tool *list =
+	    realloc(tools->list, (tools->n + ROOM) * sizeof(*list));
+	if (!list)
+		return false;
+	tools->list = list;
+	return true;
 }
 
 void
@@ -40,13 +65,16 @@ tools_free(struct tools *tools)
 		if (tools->list[i].site_free)
 			tools->list[i].site_free(tools->list[i].site);
 	}
+	if (tools)
+		free(tools->list);
 	free(tools);
 }
 
 bool
 tools_add(struct tools *tools, const struct tool *tool)
 {
-	if (tools->n == TOOLS_MAX || tools_find(tools, tool->name))
+	if (tools->n == TOOLS_MAX || tools_find(tools, tool->name) ||
+	    !make_room(tools))
 		return false;
 	tools->list[tools->n++] = *tool;
 	return true;

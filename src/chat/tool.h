@@ -44,7 +44,7 @@ struct tool {
 #define TOOLS_MAX 64
 
 struct tools {
-	struct tool list[TOOLS_MAX];
+	struct tool *list;
 	size_t n;
 };
 
