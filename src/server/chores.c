@@ -32,6 +32,7 @@
 struct chores {
 	struct shared *shared;
 	const char *name;
+	int patience;
 	struct queue *inbox;
 	_Atomic size_t count;
 };
@@ -203,7 +204,8 @@ chores_run(void *arg)
 	struct services services;
 	struct chore *c;
 
-	if (services_open(&services, chores->shared, chores->name) != OK)
+	if (services_open(&services, chores->shared, chores->name,
+		chores->patience) != OK)
 		abort();
 	for (;;) {
 		c = queue_wait(chores->inbox, -1);
@@ -217,7 +219,7 @@ chores_run(void *arg)
 }
 
 struct chores *
-chores_new(struct shared *shared, const char *name)
+chores_new(struct shared *shared, const char *name, int patience)
 {
 	struct chores *c = calloc(1, sizeof(*c));
 
@@ -225,6 +227,7 @@ chores_new(struct shared *shared, const char *name)
 		return NULL;
 	c->shared = shared;
 	c->name = name;
+	c->patience = patience;
 	c->inbox = queue_new((size_t)shared->config->chores_max);
 	if (c->inbox != NULL)
 		return c;

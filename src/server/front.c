@@ -295,7 +295,7 @@ front_new(struct shared *shared, struct chores *chores, struct chores *bulk)
 	f->bulk = bulk;
 	f->arena = arena_new(ARENA_BEFORE_ROUTE);
 	if (f->arena == NULL ||
-	    services_open(&f->services, shared, "natterd front") != OK ||
+	    services_open(&f->services, shared, "natterd front", 1) != OK ||
 	    FCGX_InitRequest(&f->fcgi, shared->listen_fd, 0) != 0) {
 		front_free(f);
 		return NULL;

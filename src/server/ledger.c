@@ -250,7 +250,7 @@ ledger_new(struct shared *shared)
 	l->shared = shared;
 	l->pause_ms = PAUSE_FIRST_MS;
 	l->dead = shared->dead;
-	l->pg = services_pg(shared, "natterd ledger");
+	l->pg = services_pg(shared, "natterd ledger", 1);
 	l->redis = services_redis(shared);
 	l->cache = services_cache(shared, l->redis);
 	l->arena = arena_new(ARENA_MAX);

@@ -86,12 +86,12 @@ collect_domains(void)
 }
 
 struct pg *
-services_pg(const struct shared *shared, const char *name)
+services_pg(const struct shared *shared, const char *name, int patience)
 {
 	struct pg_options options = {
 	    .url = shared->config->database_url,
 	    .application = name,
-	    .timeout_ms = shared->config->pg_timeout_ms,
+	    .timeout_ms = shared->config->pg_timeout_ms * patience,
 	    .prepare = shared->config->pg_prepare,
 	    .demand_unprivileged = true,
 	    .domains = domains,
@@ -125,7 +125,8 @@ services_cache(struct shared *shared, struct redis *redis)
 }
 
 enum err
-services_open(struct services *out, struct shared *shared, const char *name)
+services_open(struct services *out, struct shared *shared, const char *name,
+    int patience)
 {
 	*out = (struct services){
 	    .config = shared->config,
@@ -139,7 +140,7 @@ services_open(struct services *out, struct shared *shared, const char *name)
 	    .disown = disown,
 	    .doubt = &shared->doubt,
 	    .clock = &shared->clock,
-	    .pg = services_pg(shared, name),
+	    .pg = services_pg(shared, name, patience),
 	    .redis = services_redis(shared),
 	    .site_keys = site_keys_new(shared->config->exchange_jwks),
 	};
