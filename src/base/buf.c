@@ -67,6 +67,20 @@ buf_reserve(struct buf *b, size_t n)
 }
 
 void
+buf_fit(struct buf *b)
+{
+	char *p;
+	if (b->n == 0) {
+		free(b->p);
+		b->p = NULL;
+		b->room = 0;
+	} else if (b->n < b->room && (p = realloc(b->p, b->n)) != NULL) {
+		b->p = p;
+		b->room = b->n;
+	}
+}
+
+void
 buf_add(struct buf *b, const void *p, size_t n)
 {
 	if (n == 0 || !buf_reserve(b, n))

@@ -31,6 +31,9 @@ void buf_clear(struct buf *b);
 /* Makes room for `n` more bytes; false when it cannot. */
 bool buf_reserve(struct buf *b, size_t n);
 
+/* Gives back the room that is not used; for bytes that will wait a while. */
+void buf_fit(struct buf *b);
+
 /* Appends `n` bytes. */
 void buf_add(struct buf *b, const void *p, size_t n);
 

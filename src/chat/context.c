@@ -321,6 +321,7 @@ write_body(struct arena *a, const struct context *c,
 	for (size_t i = 0; i < request.n_messages; i++)
 		bytes += strlen(messages[i].content);
 	openai_request_body(&t->prompt, &request);
+	buf_fit(&t->prompt);
 	t->prompt_estimate = context_tokens(bytes);
 	t->passages_n =
 	    *passages ? message_bytes(&messages[request.marked], t->mask) : 0;

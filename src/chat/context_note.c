@@ -143,6 +143,7 @@ context_note_begin(struct turn *t, const struct context *c, int64_t at_ms)
 	write_tools(b, c->tools);
 	if (t->used[CONTEXT_SUMMARY].items > 0)
 		json_write_text(b, "summary", t->summary_id);
+	buf_fit(b);
 }
 
 /* What may have changed since: passages, the model, the hash. */

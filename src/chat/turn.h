@@ -92,7 +92,9 @@ struct turn {
 	struct buf note;    /* what natter-local did, for its next turn: JSON
 			     * with a NUL behind it */
 	struct buf prompt;  /* the model request's JSON body (natter-local: the
-			     * answer); freed once an answer has begun */
+			     * answer); what stays of it once an answer has
+			     * begun, chat/context_keep.h says */
+	bool is_cut;        /* that: it is not whole */
 	int64_t prompt_estimate; /* tokens, estimated from the bytes sent */
 	/* The passages in `prompt`, numbered from 1 in this order; owned. NULL:
 	 * none. Their message's bytes are passages_n from passages_at on (0: it

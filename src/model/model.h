@@ -143,6 +143,9 @@ void model_parser_free(struct model_parser *p);
 /* Appends the JSON body of POST {base}/chat/completions, streaming. */
 void openai_request_body(struct buf *out, const struct model_request *req);
 
+/* Appends what ends such a body: its tools (NULL: none) and its brace. */
+void openai_request_end(struct buf *out, const char *tools);
+
 /* Appends one message as it stands in such a body. */
 void openai_message(struct buf *out, const struct model_message *message);
 

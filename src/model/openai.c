@@ -382,8 +382,16 @@ openai_request_body(struct buf *out, const struct model_request *req)
 		buf_puts(out, ",\"user\":");
 		put_string(out, req->user);
 	}
-	if (req->tools != NULL)
-		buf_printf(out, ",\"tools\":%s", req->tools);
+	openai_request_end(out, req->tools);
+}
+
+void
+openai_request_end(struct buf *out, const char *tools)
+{
+	if (tools != NULL) {
+		buf_puts(out, ",\"tools\":");
+		buf_puts(out, tools);
+	}
 	buf_putc(out, '}');
 }
 

@@ -191,6 +191,12 @@ sse_parser_feed(struct sse_parser *p, const char *bytes, size_t n)
 	}
 	if (bytes < end)
 		keep_partial(p, bytes, (size_t)(end - bytes));
+	/* Nothing is held between two events, of which a reply has few a
+	 * second. */
+	if (p->line.n == 0)
+		buf_free(&p->line);
+	if (!p->has_data)
+		buf_free(&p->data);
 }
 
 void

@@ -24,7 +24,19 @@
 /* Room that an empty buffer keeps. */
 #define OUT_KEPT ((size_t)256 << 10)
 
+/* Read at once, and how often while there is more: one loop's iteration may
+ * bring the answers of thousands of streams, but others wait too. */
 #define READ_BYTES (16 * 1024)
+#define READS_MAX  64
+
+/*
+ * While an answer is awaited the line looks for it so many times within
+ * CHAT_REDIS_TIMEOUT. Its clock counts looks, not time: between two of them the
+ * loop has written what waited and polled, so that a loop that is late (a
+ * thousand other callbacks came first, or the process was stopped) finds Redis
+ * no later than itself.
+ */
+#define LOOKS 5
 
 /* A question is given up after so many times CHAT_REDIS_TIMEOUT, however busy
  * Redis is with others. */
@@ -110,7 +122,7 @@ forget_questions(struct relay_line *l, const char *why)
 {
 	buf_free(&l->out);
 	l->sent = 0;
-	l->unanswered_ms = 0;
+	l->since = 0;
 	l->on_drop(l, why);
 }
 
@@ -129,9 +141,10 @@ open_now(struct relay_line *l)
 	l->handles++;
 	l->state = LINE_OPEN;
 	l->opened_ms = uv_now(l->loop);
+	l->heard = l->looks;
 	l->wants_write = false;
 	uv_poll_start(&l->poll, UV_READABLE, ready);
-	relay_line_expect(l, l->unanswered_ms);
+	relay_line_expect(l, l->since);
 	l->on_open(l);
 }
 
@@ -166,7 +179,7 @@ start_dial(struct relay_line *l)
 		l->handles--;
 		redial_later(l);
 	} else {
-		relay_line_expect(l, l->unanswered_ms);
+		relay_line_expect(l, l->since);
 	}
 }
 
@@ -239,16 +252,18 @@ relay_line_flush(struct relay_line *l)
 		buf_free(&l->out);
 }
 
-/* Feeds the parser; false: the line is lost, and *out_why says how. */
+/* Feeds the parser with what there is; false: the line is lost, and *out_why
+ * says how. */
 static bool
-read_bytes(struct relay_line *l, const char **out_why)
+read_bytes(struct relay_line *l, size_t *out_n, const char **out_why)
 {
 	char bytes[READ_BYTES];
 	ssize_t n = recv(l->wire.fd, bytes, sizeof(bytes), MSG_DONTWAIT);
 
+	*out_n = n > 0 ? (size_t)n : 0;
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return true;
-	l->heard_ms = uv_now(l->loop);
+	l->heard = l->looks;
 	if (n < 0)
 		*out_why = strerror(errno);
 	else if (n == 0)
@@ -290,9 +305,14 @@ static void
 read_some(struct relay_line *l)
 {
 	const char *why = NULL;
+	size_t n = READ_BYTES;
 
-	if (!read_bytes(l, &why) || !read_replies(l, &why))
+	for (int i = 0; i < READS_MAX && n == READ_BYTES; i++) {
+		if (read_bytes(l, &n, &why) && read_replies(l, &why))
+			continue;
 		relay_line_drop(l, why);
+		return;
+	}
 }
 
 static void
@@ -311,32 +331,31 @@ ready(uv_poll_t *handle, int status, int events)
 }
 
 /*
- * When the line is given up. A Redis that answers others' questions meanwhile
+ * Is the line to be given up? A Redis that answers others' questions meanwhile
  * is busy, not away: to leave it, and to write every log anew, would make it
  * busier.
  */
-static uint64_t
-give_up_ms(const struct relay_line *l, uint64_t since_ms)
+static bool
+is_hopeless(const struct relay_line *l)
 {
-	uint64_t last = since_ms + timeout_ms(l) * BUSY_TIMEOUTS;
-	uint64_t at = l->heard_ms > since_ms ? l->heard_ms : since_ms;
+	uint64_t last = l->heard > l->since ? l->heard : l->since;
 
-	at += timeout_ms(l);
-	return at < last ? at : last;
+	return l->looks - last > LOOKS ||
+	       l->looks - l->since > (uint64_t)LOOKS * BUSY_TIMEOUTS;
 }
 
-/* Whoever was stopped himself finds the answer in the socket first. */
 static void
-look_at_deadline(struct relay_line *l)
+look(struct relay_line *l)
 {
+	l->looks++;
 	if (l->state == LINE_OPEN)
 		read_some(l);
-	if (l->unanswered_ms == 0)
+	if (l->since == 0)
 		return;
-	if (uv_now(l->loop) >= give_up_ms(l, l->unanswered_ms))
+	if (is_hopeless(l))
 		relay_line_drop(l, "no answer in time");
 	else
-		relay_line_expect(l, l->unanswered_ms);
+		relay_line_expect(l, l->since);
 }
 
 static void
@@ -347,18 +366,16 @@ timer_fired(uv_timer_t *timer)
 	if (l->state == LINE_DOWN)
 		start_dial(l);
 	else
-		look_at_deadline(l);
+		look(l);
 }
 
 void
-relay_line_expect(struct relay_line *l, uint64_t since_ms)
+relay_line_expect(struct relay_line *l, uint64_t since)
 {
-	uint64_t now = uv_now(l->loop), at = give_up_ms(l, since_ms);
-
-	l->unanswered_ms = since_ms;
-	if (since_ms == 0 || uv_is_active((uv_handle_t *)&l->timer))
-		return; /* the timer looks when it fires */
-	uv_timer_start(&l->timer, timer_fired, at > now ? at - now : 1, 0);
+	l->since = since;
+	if (since != 0 && !uv_is_active((uv_handle_t *)&l->timer))
+		uv_timer_start(
+		    &l->timer, timer_fired, timeout_ms(l) / LOOKS, 0);
 }
 
 /* A dozen numbers an event: printf would be a twentieth of all that a worker
@@ -408,6 +425,7 @@ relay_line_start(struct relay_line *l)
 	l->wire.fd = -1;
 	l->out.cap = OUT_MAX;
 	l->state = LINE_DOWN;
+	l->looks = 1;
 	uv_timer_init(l->loop, &l->timer);
 	l->timer.data = l;
 	l->handles = 1;

@@ -40,6 +40,9 @@ struct relay_line {
 	/* What was asked will not be answered: lost, or not in time. */
 	void (*on_drop)(struct relay_line *l, const char *why);
 	void (*on_shut)(struct relay_line *l); /* the struct may go now */
+	/* Its clock: how often it has looked for answers, from 1. Advances only
+	 * while one is awaited. */
+	uint64_t looks;
 
 	/* Private. */
 	enum line_state state;
@@ -47,15 +50,15 @@ struct relay_line {
 	enum err dialed;
 	uv_work_t dial;
 	uv_poll_t poll;
-	uv_timer_t timer; /* the next dial, or the answer's deadline */
+	uv_timer_t timer; /* the next dial, or the next look */
 	struct buf out;   /* of it `sent` bytes are sent */
 	size_t sent;
 	bool wants_write; /* the socket was full */
 	bool is_shutting; /* close, and do not dial again */
 	uint64_t opened_ms;
-	uint64_t unanswered_ms; /* the oldest question's time; 0: none */
-	uint64_t heard_ms;      /* when Redis last said anything */
-	int handles;            /* libuv's, not closed yet */
+	uint64_t since; /* the oldest question's look; 0: none */
+	uint64_t heard; /* at which look Redis last said anything */
+	int handles;    /* libuv's, not closed yet */
 };
 
 /* Begins to connect as soon as the loop runs. The callbacks, `config`, `loop`
@@ -73,10 +76,13 @@ bool relay_line_put(
 /* Writes what waits, as far as the socket takes it. */
 void relay_line_flush(struct relay_line *l);
 
-/* Since when the oldest unanswered question waits (uv_now); 0: none does. When
- * Redis has said nothing at all for CHAT_REDIS_TIMEOUT since then, or has not
- * come to it in ten times as long, the line is dropped. */
-void relay_line_expect(struct relay_line *l, uint64_t since_ms);
+/*
+ * At which look (l->looks) the oldest unanswered question was put; 0: none
+ * waits. When Redis has said nothing at all for CHAT_REDIS_TIMEOUT since then
+ * (a fifth more at most), or has not come to it in ten times as long, the line
+ * is dropped. Time in which the loop did not come round does not count.
+ */
+void relay_line_expect(struct relay_line *l, uint64_t since);
 
 /* Gives the connection up, and makes another. Not from on_reply. */
 void relay_line_drop(struct relay_line *l, const char *why);

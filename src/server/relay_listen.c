@@ -59,7 +59,7 @@ ask(struct listeners *ls, const char *word, const char *channel)
 				(const char *[]){word, channel}, NULL))
 		return UINT64_MAX;
 	if (ls->asked == ls->confirmed)
-		relay_line_expect(&ls->line, uv_now(ls->line.loop));
+		relay_line_expect(&ls->line, ls->line.looks);
 	return ++ls->asked;
 }
 
@@ -170,8 +170,7 @@ listeners_replied(struct relay_line *line, redisReply *reply)
 		return;
 	}
 	ls->confirmed++;
-	relay_line_expect(
-	    line, ls->confirmed == ls->asked ? 0 : uv_now(line->loop));
+	relay_line_expect(line, ls->confirmed == ls->asked ? 0 : line->looks);
 	if (strcmp(word, "subscribe") == 0)
 		call(ls, channel, NULL);
 }

@@ -213,8 +213,8 @@ struct stream {
 	const struct route *route;
 	char *origin; /* owned; NULL: not a page of an allowed origin */
 	char *limits; /* owned; header lines, NULL: none, or they are sent */
-	char request_id[64];
-	struct phases phases; /* of the front */
+	const char *request_id; /* the turn's */
+	struct phases phases;   /* of the front */
 
 	struct client client;
 	struct preparation preparation;
@@ -225,6 +225,7 @@ struct stream {
 	struct buf error_body; /* of a non-2xx answer, cut */
 	bool is_full;          /* the reply reached its longest size */
 	bool is_withheld;      /* none of it is told before it is checked */
+	bool has_let_go;       /* of what the model was sent */
 	struct unmask unmask;  /* of what the model says */
 
 	uv_timer_t timer;
@@ -249,8 +250,7 @@ struct stream {
 	size_t sent;       /* bytes of turn->text written to the client */
 	uint64_t event_id; /* of the last event */
 	int status;        /* HTTP status told to the client */
-	const char *why;   /* for the log; constant or NULL */
-	char why_text[256];
+	char *why;         /* for the log; owned, NULL: none */
 };
 
 /* Makes the stream and starts it. Takes the handoff over in any case. */

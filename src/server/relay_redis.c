@@ -18,7 +18,7 @@
 struct question {
 	relay_redis_fn fn; /* NULL: nobody waits */
 	void *arg;
-	uint64_t sent_ms;
+	uint64_t since; /* by the line's clock */
 };
 
 struct watcher {
@@ -138,7 +138,7 @@ line_replied(struct relay_line *l, redisReply *reply)
 	if (r->n == 0)
 		return; /* nobody asked: the next time-out finds it out */
 	q = ring_take(r);
-	relay_line_expect(l, r->n == 0 ? 0 : question_at(r, 0)->sent_ms);
+	relay_line_expect(l, r->n == 0 ? 0 : question_at(r, 0)->since);
 	if (q.fn != NULL)
 		q.fn(q.arg, reply);
 }
@@ -245,16 +245,14 @@ bool
 relay_redis_send(struct relay_redis *r, int argc, const char **argv,
     const size_t *lens, relay_redis_fn fn, void *arg)
 {
-	uint64_t now = uv_now(r->line.loop);
-
 	if (r->is_away || !ring_grow(r) ||
 	    !relay_line_put(&r->line, argc, argv, lens))
 		return false;
 	r->n++;
 	*question_at(r, r->n - 1) =
-	    (struct question){.fn = fn, .arg = arg, .sent_ms = now};
+	    (struct question){.fn = fn, .arg = arg, .since = r->line.looks};
 	if (r->n == 1)
-		relay_line_expect(&r->line, now);
+		relay_line_expect(&r->line, r->line.looks);
 	return true;
 }
 

@@ -3,7 +3,8 @@
  * connection of its own (relay_line.h). Nothing here waits: a command's answer
  * comes by a callback, and one that is not answered within CHAT_REDIS_TIMEOUT
  * makes Redis away for everybody at once, so that no reply waits longer than
- * that, and each but once.
+ * that, and each but once. Only Redis's time counts: a loop that is late itself
+ * looks first at what has come meanwhile.
  *
  * Away begins when the connection breaks, a command is not answered in time,
  * or Redis says that it serves nobody (LOADING, READONLY, OOM…); it ends when a

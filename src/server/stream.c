@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "base/text.h"
+#include "chat/context_keep.h"
 #include "chat/turn.h"
 #include "http/route.h"
 #include "server/afterwork.h"
@@ -22,6 +23,9 @@
 
 /* Bytes kept of the body of an error answer. */
 #define ERROR_BODY_MAX 4096
+
+/* Of the reason for the log. */
+#define WHY_MAX 255
 
 static uint64_t
 now_ms(const struct stream *s)
@@ -57,9 +61,9 @@ explain(struct stream *s, const char *why)
 {
 	if (s->why != NULL)
 		return;
-	snprintf(s->why_text, sizeof(s->why_text), "%s", why);
-	stream_hide_keys(s, s->why_text);
-	s->why = s->why_text;
+	s->why = strndup(why, WHY_MAX);
+	if (s->why != NULL)
+		stream_hide_keys(s, s->why);
 }
 
 static void
@@ -120,6 +124,7 @@ free_stream(struct stream *s)
 	stream_openai_free(s);
 	free(s->origin);
 	free(s->limits);
+	free(s->why);
 	relay_forget(s);
 	free(s);
 }
@@ -394,6 +399,22 @@ body_came(void *arg, const char *p, size_t n)
 	return !s->is_full;
 }
 
+/* No retry can follow: of the request nothing is needed any more, but for what
+ * another round would begin with. */
+static void
+let_go_of_prompt(struct stream *s)
+{
+	struct turn *t = s->turn;
+
+	if (!upstream_has_sent(&s->transfer, t->prompt.n))
+		return;
+	s->has_let_go = true;
+	if (s->tools.is_last)
+		buf_free(&t->prompt);
+	else
+		context_keep(t);
+}
+
 /* A piece of the reply. */
 static void
 text_came(void *arg, const char *text, size_t n)
@@ -407,11 +428,8 @@ text_came(void *arg, const char *text, size_t n)
 	if (t->first_us == 0)
 		t->first_us = clock_mono_us();
 	stream_try_answered(s);
-	/* No retry can follow, and the request is not needed any more, unless
-	 * tools are called yet. */
-	if (t->prompt.n > 0 && t->tools == NULL &&
-	    upstream_has_sent(&s->transfer, t->prompt.n))
-		buf_free(&t->prompt);
+	if (!s->has_let_go)
+		let_go_of_prompt(s);
 	if (mask_is_used(t->mask)) {
 		unmask_add(&s->unmask, text, n, &plain);
 		add_text(s, plain.p, plain.n);
@@ -451,6 +469,7 @@ stream_ask(struct stream *s)
 	reset_parser(s);
 	stream_try_began(s);
 	s->state = STREAM_ASKING;
+	s->has_let_go = false;
 	s->asked_ms = s->last_byte_ms = now_ms(s);
 	context_seal(t);
 	if (upstream_start(s->relay->upstream, &s->transfer, t->prompt.p,
@@ -603,7 +622,7 @@ stream_begin(struct relay *r, const struct handoff *h)
 	s->route = h->route;
 	s->origin = h->origin;
 	s->limits = h->limits;
-	memcpy(s->request_id, h->turn->request_id, sizeof(s->request_id));
+	s->request_id = h->turn->request_id;
 	s->phases = h->phases;
 	s->transfer.on_head = head_came;
 	s->transfer.on_body = body_came;

@@ -18,6 +18,7 @@
 #include "base/metrics.h"
 #include "base/queue.h"
 #include "chat/context.h"
+#include "chat/context_keep.h"
 #include "chat/tool.h"
 #include "chat/tool_use.h"
 #include "server/ledger.h"
@@ -226,7 +227,8 @@ write_prompt(struct stream *s, struct openai_round *round)
 	struct turn *t = s->turn;
 	struct buf body = {0};
 
-	if (!openai_next_body(&body, &t->prompt, round)) {
+	if (!context_restore(t) ||
+	    !openai_next_body(&body, &t->prompt, round)) {
 		buf_free(&body);
 		return false;
 	}

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <uv.h>
 
 #include <criterion/criterion.h>
@@ -227,6 +228,62 @@ Test(relay_redis, a_stopped_redis_is_away_once_and_comes_back)
 	cr_expect_eq(seen.away, 1);
 	cr_expect_str_eq(
 	    seen.last, "11", "what was unknown may have been carried out");
+	close_redis();
+}
+
+/* Lets the loop come late by so many time-outs. */
+static void
+be_late(int timeouts)
+{
+	long ms = config.redis_timeout_ms * timeouts;
+
+	nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000}, NULL);
+}
+
+static void
+ask_and_be_late(void *arg, const redisReply *reply)
+{
+	answered(arg, reply);
+	cr_assert(send_words(WORDS("INCR", "n"), NULL));
+	be_late(3);
+}
+
+/* What is asked before other callbacks take their time is not even written when
+ * its time is up. */
+Test(relay_redis, a_late_loop_does_not_take_redis_for_dead)
+{
+	const char *argv[] = {"INCR", "n"};
+
+	open_redis();
+	cr_assert(
+	    relay_redis_send(redis, 2, argv, NULL, ask_and_be_late, NULL));
+	run_until(&seen.answers, 2);
+	cr_expect_eq(seen.number, 2);
+	cr_expect_eq(seen.away, 0);
+	close_redis();
+}
+
+static void
+come_late(uv_timer_t *timer)
+{
+	(void)timer;
+	be_late(4);
+}
+
+/* Thousands of streams ask in one iteration, and every iteration is late: what
+ * has come is read before anybody is judged. */
+Test(relay_redis, answers_to_thousands_are_found_by_a_loop_that_is_always_late)
+{
+	open_redis();
+	cr_assert(send_words(WORDS("INCR", "n"), NULL));
+	run_until(&seen.answers, 1);
+	uv_timer_start(&ticker, come_late, 10, 10);
+	for (int i = 0; i < 20000; i++)
+		cr_assert(send_words(WORDS("INCR", "n"), NULL));
+	while (seen.answers < 20001 && seen.away == 0)
+		uv_run(&loop, UV_RUN_ONCE);
+	cr_expect_eq(seen.answers, 20001);
+	cr_expect_eq(seen.away, 0);
 	close_redis();
 }
 

@@ -33,6 +33,24 @@ Test(buf, a_zeroed_struct_is_an_empty_buffer)
 	cr_expect_null(b.p);
 }
 
+Test(buf, room_that_is_not_used_is_given_back)
+{
+	struct buf b = {0};
+	buf_fit(&b);
+	cr_expect_null(b.p);
+	buf_puts(&b, "abc");
+	buf_fit(&b);
+	cr_expect(holds(&b, "abc"));
+	cr_expect_eq(b.room, 3);
+	buf_puts(&b, "d");
+	cr_expect(holds(&b, "abcd"));
+	buf_clear(&b);
+	buf_fit(&b);
+	cr_expect_null(b.p);
+	cr_expect_eq(b.room, 0);
+	buf_free(&b);
+}
+
 Test(buf, appends_of_every_kind_join)
 {
 	struct buf b = {0};
