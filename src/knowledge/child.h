@@ -11,7 +11,7 @@
  * The threads of a worker go on beside fork: the child calls nothing but what
  * is async-signal-safe until it is another program.
  *
- * Thread: any that may wait (chores).
+ * Thread: any that may wait (bulk).
  */
 #ifndef KNOWLEDGE_CHILD_H
 #define KNOWLEDGE_CHILD_H
