@@ -123,7 +123,8 @@ add_member(struct request *req, struct json_object *form,
 
 	if (part->n == 0)
 		return OK;
-	if (!text_is_clean(part->p, part->n))
+	if (!text_is_clean(part->name, strlen(part->name)) ||
+	    !text_is_clean(part->p, part->n))
 		return request_refuse(req, "file",
 		    "The form's texts must be valid UTF-8 without NUL.");
 	if (strcmp(part->name, "metadata") == 0) {
@@ -169,6 +170,9 @@ read_parts(struct request *req, struct multipart *m, struct json_object *form,
 		out->raw = part->p;
 		out->raw_len = part->n;
 		*out_type = arena_strdup(req->arena, part->type);
+		if (!text_is_clean(part->filename, strlen(part->filename)))
+			return request_refuse(req, "filename",
+			    "It must be valid UTF-8 without NUL.");
 		if (*base_name(part->filename))
 			json_put_text(
 			    form, "filename", base_name(part->filename));

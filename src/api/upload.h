@@ -4,7 +4,7 @@
  * of it is text (knowledge/extract.h), and what is wrong with it is said by
  * the field's name.
  *
- * Thread: chores.
+ * Thread: bulk.
  */
 #ifndef API_UPLOAD_H
 #define API_UPLOAD_H

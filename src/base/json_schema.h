@@ -4,7 +4,9 @@
  * additionalProperties, items, lengths, bounds, counts, a few formats). Words
  * that it does not know hold nothing, as the standard says of annotations.
  *
- * The sentence says what is wrong in words that help a model to mend it.
+ * The sentence says what is wrong in words that help a model to mend it. What
+ * takes more than a million comparisons does not fit: nobody may hold a thread
+ * up.
  *
  * Thread: any; pure.
  */

@@ -147,6 +147,23 @@ text_append_clean(struct buf *out, const char *p, size_t n)
 	}
 }
 
+void
+text_mend(char *s)
+{
+	size_t left = strlen(s), kept = 0;
+
+	for (const char *p = s; left > 0;) {
+		size_t n = subpart((const unsigned char *)p, left);
+		if (text_is_clean(p, n)) {
+			memmove(s + kept, p, n);
+			kept += n;
+		}
+		p += n;
+		left -= n;
+	}
+	s[kept] = '\0';
+}
+
 size_t
 text_prefix(const char *p, size_t n, size_t max)
 {

@@ -27,6 +27,10 @@ size_t text_length(const char *p, size_t n);
  */
 void text_append_clean(struct buf *out, const char *p, size_t n);
 
+/* Takes out of a string what is no valid UTF-8: the rest of characters that
+ * were cut when it was made of clean ones. */
+void text_mend(char *s);
+
 /*
  * The longest prefix of the `n` bytes at `p`, at most `max` bytes, that does
  * not cut a UTF-8 sequence.

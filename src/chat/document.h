@@ -4,8 +4,8 @@
  * read by its members and written by its managers, whoever brought it; any
  * other document is its owner's alone, and ERR_NOT_FOUND for everybody else.
  *
- * What is read is appended to a buffer as JSON. Thread: front and chores;
- * cutting is the chores'.
+ * What is read is appended to a buffer as JSON. Thread: front and bulk;
+ * cutting is the latter's.
  */
 #ifndef CHAT_DOCUMENT_H
 #define CHAT_DOCUMENT_H

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "base/text.h"
 #include "chat/store_tool_rule.h"
 
 #define SCHEMA_DEPTH 12
@@ -80,6 +81,7 @@ static PRINTF_LIKE(2, 3) bool fault(struct place *at, const char *fmt, ...)
 	va_start(args, fmt);
 	(void)vsnprintf(at->why + n, STORE_TOOL_WHY - n, fmt, args);
 	va_end(args);
+	text_mend(at->why); /* names are cut */
 	return false;
 }
 

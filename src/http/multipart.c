@@ -7,31 +7,53 @@
 
 #include "http/multipart.h"
 
-/* The value of a parameter such as `name="x"`, quotes and backslashes taken
- * off; false: there is none. */
+/* Copies a value, quoted or not, without its quotes and backslashes; what has
+ * no room is left out. Returns what is behind it. */
+static const char *
+take_value(const char *p, const char *end, char *out, size_t room)
+{
+	bool is_quoted = p < end && *p == '"';
+	size_t used = 0;
+
+	for (p += is_quoted; p < end; p++) {
+		if (is_quoted ? *p == '"' : strchr("; \t\r", *p) != NULL)
+			break;
+		if (is_quoted && *p == '\\' && end - p > 1 &&
+		    (p[1] == '"' || p[1] == '\\'))
+			p++;
+		if (used + 1 < room)
+			out[used++] = *p;
+	}
+	out[used] = '\0';
+	return p;
+}
+
+/*
+ * The value of a parameter such as `; name="x"`; false: there is none. What
+ * stands in another one's quotes is none.
+ */
 static bool
 parameter(const char *line, size_t n, const char *name, char *out, size_t room)
 {
-	size_t len = strlen(name), used = 0;
+	const char *p = line, *end = line + n;
+	size_t len = strlen(name);
 
-	for (size_t i = 0; i + len + 1 < n; i++) {
-		bool begins = i > 0 && strchr("; \t", line[i - 1]);
-		if (!begins || strncasecmp(line + i, name, len) != 0 ||
-		    line[i + len] != '=')
+	while ((p = memchr(p, ';', (size_t)(end - p)))) {
+		do
+			p++;
+		while (p < end && (*p == ' ' || *p == '\t'));
+		const char *key = p;
+		while (p < end && *p != '=' && *p != ';')
+			p++;
+		if (p == end || *p == ';')
 			continue;
-		i += len + 1;
-		bool is_quoted = line[i] == '"';
-		for (i += is_quoted; i < n && used + 1 < room; i++) {
-			if (is_quoted ? line[i] == '"'
-				      : strchr("; \t\r", line[i]) != NULL)
-				break;
-			if (is_quoted && line[i] == '\\' && i + 1 < n &&
-			    strchr("\"\\", line[i + 1]))
-				i++;
-			out[used++] = line[i];
-		}
-		out[used] = '\0';
-		return true;
+		bool is_it = (size_t)(p - key) == len &&
+			     strncasecmp(key, name, len) == 0;
+		char ignored[1];
+		p = is_it ? take_value(p + 1, end, out, room)
+			  : take_value(p + 1, end, ignored, sizeof(ignored));
+		if (is_it)
+			return true;
 	}
 	return false;
 }

@@ -39,8 +39,9 @@ enum route_limit {
 /* Which thread runs the handler. */
 enum route_thread {
 	ON_FRONT,  /* short: a few round trips */
-	ON_CHORES, /* slow: hashing, extraction */
-	ON_BULK,   /* long: exports and imports, which hold up no hashing */
+	ON_CHORES, /* slow: hashing */
+	ON_BULK,   /* long: exports, imports, files to be read; they hold up
+		    * no hashing */
 };
 
 struct route {

@@ -3,30 +3,18 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/audit.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdint.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "knowledge/child.h"
-
-#define FILES_MAX 32 /* libraries, fonts' tables, the pipes */
-
-/* What it may ask the kernel for; of others' machines the limits alone hold. */
-#if defined(__x86_64__)
-#define ARCH AUDIT_ARCH_X86_64
-#elif defined(__aarch64__)
-#define ARCH AUDIT_ARCH_AARCH64
-#endif
+#include "knowledge/child_walls.h"
 
 struct pipes {
 	int in;     /* the sealed file */
@@ -88,59 +76,6 @@ open_pipes(const struct child_ask *ask, struct pipes *p)
 	return false;
 }
 
-static bool
-limit(int resource, rlim_t most)
-{
-	const struct rlimit r = {most, most};
-	return setrlimit((__rlimit_resource_t)resource, &r) == 0;
-}
-
-static bool
-limit_all(const struct child_ask *ask)
-{
-	return limit(RLIMIT_CPU, (rlim_t)ask->seconds) &&
-	       limit(RLIMIT_AS, (rlim_t)ask->max_bytes) &&
-	       limit(RLIMIT_FSIZE, 0) && limit(RLIMIT_CORE, 0) &&
-	       limit(RLIMIT_NOFILE, FILES_MAX) && limit(RLIMIT_NPROC, 0);
-}
-
-#define REFUSED(number)                                                \
-	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)(number), 0, 1), \
-	    BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM)
-
-/* socket() is refused, and with it every network, by whatever way; so is what
- * reaches other processes. */
-static bool
-forbid_sockets(void)
-{
-#ifdef ARCH
-	struct sock_filter rules[] = {
-	    BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
-		(uint32_t)offsetof(struct seccomp_data, arch)),
-	    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ARCH, 1, 0),
-	    BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
-	    BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
-		(uint32_t)offsetof(struct seccomp_data, nr)),
-	    /* x32, whose numbers are others */
-	    BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, 0x40000000U, 0, 1),
-	    BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
-	    REFUSED(__NR_socket),
-	    REFUSED(__NR_io_uring_setup),
-	    REFUSED(__NR_ptrace),
-	    REFUSED(__NR_process_vm_readv),
-	    REFUSED(__NR_process_vm_writev),
-	    REFUSED(__NR_kill),
-	    REFUSED(__NR_pidfd_open),
-	    BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-	};
-	const struct sock_fprog program = {
-	    sizeof(rules) / sizeof(*rules), rules};
-	return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
-#else
-	return true;
-#endif
-}
-
 /* In the child. Async-signal-safe calls alone. */
 _Noreturn static void
 become(const struct child_ask *ask, const struct pipes *p, pid_t parent)
@@ -157,9 +92,8 @@ become(const struct child_ask *ask, const struct pipes *p, pid_t parent)
 	    dup2(p->out[1], STDOUT_FILENO) >= 0 &&
 	    dup2(p->complaint[1], STDERR_FILENO) >= 0 &&
 	    syscall(SYS_close_range, STDERR_FILENO + 1, ~0U, 0) == 0 &&
-	    chdir("/") == 0 && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
-	    limit_all(ask) && forbid_sockets() &&
-	    sigprocmask(SIG_SETMASK, &none, NULL) == 0;
+	    chdir("/") == 0 && sigprocmask(SIG_SETMASK, &none, NULL) == 0 &&
+	    child_walls(ask);
 	if (is_ready)
 		execve(ask->argv[0], (char *const *)(uintptr_t)ask->argv,
 		    environment);

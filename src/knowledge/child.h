@@ -3,14 +3,15 @@
  * large and has had its holes. It gets the bytes as a sealed file in memory on
  * descriptor 0, pipes for what it says, an environment of one line and nothing
  * else of this process: no descriptor, no shell, no way to make a socket, a
- * process or a file. It lives in a process group of its own, which is killed at
- * the deadline and as soon as it says too much; it dies with the thread that
- * started it, so that no worker leaves one behind.
+ * process or a file, or to read a file that may hold a secret (child_walls.h).
+ * It lives in a process group of its own, which is killed at the deadline and
+ * as soon as it says too much; it dies with the thread that started it, so that
+ * no worker leaves one behind.
  *
  * The threads of a worker go on beside fork: the child calls nothing but what
  * is async-signal-safe until it is another program.
  *
- * Thread: any that may wait (chores).
+ * Thread: any that may wait (bulk).
  */
 #ifndef KNOWLEDGE_CHILD_H
 #define KNOWLEDGE_CHILD_H

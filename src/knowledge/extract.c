@@ -113,6 +113,8 @@ extract(const struct extract_ask *ask, struct extracted *out)
 		end = pdf_extract(ask, out);
 	} else {
 		end = charset_decode(ask, &clean);
+		if (end == EXTRACT_OK && clean.n == 0)
+			end = EXTRACT_EMPTY;
 		if (end == EXTRACT_OK)
 			end = f->read(clean.p, clean.n, out);
 		buf_free(&clean);

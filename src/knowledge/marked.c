@@ -6,6 +6,8 @@
 #include "base/buf.h"
 #include "knowledge/marked.h"
 
+#define TAB 8 /* columns */
+
 /* White space at `p`, in bytes; 0: none. U+00A0 counts. */
 static size_t
 space_at(const char *p, const char *end)
@@ -32,6 +34,9 @@ begin(struct marked *m, char c)
 		m->newlines = 0;
 		m->is_inside = false;
 	}
+	for (; m->indent > 0 && m->is_exact && !m->is_inside; m->indent--)
+		buf_putc(m->out, ' ');
+	m->indent = 0;
 	if (m->is_inside) {
 		if (m->has_space)
 			buf_putc(m->out, ' ');
@@ -45,19 +50,39 @@ begin(struct marked *m, char c)
 	m->is_inside = true;
 }
 
-/* A newline that counts: one of <pre>. */
+/* White space that counts: that of <pre>. */
 static void
 take_space(struct marked *m, char c)
 {
 	m->has_space = true;
 	if (!m->is_exact || m->level > 0)
 		return;
-	if (c == '\n')
+	if (c == '\n') {
 		m->newlines += m->newlines < 2;
-	else if (m->is_inside && m->newlines == 0) {
+		m->indent = 0;
+	} else if (m->is_inside && m->newlines == 0) {
 		buf_putc(m->out, ' ');
 		m->has_space = false;
+	} else {
+		m->indent += c == '\t' ? TAB : 1;
 	}
+}
+
+static bool
+is_soft_hyphen(const char *p, const char *end)
+{
+	return end - p > 1 && !memcmp(p, "\xc2\xad", 2);
+}
+
+bool
+marked_is_blank(const char *p, size_t n)
+{
+	const char *end = p + n;
+
+	for (size_t space; p < end; p += space)
+		if ((space = space_at(p, end)) == 0)
+			return false;
+	return true;
 }
 
 void
@@ -73,7 +98,12 @@ marked_text(struct marked *m, const char *p, size_t n)
 			p += space;
 			continue;
 		}
-		while (p < end && space_at(p, end) == 0)
+		if (is_soft_hyphen(p, end)) {
+			p += 2;
+			continue;
+		}
+		while (
+		    p < end && space_at(p, end) == 0 && !is_soft_hyphen(p, end))
 			p++;
 		begin(m, *word);
 		buf_add(m->out, word, (size_t)(p - word));

@@ -1,8 +1,9 @@
 /*
  * Writing text that the chunker can cut: headings as Markdown marks them, an
  * empty line between paragraphs, white space drawn together, and what looks
- * like a mark in the text itself told apart by a backslash. What every reader
- * of another format writes with.
+ * like a mark in the text itself told apart by a backslash. Soft hyphens are
+ * left out: a word is found as it is meant. What every reader of another format
+ * writes with.
  *
  * Ownership: the buffer is borrowed; its cap bounds the text. Thread: any;
  * pure.
@@ -22,7 +23,11 @@ struct marked {
 	bool has_space; /* due before the next text */
 	bool is_inside; /* something stands on the line */
 	bool is_exact;  /* white space counts: <pre> */
+	size_t indent;  /* of an exact line that has not begun */
 };
+
+/* Is it white space alone, as it counts here? */
+bool marked_is_blank(const char *p, size_t n);
 
 /* Text goes on, in words; the rest of a heading, too. */
 void marked_text(struct marked *m, const char *p, size_t n);

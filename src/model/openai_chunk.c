@@ -46,6 +46,15 @@ add_member(struct buf *out, struct json_span name, struct json_span value)
 	add_line(out, value);
 }
 
+/* What may be another name once it is cleaned or unescaped could be one of
+ * ours, said twice. */
+static bool
+is_plain(struct json_span name)
+{
+	return memchr(name.p, '\\', name.n) == NULL &&
+	       text_is_clean(name.p, name.n);
+}
+
 static bool
 is_empty_array(struct json_span value)
 {
@@ -65,7 +74,7 @@ take_usage(struct outer *o, struct json_span value, struct buf *usage)
 	add_line(usage, value);
 }
 
-/* Copies all members but those that are ours. */
+/* Copies all members but those that are ours, or might be. */
 static void
 copy_members(
     struct buf *out, struct json_scan *s, struct outer *o, struct buf *usage)
@@ -73,7 +82,7 @@ copy_members(
 	struct json_span name, value;
 
 	while (json_scan_member(s, &name) && json_scan_value(s, &value)) {
-		if (json_span_is(name, "id"))
+		if (json_span_is(name, "id") || !is_plain(name))
 			continue;
 		if (json_span_is(name, "usage")) {
 			take_usage(o, value, usage);

@@ -117,10 +117,12 @@ static PRINTF_LIKE(3, 4) void fail(
 static bool
 is_text(const struct errand_end *end)
 {
+	static const char json[] = "application/json";
 	const char *type = end->type;
 	size_t n = strcspn(type, "; ");
 
-	if (n == 0 || strncasecmp(type, "application/json", n) == 0)
+	if (n == 0 ||
+	    (n == sizeof(json) - 1 && strncasecmp(type, json, n) == 0))
 		return true;
 	if (n > 5 && strncasecmp(type + n - 5, "+json", 5) == 0)
 		return true;

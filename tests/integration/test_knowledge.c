@@ -193,6 +193,15 @@ Test(knowledge, what_cannot_be_read_is_refused_by_name)
 		PART("name=\"file\"; filename=\"a.txt\"", "x")
 		    PART("name=\"other\"", "x") "--" EDGE "--\r\n",
 		422, "other"},
+	    {"", FORM,
+		PART("name=\"file\"; filename=\"\xe9.txt\"", "x") "--" EDGE
+								  "--\r\n",
+		422, "filename"},
+	    {"", FORM,
+		PART("name=\"file\"; filename=\"a.txt\"", "x")
+		    PART("name=\"\xe9\"", "x") "--" EDGE "--\r\n",
+		422, "file"},
+	    {"", "text/plain; charset=klingon", "x", 422, "file"},
 	};
 	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
 		struct answer a;

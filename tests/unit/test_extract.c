@@ -11,6 +11,7 @@
 
 #include "base/text.h"
 #include "knowledge/child.h"
+#include "knowledge/child_walls.h"
 #include "knowledge/extract.h"
 #include "knowledge/language.h"
 
@@ -62,13 +63,76 @@ Test(extract, keeps_the_headings_and_paragraphs_of_a_page)
 	    {"<ul><li>a<li>b <b>c</b></ul>d", "- a\n- b c\n\nd"},
 	    {"<table><tr><th>n<th>m<tr><td>1<td>2</table>", "n | m\n1 | 2"},
 	    {"a<br>b&nbsp;&nbsp;c&#8364;", "a\nb c\xe2\x82\xac"},
-	    {"<pre>x\n  y</pre>", "x\ny"},
+	    {"<pre>x\n  y\n\tz</pre> w", "x\n  y\n        z\n\nw"},
 	    {"<p># no heading</p><p>```</p>", "\\# no heading\n\n\\```"},
 	    {"<h2>two\nlines</h2>x", "## two lines\n\nx"},
 	    {"<p>open <a href=x>and <i>crossed</a> over</i>",
 		"open and crossed over"},
 	    {"<noscript>no</noscript><template>t</template><p>yes", "yes"},
 	    {"<!-- <p>not this --><p>this", "this"},
+	};
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++)
+		expect("text/html", rows[i].in, rows[i].want);
+}
+
+Test(extract, keeps_what_a_page_shows_and_nothing_else)
+{
+	static const struct {
+		const char *in, *want;
+	} rows[] = {
+	    {"<p hidden>no</p><p HIDDEN=x><b>no</b></p>yes", "yes"},
+	    {"<div style='color:red; DISPLAY : none !important'>no<p>no</div>"
+	     "<div style='display:block'>yes</div>",
+		"yes"},
+	    {"<input hidden>a<br hidden>b", "ab"},
+	    {"<body style=\"display:none\"><p>yes", "yes"},
+	    {"<p title=\"a > b\" data-x='<p>no'>yes", "yes"},
+	    {"<p class=x\"y>yes", "yes"},
+	    {"a <3 b, 1 < 2 <- c &lt;p&gt;", "a <3 b, 1 < 2 <- c <p>"},
+	    {"x <a href=\"never closed", "x <a href=\"never closed"},
+	    {"x <never closed", "x <never closed"},
+	    {"<script>if (a<b) \"</p>\"</script>yes", "yes"},
+	    {"<SCRIPT>no</Script >yes", "yes"},
+	    {"<style>a<b</style><iframe><p>no</p></iframe>yes", "yes"},
+	    {"<!--><p>yes", "yes"},
+	    {"<!-- a > b -- c --><?php no ?><![if x]>yes</1>", "yes"},
+	    {"<svg><title>no</title><text>no</text></svg>yes", "yes"},
+	    {"<o:p>a</o:p><anna@example.com>", "a"},
+	    {"5&nbsp;&#8364; &euro; &#128; &#x96; &amp;lt; &apos;",
+		"5 \xe2\x82\xac \xe2\x82\xac \xe2\x82\xac \xe2\x80\x93 "
+		"&lt; '"},
+	    {"Donau&shy;dampf\xc2\xad"
+	     "schiff",
+		"Donaudampfschiff"},
+	};
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++)
+		expect("text/html", rows[i].in, rows[i].want);
+}
+
+/* As word processors and mail programs write them: paragraphs in each. */
+Test(extract, keeps_a_row_on_its_line)
+{
+	static const struct {
+		const char *in, *want;
+	} rows[] = {
+	    {"<table><tr><td><p>a</p></td><td><p>b</p></td></tr>"
+	     "<tr><td><div>c</div></td><td>d</td></tr></table>e",
+		"a | b\nc | d\n\ne"},
+	    {"<table><tr><td></td><th>x</th><th>y</th></tr>"
+	     "<tr><th>a</th><td>&nbsp;</td><td>2</td></tr></table>",
+		"| x | y\na | | 2"},
+	    {"<table><tr><td>a<td></td><td> </td><tr><td></td></tr>"
+	     "<tr><td>b</table>",
+		"a\nb"},
+	    {"<table><tr><td>1<td>x<table><tr><td>y<td>z</table>"
+	     "<td>2</table>",
+		"1 | x\n\ny | z\n\n2"},
+	    {"<table><tr><td><h2>T</h2></td><td>x</td></tr></table>",
+		"## T\n\nx"},
+	    {"<ul><li><p>a</p></li><li><p>b</p><p>c</p></li><li></li>"
+	     "<li>d</li></ul>",
+		"- a\n\n- b\n\nc\n\n-\n- d"},
+	    {"a<br>b<br><br>c<div><br></div>d", "a\nb\n\nc\n\nd"},
 	};
 	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++)
 		expect("text/html", rows[i].in, rows[i].want);
@@ -97,6 +161,21 @@ Test(extract, says_of_every_cell_which_column_it_is)
 	    {"a\tb\n\tz", "b: z"},
 	    {"a,b\n1,2,3", "a: 1; b: 2; Column 3: 3"},
 	    {"a,b\n\"two\nlines\",x", "a: two lines; b: x"},
+	    {"\xef\xbb\xbfName;Preis, netto\r\nTee;3,50\r\n",
+		"Name: Tee; Preis, netto: 3,50"},
+	    {"Name;Price, net, EUR\nTea;3\n", "Name: Tea; Price, net, EUR: 3"},
+	    {"sep=|\r\na,x|b\r\n1|2,3", "a,x: 1; b: 2,3"},
+	    {",a,b\n0,1,2", "Column 1: 0; a: 1; b: 2"},
+	    {"Name,2023,2024\nTea,5,\n", "Name: Tea; 2023: 5"},
+	    {"Tea,2023\nCoffee,2024\n", "Column 1: Tea; Column 2: 2023\n\n"
+					"Column 1: Coffee; Column 2: 2024"},
+	    {"\n\r\na,b\n\n1,2\n,\n3\n\n", "a: 1; b: 2\n\na: 3"},
+	    {"a, b\n\"1\", \"x, y\"", "a: 1; b: x, y"},
+	    {"Size,Note\n5\" pipe,6\" too\n7,8",
+		"Size: 5\" pipe; Note: 6\" too\n\nSize: 7; Note: 8"},
+	    {"a\rb\rc", "a: b\n\na: c"},
+	    {"only,one,row", "Column 1: only; Column 2: one; Column 3: row"},
+	    {"# a,b\n~,`", "\\# a: ~; b: `"},
 	};
 	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++)
 		expect("text/csv", rows[i].in, rows[i].want);
@@ -112,6 +191,13 @@ Test(extract, says_of_every_value_where_it_stood)
 		"a.b: 1\na.c: true\na.c: x"},
 	    {"[{\"n\":\"Tea\"},{\"n\":\"Coffee\"}]", "n: Tea\n\nn: Coffee"},
 	    {"\"just text\"", "just text"},
+	    {"{\"id\":12345678901234567890123,\"p\":1.50,\"e\":1E400}",
+		"id: 12345678901234567890123\np: 1.50\ne: 1E400"},
+	    {"{\"a\\u0020 b\":\"x\\n\\ty\\u00e9\\ud83d\\ude00\\ud83d\"}",
+		"a b: x y\xc3\xa9\xf0\x9f\x98\x80\xef\xbf\xbd"},
+	    {"{\"a\":\"\",\"b\":[[1],[2]],\"c\":{},\"a\":2}",
+		"a:\nb: 1\nb: 2\n\na: 2"},
+	    {"\xef\xbb\xbf[1]", "1"},
 	};
 	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++)
 		expect("application/json", rows[i].in, rows[i].want);
@@ -140,6 +226,79 @@ Test(extract, reads_text_in_the_encodings_of_old)
 	    .max_bytes = 9};
 	cr_expect_eq(extract(&ask, &e), EXTRACT_CHARSET);
 	extracted_free(&e);
+}
+
+static void
+expect_named(const char *charset, const char *p, size_t n, const char *want)
+{
+	const struct extract_ask ask = {.p = p,
+	    .n = n,
+	    .mime_type = "text/plain",
+	    .charset = charset,
+	    .max_bytes = 999};
+	struct extracted e;
+	cr_expect_eq(extract(&ask, &e), EXTRACT_OK, "%s", charset);
+	cr_expect_str_eq(buf_text(&e.text), want, "%s", charset);
+	extracted_free(&e);
+}
+
+Test(extract, reads_encodings_by_the_web_s_names_alone)
+{
+	static const struct {
+		const char *charset, *in, *want;
+	} rows[] = {
+	    {"ISO-8859-1", "5 \x80", "5 \xe2\x82\xac"},
+	    {"Windows-1251", "\xcf\xf0", "\xd0\x9f\xd1\x80"},
+	    {"shift_jis", "\x82\xb1", "\xe3\x81\x93"},
+	    {"gb2312", "\xd6\xd0", "\xe4\xb8\xad"},
+	    {"windows-1258", "Vi\xea\xf2t a", "Vi\xe1\xbb\x87t a"},
+	    {"us-ascii", "caf\xc3\xa9", "caf\xc3\xa9"},
+	    {"", "caf\xe9", "caf\xc3\xa9"},
+	    {"UTF-8", "a\xff", "a\xef\xbf\xbd"},
+	};
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++)
+		expect_named(rows[i].charset, rows[i].in, strlen(rows[i].in),
+		    rows[i].want);
+	/* Half of a pair, and text behind it. */
+	expect_named("utf-16", "\x3d\xd8h\0i\0", 6, "\xef\xbf\xbdhi");
+	static const char *const unknown[] = {
+	    "klingon", "UTF-8//IGNORE", "ISO-2022-CN-EXT", "utf-8 latin1", "1"};
+	for (size_t i = 0; i < sizeof(unknown) / sizeof(*unknown); i++) {
+		struct extracted e;
+		const struct extract_ask ask = {.p = "x",
+		    .n = 1,
+		    .mime_type = "text/plain",
+		    .charset = unknown[i],
+		    .max_bytes = 9};
+		cr_expect_eq(
+		    extract(&ask, &e), EXTRACT_CHARSET, "%s", unknown[i]);
+		extracted_free(&e);
+	}
+}
+
+Test(extract, guesses_the_encoding_that_nobody_named)
+{
+	expect_named(NULL, "h\0i\0 \0t\0h\0e\0r\0e\0", 16, "hi there");
+	expect_named(NULL, "\0h\0i\0 \0t\0h\0e\0r\0e", 16, "hi there");
+	/* One broken byte does not make UTF-8 something else. */
+	expect_named(NULL, "\xc3\xa4\xc3\xb6\xc3\xbc\xc3\x9f\xc3\xa9\xc3", 11,
+	    "\xc3\xa4\xc3\xb6\xc3\xbc\xc3\x9f\xc3\xa9\xef\xbf\xbd");
+	expect("text/html",
+	    "<?xml version='1.0' encoding='windows-1251'?><p>\xcf\xf0",
+	    "\xd0\x9f\xd1\x80");
+	expect("text/html",
+	    "<META http-equiv=Content-Type content='text/html; charset = "
+	    "iso-8859-15'><p>5 \xa4",
+	    "5 \xe2\x82\xac");
+	/* What says so in ASCII is no UTF-16. */
+	expect(
+	    "text/html", "<meta charset=utf-16><p>caf\xc3\xa9", "caf\xc3\xa9");
+	expect("text/html", "<meta charset=klingon><p>caf\xe9", "caf\xc3\xa9");
+	expect("text/html", "<meta charset=iso-2022-jp><p>\x1b$B$3\x1b(B",
+	    "\xe3\x81\x93");
+	/* Whoever says Latin-1 and means UTF-8 is understood. */
+	expect("text/html", "<meta charset=iso-8859-1><p>caf\xc3\xa9",
+	    "caf\xc3\xa9");
 }
 
 Test(extract, leaves_plain_text_and_markdown_as_they_are)
@@ -179,7 +338,7 @@ Test(extract, survives_what_is_nested_a_million_deep)
 	    {"text/html", "<script>", EXTRACT_EMPTY},
 	    {"application/json", "[", EXTRACT_JSON_BROKEN},
 	    {"application/json", "{\"a\":", EXTRACT_JSON_BROKEN},
-	    {"text/csv", "\"", EXTRACT_EMPTY},
+	    {"text/csv", "\"", EXTRACT_OK},
 	    {"text/csv", ",", EXTRACT_CSV_WIDE},
 	};
 	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
@@ -193,6 +352,76 @@ Test(extract, survives_what_is_nested_a_million_deep)
 		extracted_free(&e);
 		free(p);
 	}
+}
+
+/* Each takes minutes where something is looked at again for each byte. */
+Test(extract, takes_time_in_proportion, .timeout = 60)
+{
+	static const struct {
+		const char *type, *head, *part, *tail;
+	} rows[] = {
+	    {"text/html", "<p", " a", ">x"},
+	    {"text/html", "", "<a<", ""},
+	    {"text/html", "", "<1<", ">"},
+	    {"text/html", "<a ", "<a x=\"", ">"},
+	    {"text/html", "", "<a x=\">\" ", ""},
+	    {"text/html", "", "<title>", ""},
+	    {"text/html", "", "<p x='\">", ""},
+	    {"text/html", "", "</", ">"},
+	    {"text/html", "", "<!--", ">"},
+	    {"text/html", "", "&", ""},
+	    {"text/html", "", "<p hidden><br>", ""},
+	    {"text/csv", "", "\"", ""},
+	    {"text/csv", "a", "\",\"", "\n"},
+	};
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		struct buf page = {0};
+		struct extracted e;
+		size_t n;
+		char *p = repeat(rows[i].part, 500000, &n);
+		buf_puts(&page, rows[i].head);
+		buf_add(&page, p, n);
+		buf_puts(&page, rows[i].tail);
+		cr_expect_neq(read_bytes(rows[i].type, page.p, page.n, &e),
+		    EXTRACT_NO_ROOM);
+		extracted_free(&e);
+		buf_free(&page);
+		free(p);
+	}
+	/* Attributes, each with a name of its own. */
+	struct buf page = {0};
+	buf_puts(&page, "<p");
+	for (int i = 0; i < 300000; i++)
+		buf_printf(&page, " a%d", i);
+	buf_puts(&page, ">x");
+	expect("text/html", buf_text(&page), "x");
+	buf_free(&page);
+}
+
+/* White space in names costs each value its time, and no bytes of text. */
+Test(extract, reads_long_names_once, .timeout = 60)
+{
+	size_t n;
+	char *blank = repeat(" ", 500000, &n);
+	struct buf csv = {0}, json = {0};
+	buf_printf(&csv, "a%sb,c\n", blank);
+	buf_printf(&json, "{\"a%.60000sb\":[1", blank);
+	for (int i = 0; i < 100000; i++) {
+		buf_puts(&csv, "x\n");
+		buf_puts(&json, ",1");
+	}
+	buf_puts(&json, "]}");
+	struct extracted e;
+	cr_expect_eq(read_bytes("text/csv", csv.p, csv.n, &e), EXTRACT_OK);
+	cr_expect(!strncmp(e.text.p, "a b: x\n\na b: x", 14));
+	extracted_free(&e);
+	cr_expect_eq(
+	    read_bytes("application/json", json.p, json.n, &e), EXTRACT_OK);
+	cr_expect(!strncmp(e.text.p, "a b: 1\na b: 1", 13));
+	extracted_free(&e);
+	buf_free(&csv);
+	buf_free(&json);
+	free(blank);
 }
 
 Test(extract, gives_no_more_text_than_it_may)
@@ -356,11 +585,12 @@ Test(child, gets_its_bytes_and_nothing_else)
 {
 	struct child_end end;
 	cr_assert_eq(run("read -r x; echo \"$x\"; echo oh >&2; pwd;"
-			 " set -- /proc/self/fd/*; echo $#; exit 7",
+			 " exec 2>&-; for fd in 0 2 3 4 5 6 7 8 9;"
+			 " do command eval \": <&$fd\" && echo $fd; done;"
+			 " echo $HOME$DATABASE_URL; exit 7",
 			 &end),
 	    OK);
-	/* 0, 1, 2 and the one that the glob itself opened. */
-	cr_expect_str_eq(buf_text(&end.out), "input\n/\n4\n");
+	cr_expect_str_eq(buf_text(&end.out), "input\n/\n0\n\n");
 	cr_expect_str_eq(buf_text(&end.complaint), "oh\n");
 	cr_expect_eq(end.exit_code, 7);
 	child_end_free(&end);
@@ -377,6 +607,37 @@ Test(child, may_write_no_file_and_is_killed_when_it_says_too_much)
 	    run("echo x >/tmp/natter-child-$$ && echo wrote", &end), OK);
 	cr_expect_eq(end.out.n, 0, "it wrote a file");
 	child_end_free(&end);
+}
+
+/* What a parser that has been taken over would try: whatever it says becomes a
+ * document's text, which its attacker reads. */
+Test(child, reaches_nothing_of_ours)
+{
+	static const struct {
+		const char *script;
+		bool is_path; /* Landlock's */
+	} rows[] = {
+	    {"kill -9 $PPID && echo killed", false},
+	    {"/bin/true & wait && echo forked", false},
+	    {"(echo sub)", false},
+	    {": >/tmp/natter-child-made && echo made", false},
+	    {"exec 3<>/dev/null && echo opened", false},
+	    {"read -r x </etc/passwd && echo \"$x\"", true},
+	    {"read -r x </proc/$PPID/stat && echo \"$x\"", true},
+	    {"read -r x </proc/self/environ; echo \"$x\"", true},
+	    {"cd /etc; set -- *; [ \"$*\" = '*' ] || echo $#", true},
+	    {"ulimit -v unlimited && echo more", false},
+	};
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		struct child_end end;
+		if (rows[i].is_path && !child_walls_have_paths())
+			continue;
+		cr_assert_eq(run(rows[i].script, &end), OK);
+		cr_expect(end.out.n == 0 || end.out.p[0] == '\n',
+		    "%s says %.60s", rows[i].script, buf_text(&end.out));
+		child_end_free(&end);
+	}
+	cr_expect_eq(access("/tmp/natter-child-made", F_OK), -1);
 }
 
 Test(child, is_killed_at_its_deadline)

@@ -6,8 +6,10 @@
 #include <json-c/json.h>
 #include <string.h>
 
+#include "base/buf.h"
 #include "base/json.h"
 #include "base/json_schema.h"
+#include "base/text.h"
 
 #define OBJECT(more)     "{\"type\":\"object\"," more "}"
 #define PROPERTY(schema) OBJECT("\"properties\":{\"x\":" schema "}")
@@ -210,5 +212,63 @@ Test(json_schema, a_schema_of_arguments_is_an_object_of_schemas)
 		cr_expect_eq(json_schema_is_sound(schema, why),
 		    schemas[i].why[0] == '\0');
 		cr_expect_str_eq(why, schemas[i].why);
+	}
+}
+
+/* A sentence goes to a model as JSON: what it cuts must stay UTF-8. */
+Test(json_schema, cuts_no_character_in_two)
+{
+	static const char *const parts[] = {
+	    "\xc3\xa4", "\xe2\x82\xac", "\xf0\x9f\x98\x80"};
+
+	for (size_t i = 0; i < 12; i++) {
+		struct buf name = {0}, schema = {0}, value = {0};
+		struct json_object *s AUTO_JSON = NULL, *v AUTO_JSON = NULL;
+		char why[JSON_SCHEMA_WHY];
+
+		for (size_t j = 0; j < 100; j++)
+			buf_puts(&name, j < i % 4 ? "x" : parts[i % 3]);
+		buf_printf(&schema,
+		    "{\"properties\":{\"%s\":{\"properties\":{\"%s\":"
+		    "{\"const\":\"%s\"}}}},\"additionalProperties\":false}",
+		    buf_text(&name), buf_text(&name), buf_text(&name));
+		buf_printf(&value, "{\"%s\":{\"%s\":1}}", buf_text(&name),
+		    buf_text(&name));
+		cr_assert_eq(json_parse_any(schema.p, schema.n, 32, &s), OK);
+		cr_assert_eq(json_parse_any(value.p, value.n, 32, &v), OK);
+		cr_expect(!json_schema_fits(s, v, why));
+		cr_expect(text_is_clean(why, strlen(why)), "%s", why);
+		cr_expect_gt(strlen(why), 100);
+		buf_free(&name);
+		buf_free(&schema);
+		buf_free(&value);
+	}
+}
+
+Test(json_schema, holds_nobody_up, .timeout = 60)
+{
+	static const char *const words[] = {"enum", "type", "required"};
+
+	for (size_t i = 0; i < 3; i++) {
+		struct buf schema = {0}, value = {0};
+		struct json_object *s AUTO_JSON = NULL, *v AUTO_JSON = NULL;
+		char why[JSON_SCHEMA_WHY];
+
+		buf_printf(&schema, "{\"items\":{\"%s\":[\"a\"", words[i]);
+		buf_puts(&value, i < 2 ? "[\"a\"" : "[{\"a\":1}");
+		for (int j = 0; j < 2000; j++)
+			buf_puts(&schema, ",\"a\"");
+		for (int j = 0; j < 24000; j++)
+			buf_puts(&value, i < 2 ? ",\"a\"" : ",{\"a\":1}");
+		buf_puts(&schema, "]}}");
+		buf_putc(&value, ']');
+		cr_assert_eq(json_parse_any(schema.p, schema.n, 32, &s), OK);
+		cr_assert_eq(json_parse_any(value.p, value.n, 32, &v), OK);
+		cr_expect(!json_schema_fits(s, v, why));
+		cr_expect_not_null(
+		    strstr(why, "]: It is too large to be checked."), "%s",
+		    why);
+		buf_free(&schema);
+		buf_free(&value);
 	}
 }

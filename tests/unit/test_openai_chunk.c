@@ -44,6 +44,12 @@ static const struct {
 	"{\"id\":\"chatcmpl-1\",\"choices\":[{\"a\": 1, \"b\":"
 	"\"\xef\xbf\xbd \"}],\"object\":\"o\",\"created\":1,\"model\":\"m\"}",
 	""},
+    /* Names that a client would read as ours, a second time. */
+    {"{\"\\u0069d\":\"theirs\",\"id\xff\":1,\"choices\":[{}],\"object\":\"o\","
+     "\"created\":1,\"model\":\"m\"}",
+	"{\"id\":\"chatcmpl-1\",\"choices\":[{}],\"object\":\"o\","
+	"\"created\":1,\"model\":\"m\"}",
+	""},
 };
 
 Test(openai_chunk, keeps_what_is_not_ours)

@@ -454,3 +454,23 @@ Test(text, days_are_those_of_the_calendar)
 		    "%s", days[i].s);
 	}
 }
+
+Test(text, mend_leaves_out_what_was_cut)
+{
+	static const struct {
+		const char *in, *want;
+	} cut[] = {
+	    {"", ""},
+	    {"plain \xc3\xa4", "plain \xc3\xa4"},
+	    {"cut \xc3", "cut "},
+	    {"cut \xe2\x82: more", "cut : more"},
+	    {"\xf0\x9f\x98 \xf0\x9f\x98\x80\xf0\x9f", " \xf0\x9f\x98\x80"},
+	    {"\xff\xfe\x80x", "x"},
+	};
+	for (size_t i = 0; i < sizeof(cut) / sizeof(*cut); i++) {
+		char s[64];
+		(void)snprintf(s, sizeof(s), "%s", cut[i].in);
+		text_mend(s);
+		cr_expect_str_eq(s, cut[i].want);
+	}
+}
