@@ -111,10 +111,8 @@ route_find(const struct route_table *table, struct request *req,
 			return copy_ids(req, &taken);
 		}
 	}
-	if (req->has_encoded_slash)
-		return ERR_BAD_REQUEST;
 	if (!allowed)
-		return ERR_NO_ROUTE;
+		return req->has_encoded_slash ? ERR_BAD_REQUEST : ERR_NO_ROUTE;
 	const char *allow = method_list(req->arena, allowed);
 	if (!allow)
 		return ERR_TOO_LARGE;

@@ -160,6 +160,14 @@ Test(route, an_encoded_slash_is_for_the_rest_of_a_path_alone)
 		if (cases[i].id)
 			cr_expect_str_eq(req.ids[0], cases[i].id);
 	}
+	struct request other = {.arena = arena,
+	    .method = HTTP_PUT,
+	    .path = "/names/a/b",
+	    .has_encoded_slash = true};
+	const char *allow = NULL;
+	cr_expect_eq(
+	    route_find(&table, &other, &allow), ERR_METHOD_NOT_ALLOWED);
+	cr_expect_str_eq(allow, "GET");
 }
 
 Test(route, ids_beyond_the_arena_are_too_large)
