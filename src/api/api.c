@@ -54,7 +54,7 @@ permit(struct request *req, struct reply *rep)
 
 	if (e != ERR_METHOD_NOT_ALLOWED)
 		return e;
-	origin_permit(rep, allow);
+	origin_permit(req, rep, allow);
 	return reply_empty(rep, 204);
 }
 

@@ -64,11 +64,14 @@ completion_free(struct completion *c)
 static struct turn *
 make_turn(const struct request *req, const struct completion_ask *ask)
 {
+	const struct config *config = req->services->config;
 	struct turn *t = turn_new(req);
 	if (!t)
 		return NULL;
 	t->completion = calloc(1, sizeof(*t->completion));
-	if (!t->completion) {
+	if (config->pii_mask)
+		t->mask = mask_new();
+	if (!t->completion || (config->pii_mask && !t->mask)) {
 		turn_free(t);
 		return NULL;
 	}
@@ -196,6 +199,17 @@ write_most_tokens(const struct beginning *b, struct buf *out)
 		    out, b->req->services->config->model_tokens_field, most);
 }
 
+static void
+write_members(const struct beginning *b, struct buf *out)
+{
+	const char *members = b->ask->members;
+	buf_putc(out, ',');
+	if (b->turn->mask)
+		mask_add_members(b->turn->mask, members, strlen(members), out);
+	else
+		buf_puts(out, members);
+}
+
 /* The model stands first, where openai_rename looks for it. */
 static enum err
 write_request(const struct beginning *b, struct buf *out)
@@ -203,7 +217,7 @@ write_request(const struct beginning *b, struct buf *out)
 	const struct completion_ask *ask = b->ask;
 	json_write_open(out, NULL, '{');
 	json_write_text(out, "model", b->turn->model);
-	buf_printf(out, ",%s", ask->members);
+	write_members(b, out);
 	json_write_flag(out, "stream", true);
 	json_write_open(out, "stream_options", '{');
 	json_write_flag(out, "include_usage", true);
@@ -233,37 +247,13 @@ take(struct beginning *b)
 	return write_request(b, &t->prompt);
 }
 
-/*
- * What a model says is passed on here as it comes. Where that must not be, no
- * model is asked.
- */
-static enum err
-check_passing(const struct beginning *b)
-{
-	const struct config *config = b->req->services->config;
-	if (is_local(b))
-		return OK;
-	if (config->pii_mask)
-		return request_refuse(b->req, "model",
-		    "CHAT_PII_MASK is on, and this protocol cannot put back "
-		    "what is masked: use /api/v1.");
-	if (*config->moderation_url &&
-	    !strcmp(config->moderation_replies, "withhold"))
-		return request_refuse(b->req, "model",
-		    "CHAT_MODERATION_REPLIES withholds replies, which this "
-		    "protocol passes on at once: use /api/v1.");
-	return OK;
-}
-
 enum err
 completion_begin(struct request *req, const struct completion_ask *ask,
     struct turn **out_turn)
 {
 	struct beginning b = {.req = req, .ask = ask};
 	const char *nowhere[2] = {NULL, NULL};
-	enum err e = check_passing(&b);
-	if (e == OK)
-		e = turn_fallback_admit(req, ask->model, nowhere);
+	enum err e = turn_fallback_admit(req, ask->model, nowhere);
 	if (e != OK)
 		return e;
 	b.turn = make_turn(req, ask);

@@ -252,7 +252,9 @@ count_flagged(const struct turn *t, struct arena *a, struct pg_call *call)
 	buf_putc(&ids, '}');
 	buf_putc(&names, '}');
 	*call = (struct pg_call){
-	    .query = chat_query(CHAT_MODERATION_COUNT),
+	    .query =
+		chat_query(completion_is_unkept(t) ? CHAT_COMPLETION_FLAGGED
+						   : CHAT_MODERATION_COUNT),
 	    .params = {t->user_id, t->message_id,
 		arena_strdup(a, buf_text(&ids)),
 		arena_strdup(a, buf_text(&names)), t->moderated},
@@ -322,7 +324,7 @@ turn_finish(struct turn *t, struct arena *a, struct pg_call *calls)
 {
 	assert(t->status != TURN_STREAMING);
 	if (completion_is_unkept(t))
-		return settle(t, a, calls);
+		return settle(t, a, calls) + count_flagged(t, a, &calls[1]);
 	struct model_usage u = turn_usage(t);
 	int64_t tokens =
 	    t->is_cached ? context_tokens(t->text.n) : u.completion_tokens;

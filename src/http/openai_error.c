@@ -37,6 +37,7 @@ static const struct words {
     {ERR_BAD_JSON, 0, "invalid_request_error", "invalid_json"},
     {ERR_INVALID_FIELD, 400, "invalid_request_error", "invalid_value"},
     {ERR_RATE_LIMITED, 0, "requests", "rate_limit_exceeded"},
+    {ERR_CONTENT_REFUSED, 400, "invalid_request_error", "content_filter"},
     {ERR_QUOTA_EXCEEDED, 0, "insufficient_quota", "insufficient_quota"},
 };
 

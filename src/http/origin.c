@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/config.h"
+#include "http/openai_error.h"
 #include "http/origin.h"
 #include "http/reply.h"
 #include "http/request.h"
@@ -18,12 +19,17 @@
 	"Idempotent-Replayed, Location, RateLimit, RateLimit-Policy, "   \
 	"Retry-After, "                                                  \
 	"WWW-Authenticate, X-Request-Id, "                               \
+	"X-Natter-Conversation-Id, X-Natter-Message-Id, "                \
+	"openai-processing-ms, openai-version, x-should-retry, "         \
 	"X-RateLimit-Limit-Requests, X-RateLimit-Limit-Tokens, "         \
 	"X-RateLimit-Remaining-Requests, X-RateLimit-Remaining-Tokens, " \
 	"X-RateLimit-Reset-Requests, X-RateLimit-Reset-Tokens"
 /* How long a browser remembers, in seconds: a change is seen soon. */
 #define REMEMBER_S "600"
 
+#define TOKEN_CHARACTERS                                  \
+	"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTU" \
+	"VWXYZ0123456789!#$%&'*+-.^_`|~"
 #define HOST_CHARACTERS "abcdefghijklmnopqrstuvwxyz0123456789.-"
 
 /* The length of a host at `p`: a name, an IPv4 or a bracketed IPv6 address. */
@@ -115,11 +121,20 @@ origin_is_preflight(const struct request *req)
 	       origin_is_allowed(req->services->config, req->origin);
 }
 
-void
-origin_permit(struct reply *rep, const char *allow)
+/* Names of headers with commas between them? */
+static bool
+is_list(const char *names)
 {
+	return *names && names[strspn(names, TOKEN_CHARACTERS ", ")] == '\0';
+}
+
+void
+origin_permit(const struct request *req, struct reply *rep, const char *allow)
+{
+	bool is_free = openai_is_asked(req) && is_list(req->cors_headers);
 	reply_header(rep, "Access-Control-Allow-Methods", allow);
-	reply_header(rep, "Access-Control-Allow-Headers", MAY_SEND);
+	reply_header(rep, "Access-Control-Allow-Headers",
+	    is_free ? req->cors_headers : MAY_SEND);
 	reply_header(rep, "Access-Control-Max-Age", REMEMBER_S);
 }
 

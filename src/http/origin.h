@@ -38,8 +38,11 @@ enum err origin_check(struct request *req) MUST_CHECK;
 /* Does a browser ask whether a page of an allowed origin may call? */
 bool origin_is_preflight(const struct request *req);
 
-/* Answers that, for a route that takes the methods in `allow`. */
-void origin_permit(struct reply *rep, const char *allow);
+/* Answers that, for a route that takes the methods in `allow`. Under /openai/
+ * pages may send any header: the libraries there have many of their own, and
+ * no cookie counts. */
+void
+origin_permit(const struct request *req, struct reply *rep, const char *allow);
 
 /*
  * Adds what lets a page of an allowed origin read the reply. `origin` is the

@@ -96,7 +96,8 @@ struct request {
 
 	enum http_method method;
 	const char *method_name;
-	const char *path;  /* percent-decoded, NUL-free, begins with '/' */
+	const char *path;       /* percent-decoded, NUL-free, begins with '/' */
+	bool has_encoded_slash; /* one of its slashes came as %2F */
 	const char *query; /* as sent, without '?'; "" when there is none */
 	const char *body;  /* NUL-terminated copy of the body; "" without one */
 	size_t body_len;
@@ -111,6 +112,7 @@ struct request {
 	const char *origin;
 	const char *sec_fetch_site;
 	const char *cors_method;   /* Access-Control-Request-Method */
+	const char *cors_headers;  /* Access-Control-Request-Headers */
 	const char *natter_client; /* X-Natter-Client: the anti-CSRF header */
 	const char *device; /* X-Natter-Device: the client's id of its device */
 	const char *idempotency_key;

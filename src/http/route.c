@@ -46,7 +46,8 @@ fits(const char *pattern, const char *path, struct taken *taken)
 		path += literal;
 		if (!*brace)
 			return *path == '\0';
-		size_t len = strcspn(path, "/");
+		size_t len =
+		    brace[1] == '+' ? strlen(path) : strcspn(path, "/");
 		if (len == 0)
 			return false;
 		assert(taken->n < REQUEST_IDS_MAX);
@@ -102,6 +103,8 @@ route_find(const struct route_table *table, struct request *req,
 		if (pattern)
 			(void)fits(pattern, req->path, &taken);
 		pattern = r->pattern;
+		if (req->has_encoded_slash && !strstr(pattern, "{+"))
+			return ERR_BAD_REQUEST;
 		allowed |= 1u << r->method;
 		if (r->method == req->method) {
 			req->route = r;
@@ -109,7 +112,7 @@ route_find(const struct route_table *table, struct request *req,
 		}
 	}
 	if (!allowed)
-		return ERR_NO_ROUTE;
+		return req->has_encoded_slash ? ERR_BAD_REQUEST : ERR_NO_ROUTE;
 	const char *allow = method_list(req->arena, allowed);
 	if (!allow)
 		return ERR_TOO_LARGE;
@@ -128,8 +131,10 @@ route_method(const char *name)
 }
 
 enum err
-route_decode_path(struct arena *a, const char *uri, const char **out_path)
+route_decode_path(struct arena *a, const char *uri, const char **out_path,
+    bool *out_has_encoded_slash)
 {
+	bool has_encoded_slash = false;
 	const char *end = uri + strcspn(uri, "?");
 	if (*uri != '/')
 		return ERR_BAD_REQUEST;
@@ -140,13 +145,15 @@ route_decode_path(struct arena *a, const char *uri, const char **out_path)
 	for (const char *p = uri; p < end; n++) {
 		bool is_encoded = *p == '%';
 		int c = percent_next(&p, end);
-		if (c < 0 || (is_encoded && c == '/'))
+		if (c < 0)
 			return ERR_BAD_REQUEST;
+		has_encoded_slash |= is_encoded && c == '/';
 		path[n] = (char)c;
 	}
 	path[n] = '\0';
 	if (!text_is_clean(path, n))
 		return ERR_BAD_REQUEST;
 	*out_path = path;
+	*out_has_encoded_slash = has_encoded_slash;
 	return OK;
 }

@@ -1,13 +1,15 @@
 /*
  * Matching a path and method against a table of routes. A pattern is a path
  * whose segments are literal or `{name}`; a `{name}` takes one non-empty
- * segment. The table comes from api/routes.def; this file knows no handler.
+ * segment, a `{+name}` at its end all that is left, slashes and all. The table
+ * comes from api/routes.def; this file knows no handler.
  *
  * Thread: any; pure.
  */
 #ifndef HTTP_ROUTE_H
 #define HTTP_ROUTE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/errors.h"
@@ -65,7 +67,8 @@ struct route_table {
  * so a literal segment must stand before a `{name}` in its place; of the rows
  * with that pattern, the one of the method. ERR_NO_ROUTE: no pattern fits the
  * path; ERR_METHOD_NOT_ALLOWED: one does, `allow` then lists its methods
- * ("GET, POST"). The ids are copied into the arena. HEAD is GET.
+ * ("GET, POST"). ERR_BAD_REQUEST: a slash came encoded, and it has no `{+name}`
+ * that may have one. The ids are copied into the arena. HEAD is GET.
  */
 enum err route_find(const struct route_table *table, struct request *req,
     const char **out_allow) MUST_CHECK;
@@ -74,11 +77,11 @@ enum err route_find(const struct route_table *table, struct request *req,
 enum http_method route_method(const char *name);
 
 /*
- * Percent-decodes the path of a request URI (up to '?') into the arena:
- * ERR_BAD_REQUEST for bad encoding, NUL, an encoded slash, invalid UTF-8, or
- * a path that does not begin with '/'.
+ * Percent-decodes the path of a request URI (up to '?') into the arena, and
+ * tells whether a slash came encoded. ERR_BAD_REQUEST for bad encoding, NUL,
+ * invalid UTF-8, or a path that does not begin with '/'.
  */
-enum err route_decode_path(
-    struct arena *a, const char *uri, const char **out_path) MUST_CHECK;
+enum err route_decode_path(struct arena *a, const char *uri,
+    const char **out_path, bool *out_has_encoded_slash) MUST_CHECK;
 
 #endif

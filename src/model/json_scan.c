@@ -283,6 +283,37 @@ json_scan_end(struct json_scan *s)
 	return json_scan_peek(s) == '\0' && s->p == s->end && !s->has_failed;
 }
 
+static const char *
+skip_space(const char *p, const char *end)
+{
+	while (p < end && is_space(*p))
+		p++;
+	return p;
+}
+
+bool
+json_strings_next(struct json_strings *s)
+{
+	const struct json_span none = {NULL, 0};
+	const struct json_span name = s->is_name ? s->inside : none;
+	size_t left = (size_t)(s->end - s->p);
+	const char *at = left > 0 ? memchr(s->p, '"', left) : NULL, *p;
+
+	if (at == NULL)
+		return false;
+	s->name = skip_space(s->p, at) == at ? name : none;
+	p = find_special(++at, s->end);
+	while (s->end - p >= 2 && *p == '\\')
+		p = find_special(p + 2, s->end);
+	s->inside = (struct json_span){at, (size_t)(p - at)};
+	s->p = p + (p < s->end);
+	at = skip_space(s->p, s->end);
+	s->is_name = at < s->end && *at == ':';
+	if (s->is_name)
+		s->p = at + 1;
+	return true;
+}
+
 static size_t
 put_utf8(uint32_t c, char *out)
 {

@@ -66,6 +66,21 @@ int64_t json_scan_count(struct json_scan *s, int64_t max);
 /* Is the text at its end, without a fault? */
 bool json_scan_end(struct json_scan *s);
 
+/*
+ * All strings of a value that was scanned, members' names among them, in their
+ * order. Zero but for `p` and `end` is one that begins.
+ */
+struct json_strings {
+	const char *p, *end;     /* what has not been looked at */
+	struct json_span inside; /* the string, as it is written */
+	struct json_span name;   /* of the member whose value it is; NULL: it is
+				  * an element, or a name itself */
+	bool is_name;
+};
+
+/* Steps to the next one; false: there is none. */
+bool json_strings_next(struct json_strings *s);
+
 /* Is the span this text? Inline: most calls end at the length. */
 static inline bool
 json_span_is(struct json_span span, const char *text)

@@ -42,10 +42,14 @@ bool mask_is_used(const struct mask *m);
 void mask_add(struct mask *m, const char *p, size_t n, struct buf *out);
 
 /*
- * Appends a JSON document with the values in its strings masked, those of its
- * members' names excepted. What is no JSON is masked as a text.
+ * Appends a JSON document with the values in its strings masked, and in
+ * documents that stand in strings, those of members' names and of base64
+ * excepted. What is no JSON is masked as a text.
  */
 void mask_add_json(struct mask *m, const char *p, size_t n, struct buf *out);
+
+/* The same of an object's members with commas between them. */
+void mask_add_members(struct mask *m, const char *p, size_t n, struct buf *out);
 
 /* What undoes it, piece by piece. Zero is a fresh one, but for the table; a
  * table that is NULL lets everything pass. */

@@ -73,20 +73,11 @@ is_work(struct json_span name)
 static size_t
 count_strings(struct json_span value)
 {
-	const char *p = value.p, *end = value.p + value.n, *from;
-	size_t n, sum = 0;
+	struct json_strings s = {.p = value.p, .end = value.p + value.n};
+	size_t sum = 0;
 
-	while ((p = memchr(p, '"', (size_t)(end - p))) != NULL) {
-		for (from = ++p; *p != '"'; p++)
-			p += *p == '\\';
-		n = (size_t)(p - from);
-		do
-			p++;
-		while (p < end &&
-		       (*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t'));
-		if (p == end || *p != ':')
-			sum += n;
-	}
+	while (json_strings_next(&s))
+		sum += s.is_name ? 0 : s.inside.n;
 	return sum;
 }
 

@@ -10,6 +10,7 @@
 
 #include "base/buf.h"
 #include "base/json.h"
+#include "model/json_scan.h"
 #include "model/model.h"
 #include "model/openai_chunk.h"
 #include "model/openai_collect.h"
@@ -70,15 +71,14 @@ make_text(const char *p, size_t n)
 	return o;
 }
 
-/* Is this member said again, and not gone on with? */
-static bool
-is_said_again(const char *name)
+bool
+openai_is_said_again(const char *name, size_t n)
 {
 	static const char *const names[] = {
 	    "index", "type", "id", "role", "name", "object", "finish_reason"};
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
-		if (strcmp(name, names[i]) == 0)
+		if (strlen(names[i]) == n && memcmp(name, names[i], n) == 0)
 			return true;
 	return false;
 }
@@ -97,7 +97,7 @@ grow_text(struct json_object *into, const char *name, struct json_object *old,
 	size_t n = (size_t)json_object_get_string_len(more);
 	struct buf *text = json_object_get_userdata(old);
 
-	if (is_said_again(name)) {
+	if (openai_is_said_again(name, strlen(name))) {
 		if (n > 0)
 			put(into, name, more);
 		return;
@@ -325,6 +325,24 @@ openai_collected_calls(struct buf *out, const struct openai_collected *c)
 		json_append(out, calls);
 }
 
+void
+openai_collected_words(struct buf *out, const struct openai_collected *c)
+{
+	struct json_strings s = {.is_name = false};
+	size_t n;
+
+	s.p = json_text(c->message, &n);
+	s.end = s.p + n;
+	while (json_strings_next(&s)) {
+		if (s.is_name || openai_is_said_again(s.name.p, s.name.n) ||
+		    !buf_reserve(out, s.inside.n + JSON_UNESCAPE_MAX + 2))
+			continue;
+		buf_puts(out, out->n > 0 ? "\n\n" : "");
+		out->n += json_span_decode(
+		    s.inside, out->p + out->n, out->room - out->n);
+	}
+}
+
 /* Role and text come first, as OpenAI writes them. */
 static struct json_object *
 make_message(const struct openai_collected *c, const struct openai_ending *end)
@@ -341,13 +359,19 @@ make_message(const struct openai_collected *c, const struct openai_ending *end)
 }
 
 void
-openai_collected_delta(struct buf *out, const struct openai_collected *c,
+openai_collected_choice(struct buf *out, const struct openai_collected *c,
     const struct openai_ending *end)
 {
-	static const char *const not [] = {NULL};
-	AUTO_JSON struct json_object *o = make_message(c, end);
+	static const char *const none[] = {NULL};
+	static const char *const not [] = {"finish_reason", NULL};
+	AUTO_JSON struct json_object *o = json_object_new_object();
+	struct json_object *delta = make_message(c, end);
 
-	add_members(o, c->message, not );
+	json_put_number(o, "index", 0);
+	add_members(delta, c->message, none);
+	json_object_object_add(o, "delta", delta);
+	add_members(o, c->choice, not );
+	json_put_text(o, "finish_reason", NULL);
 	json_append(out, o);
 }
 

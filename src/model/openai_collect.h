@@ -38,10 +38,16 @@ struct openai_ending {
 void openai_collected_write(struct buf *out, const struct openai_collected *c,
     const struct openai_stamp *stamp, const struct openai_ending *end);
 
-/* Appends a delta that says all of it at once, to a client that wants a stream.
- */
-void openai_collected_delta(struct buf *out, const struct openai_collected *c,
+/* Appends a chunk's choice that says all of it at once, but for the reason of
+ * its end, to a client that wants a stream. */
+void openai_collected_choice(struct buf *out, const struct openai_collected *c,
     const struct openai_ending *end);
+
+/* Appends what else is said, for whoever checks it: reasoning, arguments. */
+void openai_collected_words(struct buf *out, const struct openai_collected *c);
+
+/* Is the member of this name said again in a chunk, and not gone on with? */
+bool openai_is_said_again(const char *name, size_t n);
 
 /* Appends the tool calls as a JSON array; nothing where there are none. */
 void openai_collected_calls(struct buf *out, const struct openai_collected *c);

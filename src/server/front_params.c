@@ -37,6 +37,7 @@ static const struct param {
     PARAM("HTTP_ORIGIN", origin, 512, REFUSE),
     PARAM("HTTP_SEC_FETCH_SITE", sec_fetch_site, 64, CUT),
     PARAM("HTTP_ACCESS_CONTROL_REQUEST_METHOD", cors_method, 64, CUT),
+    PARAM("HTTP_ACCESS_CONTROL_REQUEST_HEADERS", cors_headers, 2048, CUT),
     PARAM("HTTP_X_NATTER_CLIENT", natter_client, 64, CUT),
     PARAM("HTTP_X_NATTER_DEVICE", device, 256, REFUSE),
     PARAM("HTTP_X_FORWARDED_FOR", forwarded_for, 64, CUT),
@@ -171,7 +172,8 @@ front_params_read(struct request *req, char **envp, size_t *out_content_length)
 	settle_request_id(req);
 	req->method = route_method(req->method_name);
 	/* Also of what is refused: the path says how that is told. */
-	decoded = route_decode_path(req->arena, uri, &req->path);
+	decoded = route_decode_path(
+	    req->arena, uri, &req->path, &req->has_encoded_slash);
 	if (decoded != OK &&
 	    (req->path = arena_strdup(req->arena, uri)) == NULL)
 		req->path = "";

@@ -415,11 +415,12 @@ void stream_answer_redis_changed(void *relay, bool is_away);
 void stream_complete(struct stream *s);
 
 /* stream_moderate.c: a step of preparing; the check of a finished reply (false:
- * stream_complete or stream_fail comes later, or has); are replies withheld;
- * what is withheld goes. */
+ * stream_complete or stream_fail comes later, or has); are replies withheld, or
+ * checked at all; what is withheld goes. */
 bool stream_moderate_question(struct stream *s);
 bool stream_moderate_reply(struct stream *s);
 bool stream_moderate_withholds(const struct config *config);
+bool stream_moderate_checks(const struct config *config);
 void stream_moderate_drop(struct stream *s);
 
 /* stream_reply.c: the data of the first and the last event, and their names. */
@@ -442,9 +443,10 @@ void stream_hide_keys(const struct stream *s, char *text);
 
 /* stream_openai.c: takes the voice up; false: no memory. Lets go of it. What a
  * try that failed has said is forgotten. Its client has gone. */
-/* What its turn is to store. */
+/* What its turn is to store; appends what else than text it says. */
 bool stream_openai_begin(struct stream *s);
 void stream_openai_store(struct stream *s);
+void stream_openai_words(const struct stream *s, struct buf *out);
 void stream_openai_free(struct stream *s);
 void stream_openai_again(struct stream *s);
 void stream_openai_left(struct stream *s);

@@ -38,8 +38,8 @@ fails_open(const struct config *config)
 	return strcmp(config->moderation_fail, "open") == 0;
 }
 
-static bool
-checks_replies(const struct config *config)
+bool
+stream_moderate_checks(const struct config *config)
 {
 	return is_on(config) && strcmp(config->moderation_replies, "off") != 0;
 }
@@ -257,17 +257,23 @@ reply_checked(void *arg, const struct errand_end *end)
 		pass(s);
 }
 
-bool
-stream_moderate_reply(struct stream *s)
+/* What a client is told besides the text is said as well. */
+static void
+write_said(const struct stream *s, struct buf *out)
 {
 	const struct turn *t = s->turn;
 
-	if (!checks_replies(s->relay->config) || t->text.n == 0) {
-		s->is_withheld = false;
-		return true;
-	}
+	buf_add(out, t->text.p, t->text.n);
+	if (s->openai != NULL)
+		stream_openai_words(s, out);
+}
+
+/* Is nothing left to wait for? */
+static bool
+check_reply(struct stream *s, const struct buf *said)
+{
 	s->state = STREAM_CHECKING;
-	if (begin(s, t->text.p, t->text.n, reply_checked))
+	if (!said->failed && begin(s, said->p, said->n, reply_checked))
 		return false;
 	complain(s, "no memory to ask it");
 	if (!s->is_withheld || fails_open(s->relay->config)) {
@@ -276,4 +282,20 @@ stream_moderate_reply(struct stream *s)
 	}
 	stream_fail(s, ERR_UNAVAILABLE, "the reply was not checked");
 	return false;
+}
+
+bool
+stream_moderate_reply(struct stream *s)
+{
+	struct buf said = {0};
+	bool is_done = true;
+
+	if (stream_moderate_checks(s->relay->config))
+		write_said(s, &said);
+	if (said.n > 0 || said.failed)
+		is_done = check_reply(s, &said);
+	else
+		s->is_withheld = false;
+	buf_free(&said);
+	return is_done;
 }

@@ -7,6 +7,11 @@
  * The head goes with the first token, so that a reply that fails before it has
  * the status by which clients know what to do. A stream that breaks off later
  * ends with an error object and without [DONE].
+ *
+ * Where something was masked for the model, or replies are checked, chunks are
+ * mended first (model/openai_mend.h). Of a reply that is withheld there are no
+ * chunks: it is said as one when it has passed, and one that has not ends as
+ * OpenAI's filtered ones do, with content_filter.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,8 +26,10 @@
 #include "http/origin.h"
 #include "http/reply.h"
 #include "http/sse_write.h"
+#include "model/mask.h"
 #include "model/openai_chunk.h"
 #include "model/openai_collect.h"
+#include "model/openai_mend.h"
 #include "server/relay_priv.h"
 #include "server/reply_log.h"
 
@@ -35,6 +42,9 @@ struct openai_voice {
 	bool has_head;      /* the client has it */
 	bool has_chunk;     /* and a chunk of this answer */
 	bool wants_objects; /* the answer is put together again */
+	bool is_withheld;   /* and said at the end only */
+	bool is_mended;     /* objects are, before anything else */
+	struct openai_mend *mend;
 	struct openai_collected *collected; /* it; NULL: nothing came */
 };
 
@@ -47,6 +57,7 @@ completion_of(const struct stream *s)
 bool
 stream_openai_begin(struct stream *s)
 {
+	const struct config *config = s->relay->config;
 	struct openai_voice *v = calloc(1, sizeof(*v));
 
 	if (v == NULL)
@@ -57,7 +68,11 @@ stream_openai_begin(struct stream *s)
 	    .model = s->turn->model,
 	    .created_s = completion_of(s)->created_s,
 	};
-	v->wants_objects = !s->wants_stream || completion_of(s)->is_kept;
+	v->is_withheld = stream_moderate_withholds(config);
+	v->is_mended =
+	    mask_is_used(s->turn->mask) || stream_moderate_checks(config);
+	v->wants_objects = !s->wants_stream || completion_of(s)->is_kept ||
+			   stream_moderate_checks(config);
 	s->openai = v;
 	s->voice = &voice_openai;
 	return true;
@@ -69,7 +84,9 @@ forget(struct openai_voice *v)
 	buf_free(&v->lines);
 	buf_free(&v->usage);
 	openai_collect_free(v->collected);
+	openai_mend_free(v->mend);
 	v->collected = NULL;
+	v->mend = NULL;
 	v->mark = 0;
 }
 
@@ -82,13 +99,11 @@ stream_openai_free(struct stream *s)
 	free(s->openai);
 }
 
-/* One object of the answer, chunk or whole. */
+/* One object as the client may have it, chunk or whole. */
 static void
-object_came(void *arg, const struct model_object *o)
+take_object(struct stream *s, const struct model_object *o)
 {
-	struct stream *s = arg;
 	struct openai_voice *v = s->openai;
-	size_t max = (size_t)s->relay->config->reply_max_bytes;
 	struct buf line = {0};
 
 	if (v->wants_objects || o->is_whole) {
@@ -96,18 +111,66 @@ object_came(void *arg, const struct model_object *o)
 			v->collected = openai_collect_new();
 		openai_collect(v->collected, o);
 	}
-	if (!s->wants_stream || o->is_whole || !client_is_open(&s->client)) {
+	if (!s->wants_stream || v->is_withheld || o->is_whole ||
+	    !client_is_open(&s->client)) {
 		openai_usage_find(o->json, o->n, &v->usage);
 	} else {
 		openai_chunk_rewrite(
 		    &line, &v->stamp, o->json, o->n, &v->usage);
 		sse_write_data(&v->lines, line.p, line.n);
 	}
+	buf_free(&line);
+}
+
+static void
+mend_object(struct stream *s, const struct model_object *o)
+{
+	struct openai_voice *v = s->openai;
+	struct model_object mended = *o;
+	struct buf json = {0};
+
+	if (v->mend == NULL)
+		v->mend = openai_mend_new(s->turn->mask);
+	openai_mend(v->mend, o, &json);
+	mended.json = json.p;
+	mended.n = json.n;
+	s->is_full |= json.failed;
+	if (!json.failed)
+		take_object(s, &mended);
+	buf_free(&json);
+}
+
+/* One object of the answer. */
+static void
+object_came(void *arg, const struct model_object *o)
+{
+	struct stream *s = arg;
+	size_t max = (size_t)s->relay->config->reply_max_bytes;
+
+	if (s->openai->is_mended)
+		mend_object(s, o);
+	else
+		take_object(s, o);
 	s->turn->completion->n_beside += o->n_beside;
 	if (s->turn->text.n + s->turn->completion->n_beside > max)
 		s->is_full = true;
 	relay_mark_dirty(s);
-	buf_free(&line);
+}
+
+/* What waited for the rest of a placeholder is said as it is. */
+static void
+end_mending(struct stream *s)
+{
+	struct openai_mend *mend = s->openai->mend;
+	struct buf json = {0};
+
+	while (mend != NULL && openai_mend_rest(mend, &json)) {
+		const struct model_object o = {.json = json.p, .n = json.n};
+
+		if (!json.failed)
+			take_object(s, &o);
+		buf_free(&json);
+	}
 }
 
 void
@@ -123,8 +186,19 @@ stream_openai_store(struct stream *s)
 {
 	struct completion *c = s->turn->completion;
 
+	end_mending(s);
+	/* It was never told, and never will be. */
+	if (s->openai->is_withheld && s->turn->status != TURN_COMPLETE)
+		forget(s->openai);
 	if (c->is_kept && s->openai->collected != NULL)
 		openai_collected_calls(&c->calls, s->openai->collected);
+}
+
+void
+stream_openai_words(const struct stream *s, struct buf *out)
+{
+	if (s->openai->collected != NULL)
+		openai_collected_words(out, s->openai->collected);
 }
 
 /* Whoever went away wants no more of what nobody keeps. */
@@ -279,6 +353,22 @@ read_about(struct json_object *o, struct openai_error *error)
 		error->code = json_member_text(inside, "code");
 }
 
+/* Has moderation withheld the reply? */
+static bool
+is_filtered(const struct stream *s)
+{
+	const struct turn *t = s->turn;
+
+	return t->error == ERR_CONTENT_REFUSED && t->moderated != NULL &&
+	       strcmp(t->moderated, "reply") == 0;
+}
+
+static bool
+has_failed(const struct stream *s)
+{
+	return s->turn->error != OK && !is_filtered(s);
+}
+
 /* Appends the error; returns the status that it has. */
 static int
 write_error(struct stream *s, struct buf *out)
@@ -286,15 +376,20 @@ write_error(struct stream *s, struct buf *out)
 	AUTO_JSON struct json_object *o = NULL;
 	struct openai_error error = {.e = s->turn->error};
 	int status = openai_error_status(s->turn->error);
+	struct buf plain = {0};
 	char message[256];
 
 	if (read_refusal(s, &error, message, sizeof(message))) {
+		buf_puts(&plain, message);
+		unmask_whole(s->turn->mask, &plain);
+		error.message = buf_text(&plain);
 		status = (int)s->http_status;
 		if (json_parse_any(s->error_body.p, s->error_body.n, 8, &o) ==
 		    OK)
 			read_about(o, &error);
 	}
 	openai_error_write(out, &error);
+	buf_free(&plain);
 	return status;
 }
 
@@ -321,6 +416,24 @@ write_document(struct stream *s, struct buf *out, int status, struct buf *body)
 	s->openai->has_head = true;
 }
 
+/* Why it ended: as we know better than the server, as it said, as we have it.
+ */
+static const char *
+finish_of(const struct stream *s)
+{
+	const struct openai_mend *mend = s->openai->mend;
+	enum model_finish f = s->turn->finish;
+
+	if (is_filtered(s))
+		f = MODEL_FINISH_CONTENT_FILTER;
+	else if (f == MODEL_FINISH_NONE)
+		f = MODEL_FINISH_STOP;
+	if (f != MODEL_FINISH_CONTENT_FILTER && f != MODEL_FINISH_LENGTH &&
+	    mend != NULL && *openai_mend_finish(mend) != '\0')
+		return openai_mend_finish(mend);
+	return model_finish_name(f);
+}
+
 static struct openai_ending
 ending_of(const struct stream *s)
 {
@@ -329,27 +442,26 @@ ending_of(const struct stream *s)
 	return (struct openai_ending){
 	    .text = t->text.n > 0 ? t->text.p : "",
 	    .n = t->text.n,
-	    .finish = t->finish == MODEL_FINISH_NONE
-			  ? model_finish_name(MODEL_FINISH_STOP)
-			  : model_finish_name(t->finish),
+	    .finish = finish_of(s),
 	    .usage = buf_text(&s->openai->usage),
 	};
 }
 
-/* All of an answer of which no chunk came: a kept one, natter-local's, or a
- * server's that knows no streams. */
+/* All of an answer of which no chunk was said: a kept one, natter-local's, one
+ * that was withheld, or a server's that knows no streams. */
 static void
-write_delta(struct stream *s, struct buf *out)
+write_all(struct stream *s, struct buf *out)
 {
 	struct openai_voice *v = s->openai;
 	struct openai_ending end = ending_of(s);
-	struct buf line = {0}, delta = {0};
+	struct buf line = {0};
 
-	openai_collected_delta(&delta, v->collected, &end);
-	openai_chunk_write(&line, &v->stamp, buf_text(&delta), NULL);
+	openai_chunk_open(&line, &v->stamp);
+	buf_puts(&line, ",\"choices\":[");
+	openai_collected_choice(&line, v->collected, &end);
+	buf_puts(&line, "]}");
 	sse_write_data(out, line.p, line.n);
 	buf_free(&line);
-	buf_free(&delta);
 }
 
 /* What no chunk has said: the whole answer, the reason of the end. */
@@ -361,8 +473,9 @@ write_rest(struct stream *s, struct buf *out)
 	struct buf line = {0};
 
 	if (!has_chunk)
-		write_delta(s, out);
-	if (!has_chunk || s->parser.finish == MODEL_FINISH_NONE) {
+		write_all(s, out);
+	if (!has_chunk || v->is_mended ||
+	    s->parser.finish == MODEL_FINISH_NONE) {
 		openai_chunk_write(&line, &v->stamp, "{}", ending_of(s).finish);
 		sse_write_data(out, line.p, line.n);
 	}
@@ -387,7 +500,7 @@ write_stream_end(struct stream *s, struct buf *out)
 	struct openai_voice *v = s->openai;
 	struct buf rest = {0};
 
-	if (s->turn->error != OK) {
+	if (has_failed(s)) {
 		(void)write_error(s, &rest);
 		sse_write_data(out, rest.p, rest.n);
 		buf_free(&rest);
@@ -424,7 +537,7 @@ write_whole(struct stream *s, struct buf *out)
 	struct buf body = {0};
 	int status = 200;
 
-	if (s->turn->error != OK)
+	if (has_failed(s))
 		status = write_error(s, &body);
 	else
 		openai_collected_write(
@@ -436,12 +549,11 @@ write_whole(struct stream *s, struct buf *out)
 static void
 say_end(struct stream *s, const struct reply_event *e)
 {
-	bool has_failed = s->turn->error != OK;
 	struct buf out = {0};
 
 	(void)e;
 	settle_usage(s);
-	if (s->wants_stream && (!has_failed || s->openai->has_head)) {
+	if (s->wants_stream && (!has_failed(s) || s->openai->has_head)) {
 		add_head(s, &out);
 		write_stream_end(s, &out);
 	} else {

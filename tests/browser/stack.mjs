@@ -3,7 +3,7 @@
 // site's client is the one that docs/client.md shows, and its sign-in page
 // runs what nginx/auth-request.conf tells sites to write.
 import { execFileSync, spawn } from 'node:child_process';
-import { mkdtempSync, chmodSync, mkdirSync, openSync, readFileSync, rmSync,
+import { cpSync, mkdtempSync, chmodSync, existsSync, mkdirSync, openSync, readFileSync, rmSync,
   writeFileSync } from 'node:fs';
 import { createServer as createHttpServer } from 'node:http';
 import { createServer } from 'node:net';
@@ -117,7 +117,7 @@ error_log stderr warn;
 events { worker_connections 512; }
 http {
   access_log off;
-  types { text/html html; text/javascript js; }
+  types { text/html html; text/javascript js mjs; }
   client_body_temp_path ${dir}/t1; fastcgi_temp_path ${dir}/t2;
   proxy_temp_path ${dir}/t3; scgi_temp_path ${dir}/t4; uwsgi_temp_path ${dir}/t5;
   include ${dir}/natter-upstream.conf;
@@ -133,6 +133,7 @@ http {
     ${tls}
     server_name app.natter.test other.natter.test evil.test;
     default_type text/html;
+    location /openai/ { root ${dir}; }
     location / { return 200 '<!doctype html><title>elsewhere</title>'; }
   }
   server {
@@ -151,6 +152,9 @@ function writeSite(dir) {
   write('ask.js', documentedAsk());
   write('index.html', page(HOME));
   write('sign-in.html', page(SIGN_IN + documentedSignIn()));
+  // For the pages of others; tests/clients use only what starts things here.
+  if (existsSync('node_modules/openai'))
+    cpSync('node_modules/openai', join(dir, 'openai'), { recursive: true });
 }
 
 export function start(dir, name, command, args) {

@@ -257,6 +257,41 @@ const tests = {
     await context.close();
   },
 
+  // As npm has it, with the headers that it sends of itself.
+  async openais_library_works_in_a_page_of_an_allowed_origin() {
+    const context = await newBrowser();
+    const { answer } = await member(context);
+    const page = await open(context, stack.origin('app.natter.test'));
+    const got = await page.evaluate(async ([baseURL, apiKey]) => {
+      const { default: OpenAI } = await import('/openai/index.mjs');
+      const client = new OpenAI({ baseURL, apiKey, maxRetries: 0,
+        organization: 'org', project: 'proj', dangerouslyAllowBrowser: true });
+      const ask = { model: 'words', messages: [
+        { role: 'user', content: 'hello' }] };
+      const { data, response, request_id: id } = await client.chat.completions
+        .create(ask, { headers: { 'Idempotency-Key': 'k' } }).withResponse();
+      const limit = response.headers.get('x-ratelimit-limit-requests');
+      let streamed = '', error;
+      for await (const chunk of await client.chat.completions.create(
+        { ...ask, stream: true }))
+        streamed += chunk.choices[0]?.delta.content ?? '';
+      try {
+        await client.chat.completions.create({ ...ask, n: 2 });
+      } catch (e) {
+        error = [e instanceof OpenAI.BadRequestError, e.param, !!e.requestID];
+      }
+      const model = await client.models.retrieve('words');
+      return { whole: data.choices[0].message.content, streamed, error,
+        has: [!!id, Number(limit) > 0], model: model.id };
+    }, [`${home()}/openai/v1`, answer.access_token]);
+    assert.match(got.whole, /^wört 0 .*wört 39 $/);
+    assert.equal(got.streamed, got.whole);
+    assert.deepEqual(got.error, [true, 'n', true]);
+    assert.deepEqual(got.has, [true, true]);
+    assert.equal(got.model, 'words');
+    await context.close();
+  },
+
   async a_protected_page_asks_to_sign_in_and_opens_then() {
     const context = await newBrowser();
     const { page: registering, name } = await member(context);

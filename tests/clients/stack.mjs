@@ -2,6 +2,7 @@
 // key ring that the environment names (scripts/demo --env), in front of a model
 // that nobody here wrote: @copilotkit/aimock.
 import { execFileSync } from 'node:child_process';
+import { createServer } from 'node:http';
 import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync }
   from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -9,6 +10,9 @@ import { join } from 'node:path';
 import { ended, freePort, sleep, start } from '../browser/stack.mjs';
 
 const SRC = process.env.NATTER_SRCDIR;
+
+// A page of which may use the API.
+export const ORIGIN = 'https://app.natter.test';
 
 export { sleep };
 
@@ -31,7 +35,30 @@ http {
 `;
 }
 
-function settings(dir, modelPort) {
+// A moderation server that flags what says "forbidden".
+function startModeration() {
+  const server = createServer(async (request, response) => {
+    let body = '';
+    for await (const piece of request) body += piece;
+    const flagged = JSON.parse(body).input.includes('forbidden');
+    response.setHeader('Content-Type', 'application/json');
+    response.end(JSON.stringify(
+      { results: [{ flagged, categories: { violence: flagged } }] }));
+  });
+  return new Promise((give) => server.listen(0, '127.0.0.1', () => give(
+    { url: `http://127.0.0.1:${server.address().port}/v1`,
+      close: () => server.close() })));
+}
+
+// What settings of a stack's own are: see startStack.
+async function moderated(options) {
+  if (!options.withholds) return { lines: '', close() {} };
+  const { url, close } = await startModeration();
+  return { close, lines:
+    `CHAT_MODERATION_URL=${url}\nCHAT_MODERATION_REPLIES=withhold\n` };
+}
+
+function settings(dir, modelPort, options) {
   const env = process.env;
   return `DATABASE_URL=${env.DATABASE_URL}
 REDIS_URL=${env.REDIS_URL}
@@ -44,7 +71,9 @@ CHAT_RATE_LIMIT_PER_MINUTE=0
 CHAT_ADDRESS_RATE_PER_MINUTE=0
 OPENAI_BASE_URL=http://127.0.0.1:${modelPort}/v1
 OPENAI_API_KEY=upstream-key
-CHAT_MODEL=gpt-4o-mini
+CHAT_MODEL=${options.model ?? 'gpt-4o-mini'}
+CHAT_ORIGINS=${ORIGIN}
+CHAT_PII_MASK=${options.masks ? 'on' : 'off'}
 `;
 }
 
@@ -56,16 +85,19 @@ async function answers(url) {
   }
 }
 
-export async function startStack() {
+// Options: `model`: CHAT_MODEL; `masks`: CHAT_PII_MASK; `withholds`: replies are, until
+// moderation has seen them.
+export async function startStack(options = {}) {
   const dir = mkdtempSync(join(tmpdir(), 'natter-clients-'));
   chmodSync(dir, 0o755);
   const port = await freePort(), modelPort = await freePort();
+  const moderation = await moderated(options);
   writeFileSync(join(dir, 'natter-upstream.conf'),
     readFileSync(join(SRC, 'nginx/natter-upstream.conf'), 'utf8')
       .replaceAll('/run/natter/natterd.sock', join(dir, 'fcgi')));
   writeFileSync(join(dir, 'nginx.conf'), nginxConf(dir, port));
-  writeFileSync(join(dir, 'natter.env'), settings(dir, modelPort),
-    { mode: 0o600 });
+  writeFileSync(join(dir, 'natter.env'),
+    settings(dir, modelPort, options) + moderation.lines, { mode: 0o600 });
   const children = [
     start(dir, 'model', process.execPath, ['node_modules/.bin/llmock',
       '-h', '127.0.0.1', '-p', String(modelPort), '-f', 'fixtures.json',
@@ -92,6 +124,7 @@ export async function startStack() {
     async stop() {
       for (const child of children) child.kill('SIGTERM');
       for (const child of children) await ended(child);
+      moderation.close();
       rmSync(dir, { recursive: true, force: true });
     },
   };

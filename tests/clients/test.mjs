@@ -3,80 +3,14 @@
 // "N passed, N failed".
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { createOpenAICompatible } from '@ai-sdk/openai-compatible';
 import { APICallError, generateText, stepCountIs, streamText, tool } from 'ai';
 import OpenAI from 'openai';
 import { z } from 'zod';
-import { sleep, startStack } from './stack.mjs';
-
-const PASSWORD = 'correct horse battery';
-const MODEL = 'gpt-4o-mini';
-
-let stack;
-
-// ---- people ----
-
-async function post(path, body, token) {
-  const response = await fetch(`${stack.base}/api/v1${path}`, {
-    method: 'POST', body: JSON.stringify(body), headers: {
-      'Content-Type': 'application/json',
-      ...(token && { Authorization: `Bearer ${token}` }) } });
-  const answer = await response.json();
-  assert.ok(response.ok, JSON.stringify(answer));
-  return answer;
-}
-
-async function get(path, token) {
-  const response = await fetch(`${stack.base}/api/v1${path}`,
-    { headers: { Authorization: `Bearer ${token}` } });
-  return response.json();
-}
-
-// Somebody new, with a personal API key as its client's.
-async function newPerson(scopes = ['read', 'chat']) {
-  const username = `client-${randomBytes(6).toString('hex')}`;
-  const { access_token: token, user } =
-    await post('/auth/register', { username, password: PASSWORD });
-  const { key } = await post('/auth/keys', { name: 'test', scopes }, token);
-  return { token, key, id: user.id };
-}
-
-const openai = (apiKey, more) => new OpenAI({ apiKey, maxRetries: 0,
-  baseURL: `${stack.base}/openai/v1`, ...more });
-const aiModel = (apiKey) => createOpenAICompatible({ name: 'natter', apiKey,
-  baseURL: `${stack.base}/openai/v1`, includeUsage: true })(MODEL);
-const says = (content) => [{ role: 'user', content }];
-
-async function caught(promise) {
-  try {
-    await promise;
-  } catch (error) {
-    return error;
-  }
-  return assert.fail('it did not throw');
-}
-
-// The usage of somebody's completions, once none runs: count, prompt,
-// completion and how many are estimated.
-async function usageOf(person) {
-  const runs = () => Number(stack.sql(`SELECT count(*) FROM
-    chat.running_replies WHERE user_id = '${person.id}'`));
-  for (let i = 0; i < 300 && runs() > 0; i++) await sleep(100);
-  assert.equal(runs(), 0, 'a completion still runs');
-  assert.equal(stack.sql(`SELECT count(*) FROM chat.budgets_amiss(date_trunc(
-    'month', now() AT TIME ZONE 'UTC' - interval '1 day')::date) a
-    WHERE a.user_id = '${person.id}'`), '0');
-  const [count, prompt, completion, estimated] = stack.sql(
-    `SELECT count(*), coalesce(sum(prompt_tokens), 0),
-     coalesce(sum(completion_tokens), 0), count(*) FILTER (WHERE is_estimated)
-     FROM chat.usage_tracking WHERE user_id = '${person.id}'`)
-    .split('|').map(Number);
-  return { count, prompt, completion, estimated };
-}
-
-const storedOf = (person) => Number(stack.sql(`SELECT
-  (SELECT count(*) FROM chat.messages WHERE user_id = '${person.id}') +
-  (SELECT count(*) FROM chat.conversations WHERE user_id = '${person.id}')`));
+import { masked, withheld } from './kept_back.mjs';
+import { aiModel, caught, get, MODEL, newPerson, openai, post, says, stack,
+  storedOf, usageOf, use } from './people.mjs';
+import { programs } from './programs.mjs';
+import { startStack } from './stack.mjs';
 
 const CREATE_TASK = { type: 'function', function: { name: 'create_task',
   description: 'Makes a task', parameters: { type: 'object',
@@ -452,31 +386,40 @@ const tests = {
 
 // ---- running them ----
 
-async function run() {
-  let passed = 0, failed = 0;
-  for (const [name, test] of Object.entries(tests)) {
-    if (process.argv[2] && !name.includes(process.argv[2])) continue;
-    const began = Date.now();
-    try {
-      await test();
-      passed++;
-      console.log(`ok - ${name} (${Date.now() - began} ms)`);
-    } catch (error) {
-      failed++;
-      console.log(`not ok - ${name}\n    ${error.stack}`);
-    }
+const groups = [
+  { options: { model: MODEL }, tests: { ...tests, ...programs } },
+  { options: { model: 'openai/gpt-4o', masks: true }, tests: masked },
+  { options: { model: 'openai/gpt-4o', masks: true, withholds: true },
+    tests: { ...masked, ...withheld } },
+];
+
+async function runTest(name, test, count) {
+  const began = Date.now();
+  try {
+    await test();
+    count.passed++;
+    console.log(`ok - ${name} (${Date.now() - began} ms)`);
+  } catch (error) {
+    count.failed++;
+    console.log(`not ok - ${name}\n    ${error.stack}`);
   }
-  console.log(`${passed} passed, ${failed} failed`);
-  return failed === 0 && passed > 0;
 }
 
-let isGood = false;
-try {
-  stack = await startStack();
-  isGood = await run();
-} catch (error) {
-  console.log(`${error.stack}\n0 passed, 1 failed`);
-} finally {
-  await stack?.stop();
+async function runGroup({ options, tests: all }, count) {
+  const chosen = Object.entries(all)
+    .filter(([name]) => name.includes(process.argv[2] ?? ''));
+  if (chosen.length === 0) return;
+  use(await startStack(options));
+  for (const [name, test] of chosen) await runTest(name, test, count);
+  await stack.stop();
 }
-process.exit(isGood ? 0 : 1);
+
+const count = { passed: 0, failed: 0 };
+for (const group of groups) {
+  await runGroup(group, count).catch((error) => {
+    count.failed++;
+    console.log(error.stack);
+  });
+}
+console.log(`${count.passed} passed, ${count.failed} failed`);
+process.exit(count.failed === 0 && count.passed > 0 ? 0 : 1);

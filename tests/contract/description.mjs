@@ -46,8 +46,10 @@ export function vague(schema, at = '') {
   return found;
 }
 
-const pattern = (path) =>
-  new RegExp(`^${path.replace(/[.]/g, '\\.').replace(/\{[^}]*\}/g, '([^/]+)')}$`);
+// The last name may stand for several segments (x-slashes).
+const pattern = (path, takesSlashes) =>
+  new RegExp(`^${path.replace(/[.]/g, '\\.').replace(/\{[^}]*\}/g, '([^/]+)')
+    .replace(/\(\[\^\/\]\+\)$/, takesSlashes ? '(.+)' : '$&')}$`);
 
 export class Description {
   constructor(text) {
@@ -80,7 +82,8 @@ export class Description {
 
   operation(method, path, item) {
     const op = item[method];
-    return { ...op, method: method.toUpperCase(), path, pattern: pattern(path),
+    const takesSlashes = item.parameters?.some((p) => p['x-slashes']);
+    return { ...op, method: method.toUpperCase(), path, pattern: pattern(path, takesSlashes),
       name: `${method.toUpperCase()} ${path}`,
       named: (path.match(/\{/g) ?? []).length,
       parameters: [...(item.parameters ?? []), ...(op.parameters ?? [])]

@@ -9,9 +9,12 @@
 
 #include "base/text.h"
 #include "fuzz.h"
+#include "model/json_scan.h"
+#include "model/mask.h"
 #include "model/model.h"
 #include "model/openai_chunk.h"
 #include "model/openai_collect.h"
+#include "model/openai_mend.h"
 
 #define CONTROL 4
 
@@ -36,6 +39,33 @@ check_line(const struct buf *line)
 		FUZZ_PROMISE((unsigned char)line->p[i] >= 0x20);
 }
 
+/* Twice, as two chunks: what is mended is an object yet, and so is the rest. */
+static void
+check_mending(const struct model_object *object)
+{
+	struct mask *mask = mask_new();
+	struct openai_mend *m = openai_mend_new(mask);
+	struct json_scan s;
+	struct buf out = {0};
+
+	mask_add(mask, "a@b.de", 6, &out);
+	for (int i = 0; i < 2; i++) {
+		buf_clear(&out);
+		openai_mend(m, object, &out);
+		json_scan_init(&s, out.p, out.n);
+		FUZZ_PROMISE(json_scan_value(&s, &(struct json_span){0}) &&
+			     json_scan_end(&s));
+	}
+	for (buf_clear(&out); openai_mend_rest(m, &out); buf_clear(&out)) {
+		json_scan_init(&s, out.p, out.n);
+		FUZZ_PROMISE(json_scan_value(&s, &(struct json_span){0}) &&
+			     json_scan_end(&s));
+	}
+	buf_free(&out);
+	openai_mend_free(m);
+	mask_free(mask);
+}
+
 static void
 on_object(void *arg, const struct model_object *object)
 {
@@ -49,12 +79,13 @@ on_object(void *arg, const struct model_object *object)
 	openai_chunk_rewrite(&line, &stamp, object->json, object->n, &usage);
 	check_line(&line);
 	check_line(&usage);
+	check_mending(object);
 	FUZZ_PROMISE(object->n_beside <= object->n);
 	openai_collect(c, object);
 	openai_collect(c, object);
 	buf_clear(&line);
 	openai_collected_write(&line, c, &stamp, &end);
-	openai_collected_delta(&line, c, &end);
+	openai_collected_choice(&line, c, &end);
 	openai_collected_calls(&line, c);
 	check_line(&line);
 	openai_collect_free(c);

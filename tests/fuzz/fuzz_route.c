@@ -35,15 +35,18 @@ count(const char *p, const char *end, char c)
 }
 
 static void
-check_path(const char *uri, const char *path)
+check_path(const char *uri, const struct request *req)
 {
+	const char *path = req->path;
 	const char *end = uri + strcspn(uri, "?");
 	size_t n = strlen(path);
 
 	FUZZ_PROMISE(path[0] == '/');
 	FUZZ_PROMISE(n <= (size_t)(end - uri));
 	FUZZ_PROMISE(text_is_clean(path, n));
-	FUZZ_PROMISE(count(path, path + n, '/') == count(uri, end, '/'));
+	FUZZ_PROMISE(req->has_encoded_slash
+			 ? count(path, path + n, '/') > count(uri, end, '/')
+			 : count(path, path + n, '/') == count(uri, end, '/'));
 }
 
 /* The pattern with the ids in it is the path. */
@@ -58,7 +61,8 @@ check_match(const struct request *req)
 			FUZZ_PROMISE(*path++ == *pattern);
 			continue;
 		}
-		FUZZ_PROMISE(**id != '\0' && strchr(*id, '/') == NULL);
+		FUZZ_PROMISE(**id != '\0');
+		FUZZ_PROMISE(pattern[1] == '+' || strchr(*id, '/') == NULL);
 		FUZZ_PROMISE(strncmp(path, *id, strlen(*id)) == 0);
 		path += strlen(*id++);
 		pattern = strchr(pattern, '}');
@@ -72,8 +76,9 @@ check_route(struct request *req)
 	const char *allow = NULL;
 	enum err e = route_find(&table, req, &allow);
 
-	FUZZ_PROMISE(
-	    e == OK || e == ERR_NO_ROUTE || e == ERR_METHOD_NOT_ALLOWED);
+	FUZZ_PROMISE(e == OK || e == ERR_NO_ROUTE ||
+		     e == ERR_METHOD_NOT_ALLOWED ||
+		     (e == ERR_BAD_REQUEST && req->has_encoded_slash));
 	FUZZ_PROMISE((e == ERR_METHOD_NOT_ALLOWED) == (allow != NULL));
 	FUZZ_PROMISE((e == OK) == (req->route != NULL));
 	if (e == OK)
@@ -114,8 +119,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	uri = strndup((const char *)data + 1, size - 1);
 	req.method = data[0] % (HTTP_METHOD__MAX + 1);
-	if (uri != NULL && route_decode_path(a, uri, &req.path) == OK) {
-		check_path(uri, req.path);
+	if (uri != NULL && route_decode_path(a, uri, &req.path,
+			       &req.has_encoded_slash) == OK) {
+		check_path(uri, &req);
 		check_route(&req);
 		req.query = uri + strcspn(uri, "?");
 		req.query += *req.query == '?';

@@ -402,6 +402,38 @@ Test(browser, a_preflight_of_an_allowed_origin_is_answered_for_every_path)
 	    204);
 }
 
+/* Programs in pages that speak OpenAI's protocol: whatever they send. */
+Test(browser, a_preflight_of_openais_libraries_may_send_what_it_asks)
+{
+	static const char names[] =
+	    "authorization,content-type,openai-organization,openai-project,"
+	    "idempotency-key,x-stainless-arch,x-stainless-lang,x-stainless-os,"
+	    "x-stainless-package-version,x-stainless-retry-count,"
+	    "x-stainless-runtime,x-stainless-runtime-version,"
+	    "x-stainless-timeout,user-agent,x-title";
+	char asked[512];
+	const char *const library[] = {
+	    "Origin: " APP, "Access-Control-Request-Method: POST", asked, NULL};
+	const char *const stranger[] = {"Origin: https://evil.example",
+	    "Access-Control-Request-Method: POST", asked, NULL};
+	static const char path[] = "/openai/v1/chat/completions";
+
+	snprintf(
+	    asked, sizeof(asked), "Access-Control-Request-Headers: %s", names);
+	cr_expect_eq(call("OPTIONS", path, NULL, library), 204);
+	cr_expect_str_eq(header("Access-Control-Allow-Origin"), APP);
+	cr_expect_str_eq(header("Access-Control-Allow-Methods"), "POST");
+	cr_expect_str_eq(header("Access-Control-Allow-Headers"), names);
+	cr_expect_eq(call("OPTIONS", "/api/v1/me", NULL, library), 204);
+	cr_expect_null(
+	    strstr(header("Access-Control-Allow-Headers"), "x-stainless"));
+	cr_expect_eq(call("OPTIONS", path, NULL, stranger), 405);
+	cr_expect_str_eq(header("Access-Control-Allow-Headers"), "");
+	cr_expect_eq(
+	    call("OPTIONS", "/openai/v1/models/a%2Fb", NULL, library), 204);
+	cr_expect_str_eq(header("Access-Control-Allow-Methods"), "GET");
+}
+
 Test(browser, a_preflight_of_a_stranger_is_an_unknown_method)
 {
 	static const char *const stranger[] = {"Origin: https://evil.example",

@@ -195,7 +195,8 @@ Test(completions, errors_of_every_layer_have_one_shape)
 		 .type = "application/x-www-form-urlencoded"},
 		415, "unsupported_media_type"},
 	    {{.path = "/openai/v1/models?a=1"}, 400, "invalid_value"},
-	    {{.path = "/openai/v1/models/a%2Fb"}, 400, "bad_request"},
+	    {{.path = "/openai/v1/models/a%2Fb"}, 404, "model_not_found"},
+	    {{.path = "/openai/v1/chat%2Fcompletions"}, 400, "bad_request"},
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {

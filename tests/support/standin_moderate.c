@@ -4,6 +4,7 @@
  *
  *	#flag=violence,self-harm/intent   flagged, with these categories
  *	#replyflag=…                      the same, of a reply ("You said: …")
+ *	#callflag=…                       of what is called ("{…")
  *	#moderation=500                   that status
  *	#moderation=garbage, =empty       200 and no JSON, or no results
  *	#moderation=hang                  no answer, ever
@@ -15,7 +16,7 @@
 #include "standin.h"
 #include "base/buf.h"
 
-/* What follows the word, up to the next space; the caller frees. */
+/* What follows the word, up to the next space or quote; the caller frees. */
 static char *
 value_of(const char *input, const char *word)
 {
@@ -23,7 +24,7 @@ value_of(const char *input, const char *word)
 
 	return at == NULL ? NULL
 			  : strndup(at + strlen(word),
-				strcspn(at + strlen(word), " \n"));
+				strcspn(at + strlen(word), " \n\""));
 }
 
 static void
@@ -95,6 +96,8 @@ moderate(struct conn *c, const struct request *q)
 	flags = value_of(input, "#flag=");
 	if (flags == NULL && strncmp(input, "You said:", 9) == 0)
 		flags = value_of(input, "#replyflag=");
+	if (flags == NULL && *input == '{')
+		flags = value_of(input, "#callflag=");
 	if (fault == NULL)
 		answer(c, flags);
 	else if (strcmp(fault, "hang") == 0)

@@ -357,6 +357,17 @@ Test(mask, documents_are_masked_string_by_string)
 	    {"[\"\\\"a@b.de\\\"\"]", "[\"\\\"[EMAIL_1]\\\"\"]"},
 	    {"[\"caf\\u00e9\\n\"]", "[\"caf\\u00e9\\n\"]"},
 	    {"[4111111111111111]", "[4111111111111111]"},
+	    {"[\"[4111111111111111, 5]\"]", "[\"[\\\"[CARD_1]\\\", 5]\"]"},
+	    {"[\"{\\\"4111111111111111\\\":-4111111111111111}\"]",
+		"[\"{\\\"4111111111111111\\\":\\\"-[CARD_1]\\\"}\"]"},
+	    {"[\"{\\\"a\\\":[true,1700000000000]}\"]",
+		"[\"{\\\"a\\\":[true,1700000000000]}\"]"},
+	    {"[\"[4111111111111111\"]", "[\"[[CARD_1]\"]"},
+	    {"[\"data: a@b.de\"]", "[\"data: [EMAIL_1]\"]"},
+	    {"[\"data:x;base64,AA== a@b.de\"]",
+		"[\"data:x;base64,AA== [EMAIL_1]\"]"},
+	    {"{\"u\":\"data:image\\/png;base64,\\/+49301234567==\"}",
+		"{\"u\":\"data:image\\/png;base64,\\/+49301234567==\"}"},
 	    {"{\"u\":\"data:x;base64,+49301234567\"}",
 		"{\"u\":\"data:x;base64,+49301234567\"}"},
 	    {"{\"a\" : \"030 1234567\"", "{\"a\" : \"[PHONE_1]\""},
@@ -373,6 +384,36 @@ Test(mask, documents_are_masked_string_by_string)
 		buf_free(&out);
 		mask_free(m);
 	}
+}
+
+/* A sound's bytes may look like anything. */
+Test(mask, long_base64_is_no_text)
+{
+	struct mask *m = mask_new();
+	struct buf json = {0}, out = {0};
+
+	buf_puts(&json, "{\"data\":\"");
+	while (json.n < 1100)
+		buf_puts(&json, "x+49301234567/");
+	buf_puts(&json, "\",\"name\":\"+49301234567\"}");
+	mask_add_json(m, json.p, json.n, &out);
+	cr_expect_not_null(strstr(buf_text(&out), "x+49301234567/x"));
+	cr_expect_not_null(strstr(buf_text(&out), "\"name\":\"[PHONE_1]\"}"));
+	buf_free(&json);
+	buf_free(&out);
+	mask_free(m);
+}
+
+Test(mask, members_are_masked_without_their_braces)
+{
+	struct mask *m = mask_new();
+	struct buf out = {0};
+
+	buf_puts(&out, "{");
+	mask_add_members(m, "\"a\":\"a@b.de\",\"b\":1", 18, &out);
+	cr_expect_str_eq(buf_text(&out), "{\"a\":\"[EMAIL_1]\",\"b\":1");
+	buf_free(&out);
+	mask_free(m);
 }
 
 /* As what tools were told and answered goes to a model, and comes back. */

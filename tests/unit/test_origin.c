@@ -32,6 +32,8 @@ set_up(void)
 	    .origin = "",
 	    .sec_fetch_site = "",
 	    .cors_method = "",
+	    .cors_headers = "",
+	    .path = "/api/v1/me",
 	};
 	rep = (struct reply){0};
 }
@@ -166,4 +168,33 @@ Test(origin, a_preflight_is_of_an_allowed_origin_and_names_a_method)
 	req.origin = APP;
 	req.method_name = "GET";
 	cr_expect_not(origin_is_preflight(&req));
+}
+
+/* What the libraries send that speak OpenAI's protocol nobody can list. */
+Test(origin, a_page_may_send_any_header_to_openai_paths_alone)
+{
+	static const struct {
+		const char *path, *asked;
+		bool is_echoed;
+	} rows[] = {
+	    {"/openai/v1/models", "authorization,x-stainless-os", true},
+	    {"/openai/v1/models", "a, b", true},
+	    {"/openai/v1/models", "", false},
+	    {"/openai/v1/models", "a\r\nb", false},
+	    {"/openai/v1/models", "a;b", false},
+	    {"/api/v1/me", "x-stainless-os", false},
+	    {"/openaix", "x-stainless-os", false},
+	};
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		rep = (struct reply){0};
+		req.path = rows[i].path;
+		req.cors_headers = rows[i].asked;
+		origin_permit(&req, &rep, "GET");
+		const char *may = header("Access-Control-Allow-Headers");
+		cr_assert_not_null(may);
+		if (rows[i].is_echoed)
+			cr_expect_str_eq(may, rows[i].asked);
+		else
+			cr_expect_not_null(strstr(may, "X-Natter-Client"));
+	}
 }

@@ -36,6 +36,7 @@ static const struct route rows[] = {
     {.method = HTTP_PATCH, .pattern = "/things/{id}"},
     {.method = HTTP_PUT, .pattern = "/a/{x}/b/{y}/c/{z}"},
     {.method = HTTP_POST, .pattern = "/a/{x}/b"},
+    {.method = HTTP_GET, .pattern = "/names/{+name}"},
 };
 static const struct route_table table = {rows, sizeof(rows) / sizeof(*rows)};
 
@@ -129,6 +130,46 @@ Test(route, tells_the_methods_that_a_path_takes)
 	}
 }
 
+/* A name may have slashes where its pattern says so, and nowhere else. */
+Test(route, an_encoded_slash_is_for_the_rest_of_a_path_alone)
+{
+	static const struct {
+		const char *path;
+		bool is_encoded;
+		enum err want;
+		const char *id;
+	} cases[] = {
+	    {"/names/a", false, OK, "a"},
+	    {"/names/a/b", false, OK, "a/b"},
+	    {"/names/a/b", true, OK, "a/b"},
+	    {"/names/a//b/", true, OK, "a//b/"},
+	    {"/names/", true, ERR_BAD_REQUEST, NULL},
+	    {"/names/", false, ERR_NO_ROUTE, NULL},
+	    {"/things/1", true, ERR_BAD_REQUEST, NULL},
+	    {"/things/1/2", true, ERR_BAD_REQUEST, NULL},
+	    {"/livez", true, ERR_BAD_REQUEST, NULL},
+	};
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		const char *allow = NULL;
+		struct request req = {.arena = arena,
+		    .method = HTTP_GET,
+		    .path = cases[i].path,
+		    .has_encoded_slash = cases[i].is_encoded};
+		cr_expect_eq(
+		    route_find(&table, &req, &allow), cases[i].want, "%zu", i);
+		if (cases[i].id)
+			cr_expect_str_eq(req.ids[0], cases[i].id);
+	}
+	struct request other = {.arena = arena,
+	    .method = HTTP_PUT,
+	    .path = "/names/a/b",
+	    .has_encoded_slash = true};
+	const char *allow = NULL;
+	cr_expect_eq(
+	    route_find(&table, &other, &allow), ERR_METHOD_NOT_ALLOWED);
+	cr_expect_str_eq(allow, "GET");
+}
+
 Test(route, ids_beyond_the_arena_are_too_large)
 {
 	struct request req;
@@ -174,10 +215,10 @@ Test(route, decodes_paths)
 	    {"?", NULL},
 	    {"a", NULL},
 	    {"%2Fa", NULL},
+	    {"/a%2Fb", "/a/b"}, /* whether it may be, its route says */
+	    {"/a%2fb", "/a/b"},
 	    {"http://x/a", NULL},
 	    {"*", NULL},
-	    {"/a%2Fb", NULL},
-	    {"/a%2fb", NULL},
 	    {"/%00", NULL},
 	    {"/a%00b", NULL},
 	    {"/%", NULL},
@@ -197,8 +238,13 @@ Test(route, decodes_paths)
 	};
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
 		const char *path = NULL;
-		enum err e = route_decode_path(arena, cases[i].uri, &path);
+		bool is_encoded = false;
+		enum err e =
+		    route_decode_path(arena, cases[i].uri, &path, &is_encoded);
 		cr_expect_eq(e, cases[i].want ? OK : ERR_BAD_REQUEST, "%s",
+		    cases[i].uri);
+		cr_expect_eq(is_encoded,
+		    e == OK && strcasestr(cases[i].uri, "%2f") != NULL, "%s",
 		    cases[i].uri);
 		if (cases[i].want)
 			cr_expect_str_eq(path, cases[i].want);
@@ -214,19 +260,26 @@ Test(route, every_byte_decodes_to_itself)
 		const char *path = NULL;
 		(void)snprintf(upper, sizeof(upper), "/%%%02X", (unsigned)c);
 		(void)snprintf(lower, sizeof(lower), "/%%%02x", (unsigned)c);
-		enum err want = c == '/' ? ERR_BAD_REQUEST : OK;
-		cr_assert_eq(route_decode_path(arena, upper, &path), want);
-		cr_assert(want || (unsigned char)path[1] == c);
-		cr_assert_eq(route_decode_path(arena, lower, &path), want);
-		cr_assert(want || (unsigned char)path[1] == c);
+		bool slash = false;
+		cr_assert_eq(
+		    route_decode_path(arena, upper, &path, &slash), OK);
+		cr_assert_eq((unsigned char)path[1], c);
+		cr_assert_eq(slash, c == '/');
+		cr_assert_eq(
+		    route_decode_path(arena, lower, &path, &slash), OK);
+		cr_assert_eq((unsigned char)path[1], c);
+		cr_assert_eq(slash, c == '/');
 	}
 }
 
 Test(route, a_path_beyond_the_arena_is_too_large)
 {
 	const char *path = NULL;
+	bool slash = false;
 	arena_reset(arena, 4);
-	cr_expect_eq(route_decode_path(arena, "/abc", &path), ERR_TOO_LARGE);
-	cr_expect_eq(route_decode_path(arena, "/ab?xxxxxxxx", &path), OK);
+	cr_expect_eq(
+	    route_decode_path(arena, "/abc", &path, &slash), ERR_TOO_LARGE);
+	cr_expect_eq(
+	    route_decode_path(arena, "/ab?xxxxxxxx", &path, &slash), OK);
 	cr_expect_str_eq(path, "/ab");
 }
