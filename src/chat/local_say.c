@@ -41,6 +41,9 @@ static const char *const problems[] = {
 	"The calendar has no such date, so I changed nothing.",
     [COMMAND_PAST_DATE] =
 	"That moment has passed already, so I changed nothing.",
+    [COMMAND_RELATIVE_DATE] =
+	"I can only move a task to a date, not by a number of days, so I "
+	"changed nothing. Say “move it to next Monday”, for example.",
     [COMMAND_TOO_MANY] =
 	"I do that for one task at a time. Say “show my tasks”, and then which "
 	"one you mean.",
