@@ -153,14 +153,31 @@ read_part(struct reading *r, unsigned without)
 	return false;
 }
 
+/* Where a second sentence begins, or what is asked behind a comma: "her
+ * birthday is tomorrow, remind me to call"; 0: nowhere. */
+static size_t
+second_sentence(const struct words *w)
+{
+	size_t second = trim_sentence(w, 0, w->n);
+
+	for (size_t i = 1; second == 0 && i + 1 < w->n; i++) {
+		size_t at = trim_openings(w, i + 1, w->n);
+		if (words_is(w, i, ",") && at < w->n &&
+		    pattern_begins("@remind to|about", w, at, w->n) > 0)
+			return i + 1;
+	}
+	return second > 0 && trim_sentence(w, second, w->n) == 0 ? second : 0;
+}
+
 /* May a command follow these words as a sentence of its own? */
 static bool
 is_preamble(const struct words *w, size_t first, size_t last)
 {
-	if (words_is_in(w, first, "if when imagine suppose say said"))
-		return false;
+	static const char told[] = "said says say told tells asked asks goes "
+				   "if when wrote imagine suppose ? : ;";
+
 	for (size_t i = first; i < last; i++) {
-		if (w->at[i].kind == WORD_QUOTE || words_is_in(w, i, "? : ;"))
+		if (w->at[i].kind == WORD_QUOTE || words_is_in(w, i, told))
 			return false;
 	}
 	return true;
@@ -176,9 +193,8 @@ read_command(struct reading *r)
 	r->last = trim_aside(w, 0, w->n);
 	if (read_part(r, 0))
 		return true;
-	size_t second = trim_sentence(w, 0, w->n);
-	if (second == 0 || trim_sentence(w, second, w->n) > 0 ||
-	    !is_preamble(w, 0, second))
+	size_t second = second_sentence(w);
+	if (second == 0 || !is_preamble(w, 0, second))
 		return false;
 	for (size_t i = 0; i < w->n; i++)
 		w->at[i].is_hidden = false;

@@ -113,15 +113,19 @@ phrase_at(const struct match *m, const char *p, size_t n, size_t i)
 static size_t
 longest_at(const struct match *m, const char *p, const char *end, size_t i)
 {
+	char first = m->w->at[i].norm[0];
 	size_t longest = 0;
 
 	while (p < end) {
 		const char *bar = memchr(p, '|', (size_t)(end - p));
-		size_t n = (size_t)((bar ? bar : end) - p);
-		size_t after = phrase_at(m, p, n, i);
-		if (after > longest)
-			longest = after;
-		p += n + 1;
+		bar = bar ? bar : end;
+		/* Most of them end here. */
+		if (*p == first) {
+			size_t n = (size_t)(bar - p);
+			size_t after = phrase_at(m, p, n, i);
+			longest = after > longest ? after : longest;
+		}
+		p = bar + 1;
 	}
 	return longest;
 }
@@ -141,27 +145,27 @@ class_at(const struct match *m, const char *p, size_t n, size_t i)
 static size_t
 one_at(const struct match *m, const char *p, size_t n, size_t i)
 {
-	if (i >= m->to || m->w->at[i].kind != WORD_PLAIN)
-		return 0;
 	if (n == 5 && !memcmp(p, "@list", n))
 		return list_at(m, i);
 	if (n == 1 && *p == '*')
 		return i + 1;
-	return *p == '@' ? class_at(m, p, n, i) : phrase_at(m, p, n, i);
+	return *p == '@' ? class_at(m, p, n, i) : longest_at(m, p, p + n, i);
 }
 
-/* The longest of the alternatives up to `end`. */
+/* The longest of the alternatives up to `end`, which is not one of them. */
 static size_t
 any_at(const struct match *m, const char *p, const char *end, size_t i)
 {
 	size_t longest = 0;
 
+	if (i >= m->to || m->w->at[i].kind != WORD_PLAIN)
+		return 0;
 	while (p < end) {
-		size_t n = strcspn(p, "|]} ");
-		size_t after = one_at(m, p, n, i);
-		if (after > longest)
-			longest = after;
-		p += n + 1;
+		const char *bar = memchr(p, '|', (size_t)(end - p));
+		bar = bar ? bar : end;
+		size_t after = one_at(m, p, (size_t)(bar - p), i);
+		longest = after > longest ? after : longest;
+		p = bar + 1;
 	}
 	return longest;
 }
@@ -265,7 +269,8 @@ fits_last(struct match m, struct pattern_fit *fit)
 	size_t from = m.at;
 	if (part == PATTERN_PRIORITY && !pattern_priority(m.w, from))
 		return false;
-	for (size_t end = from + 1; end <= m.to; end++) {
+	size_t last = part == PATTERN_PRIORITY ? from + 1 : m.to;
+	for (size_t end = from + 1; end <= last; end++) {
 		struct match rest = m;
 		rest.at = end;
 		if (literals(&rest) && *rest.p == '\0') {
@@ -294,7 +299,8 @@ pattern_fits(const char *pattern, const struct words *w, size_t from, size_t to,
 	from = m.at;
 	if (part == PATTERN_PRIORITY && !pattern_priority(w, from))
 		return false;
-	for (size_t end = from + 1; end <= to; end++) {
+	size_t last = part == PATTERN_PRIORITY ? from + 1 : to;
+	for (size_t end = from + 1; end <= last; end++) {
 		struct match rest = m;
 		rest.at = end;
 		if (literals(&rest) && fits_last(rest, &fit)) {
@@ -323,7 +329,7 @@ size_t
 pattern_class(const char *name, const struct words *w, size_t i)
 {
 	struct match m = {w, name, i, w->n};
-	return one_at(&m, name, strlen(name), i);
+	return any_at(&m, name, name + strlen(name), i);
 }
 
 bool
@@ -334,7 +340,9 @@ pattern_ends(
 	size_t first = *to > from + ENDS_MAX ? *to - ENDS_MAX : from;
 
 	for (size_t i = first; i < *to; i++) {
-		size_t after = pattern_begins(pattern, w, i, *to);
+		size_t after = w->at[i].is_hidden
+				   ? 0
+				   : pattern_begins(pattern, w, i, *to);
 		if (after > i && next_word(&m, after) == *to) {
 			*to = i;
 			return true;

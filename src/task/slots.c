@@ -12,6 +12,20 @@
 /* A title has at most so many characters (TASK_TITLE_MAX of chat/task.h). */
 #define TITLE_MAX 500
 
+/* "Did I finish task 2?" is no word that it is done. */
+static bool
+is_asked(const struct reading *r)
+{
+	const struct words *w = &r->w;
+	size_t last = w->n;
+
+	while (last > 0 && w->at[last - 1].kind == WORD_MARK) {
+		if (words_is(w, --last, "?"))
+			return r->begin == r->first;
+	}
+	return false;
+}
+
 /* "Task 2 isn't" names nothing. */
 static bool
 tells(const struct words *w, size_t from, size_t to)
@@ -53,7 +67,10 @@ set_target(
 
 	if (from == to)
 		return true;
-	if (!strncmp(rule->pattern, "TARGET", 6) && tells(w, from, to))
+	if (!strncmp(rule->pattern, "TARGET", 6) &&
+	    (tells(w, from, to) || is_asked(r)))
+		return false;
+	if (!is_list && words_is_in(w, from, "i you he she we they there"))
 		return false;
 	if (!is_list && target_names_many(w, from, to)) {
 		out->problem = COMMAND_TOO_MANY;
@@ -115,6 +132,13 @@ is_title(const struct reading *r, const struct rule *rule,
 	size_t to = fit->parts[PATTERN_TITLE].to;
 	bool is_single = from + 1 == to;
 
+	/* "from Monday to Friday" */
+	for (size_t i = 0; i < r->n_whens; i++) {
+		const struct when *when = &r->whens[i];
+		size_t at = from + (words_is(w, from, "to") ? 1 : 0);
+		if (when != r->when && when->first == at && when->last < to)
+			return false;
+	}
 	if (words_is_in(w, from,
 		"what whats who whos whom whose when where why how which if "
 		"whether again never"))
@@ -188,10 +212,15 @@ set_query(struct reading *r, const struct pattern_fit *fit)
 
 /* A week that has begun is due at its end. */
 static void
-set_due(struct reading *r)
+set_due(struct reading *r, const struct rule *rule)
 {
 	struct when due = *r->when;
 	struct command *out = r->out;
+
+	/* Who is to be woken sleeps in the morning. */
+	if (rule->intent == INTENT_CREATE_TASK && rule->value &&
+	    due.half == WHEN_BARE)
+		due.half = WHEN_AM;
 
 	if (due.has_day && due.days > 1 && due.day <= r->now.today) {
 		due.day += due.days == 7 ? CIVIL_FRIDAY : due.days - 1;
@@ -294,7 +323,7 @@ set_rest(
 	if (rule->intent == INTENT_LIST_TASKS)
 		set_range(r, rule);
 	else if (changes && r->when && !out->clears_due)
-		set_due(r);
+		set_due(r, rule);
 	if (fit->parts[PATTERN_QUERY].to > 0)
 		set_query(r, fit);
 	set_problem(r, rule);

@@ -48,7 +48,9 @@ strip_front(const struct words *w, size_t from, size_t to, struct target *t)
 	for (; from < to; from++) {
 		if (is_passed_by(w, from))
 			continue;
-		if (is_task(w, from)) {
+		bool is_item = words_is_in(w, from, "item entry") &&
+			       words_number(w, from + 1) > 0;
+		if (is_task(w, from) || is_item) {
 			t->is_named = is_name(w, from + 1, to);
 			t->is_any =
 			    from > 0 && words_is_in(w, from - 1,

@@ -74,11 +74,15 @@ size_t
 trim_aside(const struct words *w, size_t first, size_t last)
 {
 	static const char begins[] =
-	    "it its thats this hes she shes they theyre we were im ill ive "
+	    "it its thats this he hes she shes they theyre we were im ill ive "
 	    "because otherwise theres";
-	size_t next = trim_sentence(w, first, last);
+	size_t next = first;
 
-	return next > first + 3 && words_is_in(w, next, begins) ? next : last;
+	while ((next = trim_sentence(w, next, last)) > 0) {
+		if (next > first + 3 && words_is_in(w, next, begins))
+			return next;
+	}
+	return last;
 }
 
 /* Is a priority's name at i all that is said of it? ", it's urgent" */
@@ -97,7 +101,8 @@ is_by_itself(const struct reading *r, size_t i)
 		;
 	return (to < i && words_is_in(w, i - 1,
 			      "its is thats very really super pretty one")) ||
-	       (to > r->first && w->at[to - 1].kind == WORD_MARK);
+	       (to > r->first && (w->at[to - 1].kind == WORD_MARK ||
+				     w->at[to - 1].is_hidden));
 }
 
 /* "with high priority", "priority: high", "urgent task", ", urgent" */

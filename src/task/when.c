@@ -86,8 +86,10 @@ when_merge(struct when *to, const struct when *other)
 		return false;
 	if (with.has_day && more.has_day && !merge_days(&with, &more))
 		return false;
-	if (!with.has_day && more.has_day)
+	if (!with.has_day && more.has_day) {
 		when_set_day(&with, more.day, more.days);
+		with.is_weekday = more.is_weekday;
+	}
 	if (more.has_hour)
 		when_set_hour(&with, more.hour, more.minute, more.half);
 	/* "tonight at 8": which 8 was implied, too. */
@@ -207,6 +209,15 @@ extend(const struct words *w, const struct when_now *now, struct when *when)
 	return true;
 }
 
+/* "The 9 o'clock news" are not due then. */
+static bool
+is_adjective(const struct words *w, size_t i, const struct when *when)
+{
+	return i > 0 && when->has_hour && !when->has_day &&
+	       words_is_in(w, i - 1, "the a an my our your his her their") &&
+	       !words_is_in(w, i, prepositions);
+}
+
 size_t
 when_find(const struct words *w, const struct when_now *now,
     struct when out[static WHENS_MAX])
@@ -217,7 +228,7 @@ when_find(const struct words *w, const struct when_now *now,
 		struct when *when = &out[found];
 		size_t at;
 		size_t n = piece_from(w, i, now, when, &at);
-		if (n == 0) {
+		if (n == 0 || is_adjective(w, i, when)) {
 			i++;
 			continue;
 		}

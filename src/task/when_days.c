@@ -114,9 +114,13 @@ size_t
 when_weekday(const struct words *w, size_t i, const struct when_now *now,
     struct when *out)
 {
-	bool is_next = words_is_in(w, i, next_words);
+	/* "the next Tuesday" */
+	size_t the = words_is(w, i, "the") && words_is_in(w, i + 1, next_words)
+			 ? 1
+			 : 0;
+	bool is_next = words_is_in(w, i + the, next_words);
 	bool is_this = words_is_in(w, i, this_words);
-	size_t at = i + (is_next || is_this);
+	size_t at = i + the + (is_next || is_this);
 	int weekday = when_weekday_of(w, at);
 
 	if (weekday < 0)

@@ -19,7 +19,7 @@ static const struct part {
     {"night", 20, WHEN_PM},
 };
 
-/* "8:15", "0800"? no. Sets hour and minute; the rest of the word. */
+/* "8:15", "0815", "8". Sets hour and minute; the rest of the word. */
 static const char *
 clock_digits(const char *s, struct when *out)
 {
@@ -27,8 +27,16 @@ clock_digits(const char *s, struct when *out)
 	bool is_padded = *s == '0';
 	enum when_half half = WHEN_BARE;
 
+	/* "1630" */
+	bool is_whole = strspn(s, "0123456789") == 4 && s[4] == '\0';
+	if (is_whole && (s[2] > '5' || s[0] > '2'))
+		return NULL;
 	for (; *s >= '0' && *s <= '9' && n < 2; s++, n++)
 		hour = hour * 10 + (*s - '0');
+	if (is_whole) {
+		minute = (s[0] - '0') * 10 + (s[1] - '0');
+		s += 2;
+	}
 	if (n == 0 || (*s >= '0' && *s <= '9'))
 		return NULL;
 	/* "5.30" is one only where "pm" or "at" says so. */
@@ -40,7 +48,7 @@ clock_digits(const char *s, struct when *out)
 	}
 	if (hour > 24 || (hour == 24 && minute > 0))
 		return NULL;
-	if (hour > 12 || hour == 0 || is_padded)
+	if (hour > 12 || hour == 0 || is_padded || is_whole)
 		half = WHEN_WHOLE;
 	when_set_hour(out, hour, minute, half);
 	return s;
@@ -210,9 +218,11 @@ when_part(const struct words *w, size_t i, const struct when_now *now,
 		return 0;
 	if (words_is(w, i, "this"))
 		when_set_day(out, now->today, 1);
-	if (!out->has_hour)
+	if (!out->has_hour) {
 		when_set_hour(out, part->hour, 0, WHEN_WHOLE);
-	else if (out->half == WHEN_BARE)
+		out->gives_way |= WHEN_HOUR;
+	} else if (out->half == WHEN_BARE) {
 		out->half = part->half;
+	}
 	return n + 1;
 }
