@@ -119,7 +119,6 @@ longest_at(const struct match *m, const char *p, const char *end, size_t i)
 	while (p < end) {
 		const char *bar = memchr(p, '|', (size_t)(end - p));
 		bar = bar ? bar : end;
-		/* Most of them end here. */
 		if (*p == first) {
 			size_t n = (size_t)(bar - p);
 			size_t after = phrase_at(m, p, n, i);
@@ -160,11 +159,15 @@ any_at(const struct match *m, const char *p, const char *end, size_t i)
 
 	if (i >= m->to || m->w->at[i].kind != WORD_PLAIN)
 		return 0;
+	char first = m->w->at[i].norm[0];
 	while (p < end) {
 		const char *bar = memchr(p, '|', (size_t)(end - p));
 		bar = bar ? bar : end;
-		size_t after = one_at(m, p, (size_t)(bar - p), i);
-		longest = after > longest ? after : longest;
+		/* Most of them end here. */
+		if (*p == first || *p == '@' || *p == '*') {
+			size_t after = one_at(m, p, (size_t)(bar - p), i);
+			longest = after > longest ? after : longest;
+		}
 		p = bar + 1;
 	}
 	return longest;

@@ -16,8 +16,10 @@ static const char *const months[] = {"january jan", "february feb", "march mar",
 int
 when_month_of(const struct words *w, size_t i)
 {
+	char first = w->at[i < w->n ? i : w->n].norm[0];
+
 	for (size_t k = 0; k < COUNT(months); k++) {
-		if (words_is_in(w, i, months[k]))
+		if (months[k][0] == first && words_is_in(w, i, months[k]))
 			return (int)k + 1;
 	}
 	return 0;

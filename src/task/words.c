@@ -343,6 +343,9 @@ words_number(const struct words *w, size_t i)
 	int n = digits(w->at[i].norm, &end);
 	if (n >= 0)
 		return *end == '\0' ? n : -1;
+	/* Asked many times for each word, and most begin otherwise. */
+	if (w->at[i].norm[0] == '\0' || !strchr("zotfsen", w->at[i].norm[0]))
+		return -1;
 	for (size_t k = 0; k < COUNT(names); k++) {
 		if (words_is(w, i, names[k]))
 			return (int)k;
