@@ -140,6 +140,7 @@ say_list(struct local_doing *d, struct json_object *result)
 	const struct command *c = &d->l->words->command;
 	struct json_object *list = NULL;
 	bool is_done = c->status && !strcmp(c->status, "done");
+	bool is_begun = c->status && !strcmp(c->status, "in_progress");
 	(void)json_object_object_get_ex(result, "tasks", &list);
 	size_t n = list ? json_object_array_length(list) : 0;
 	struct json_object *more = json_object_object_get(result, "has_more");
@@ -151,8 +152,8 @@ say_list(struct local_doing *d, struct json_object *result)
 	else
 		buf_printf(d->out, "%s%zu",
 		    json_object_get_boolean(more) ? "more than " : "", n);
-	buf_printf(d->out, " %s%s", is_done ? "finished " : "",
-	    n == 1 ? "task" : "tasks");
+	buf_printf(d->out, " %s%s%s", is_done ? "finished " : "",
+	    n == 1 ? "task" : "tasks", is_begun ? " in progress" : "");
 	if (*c->target) {
 		buf_puts(d->out, " about ");
 		say_title(d->out, c->target);

@@ -32,7 +32,7 @@ static const char *const problems[] = {
     [COMMAND_TITLE_TOO_LONG] =
 	"That is too long for a task: a title has at most 500 characters.",
     [COMMAND_REPEATS] =
-	"I cannot repeat tasks, so I created nothing. Give me a single date, "
+	"I cannot repeat tasks, so I noted nothing. Give me a single date, "
 	"such as “next Monday”, and I will note it.",
     [COMMAND_AMBIGUOUS_DATE] =
 	"That date can be read in two ways, so I changed nothing. Please write "
@@ -41,9 +41,12 @@ static const char *const problems[] = {
 	"The calendar has no such date, so I changed nothing.",
     [COMMAND_PAST_DATE] =
 	"That moment has passed already, so I changed nothing.",
+    [COMMAND_RELATIVE_DATE] =
+	"I can only move a task to a date, not by a number of days, so I "
+	"changed nothing. Say “move it to next Monday”, for example.",
     [COMMAND_TOO_MANY] =
-	"I do that for one task at a time. Say “show my tasks”, and then which "
-	"one you mean.",
+	"I do that for one task at a time, so I did nothing. Name one task in "
+	"each message; “show my tasks” lists them.",
 };
 
 struct local_task

@@ -17,6 +17,7 @@
 enum {
 	SAY_STORED = 1,  /* what the user has stored */
 	SAY_CONNECT = 2, /* how a real model is connected */
+	SAY_UNSURE = 4,	 /* nothing: what documents say is better */
 };
 
 static const char connect_text[] =
@@ -61,6 +62,14 @@ static const struct topic {
 	"when no model is configured; I am not a language model. I keep your "
 	"tasks, quote your documents, and recognise a few plain questions.",
 	SAY_STORED | SAY_CONNECT},
+    {{"remind me", "reminder", "reminders", "task", "tasks", "todo", "to-do",
+	 "to do list", "my list"},
+	"I changed nothing: I am natter-local, not a language model, and that "
+	"was none of the commands that I know. Say it plainly, one task in each "
+	"message: “remind me to call mom tomorrow at 5pm”, “add milk to my "
+	"list”, “what is due this week?”, “task 2 is done”, “move the dentist "
+	"task to Friday”, “delete the gym task”.",
+	SAY_UNSURE},
     {{"thanks", "thank you"}, "You are welcome!", SAY_STORED},
     {{"hello", "hi", "hey", "good morning", "good afternoon", "good evening"},
 	"Hello! I am natter-local, the built-in answerer that runs when no "
@@ -70,7 +79,7 @@ static const struct topic {
 	"I cannot answer that: I am natter-local, the built-in answerer that "
 	"runs when no model is configured, and not a language model. Your "
 	"message is stored in this conversation all the same.",
-	SAY_STORED | SAY_CONNECT},
+	SAY_STORED | SAY_CONNECT | SAY_UNSURE},
 };
 
 /* A letter, a digit or a part of one in UTF-8. */
@@ -178,7 +187,7 @@ put_stored(struct buf *out, const struct local_facts *facts)
 bool
 local_knows(const char *question)
 {
-	return *topic_of(question)->keywords[0] != '\0';
+	return (topic_of(question)->says & SAY_UNSURE) == 0;
 }
 
 void

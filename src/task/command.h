@@ -37,6 +37,7 @@ enum command_problem {
 	COMMAND_AMBIGUOUS_DATE, /* "4/5" */
 	COMMAND_NO_SUCH_DATE,   /* "31 February" */
 	COMMAND_PAST_DATE,
+	COMMAND_RELATIVE_DATE, /* "back by two days" */
 	COMMAND_TOO_MANY, /* "delete all my tasks" */
 };
 

@@ -17,6 +17,7 @@ static const char *const problems[] = {
     [COMMAND_AMBIGUOUS_DATE] = "ambiguous_date",
     [COMMAND_NO_SUCH_DATE] = "no_such_date",
     [COMMAND_PAST_DATE] = "past_date",
+    [COMMAND_RELATIVE_DATE] = "relative_date",
     [COMMAND_TOO_MANY] = "too_many",
 };
 

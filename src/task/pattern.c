@@ -8,29 +8,30 @@
 #include "task/pattern.h"
 #include "task/words.h"
 
-const char pattern_task[] = "task todo reminder";
-
-/* What stands for several words. @list is more than one word long, and thus
- * match_list's. */
-static const struct {
-	const char *name, *words;
+static const struct class {
+	const char *name;
+	size_t n; /* bytes of the name */
+	const char *alternatives;
 } classes[] = {
-    {"@task", pattern_task},
-    {"@tasks", "tasks todos reminders"},
-    {"@done", "done complete completed finished"},
-    {"@documents", "documents document files file docs notes uploads"},
+#define CLASS(name_, alternatives_) \
+	{name_, sizeof(name_) - 1, alternatives_},
+#include "task/classes.def"
+#undef CLASS
 };
 
 static const struct {
 	const char *words, *priority;
 } priorities[] = {
-    {"low lowest", "low"},
-    {"normal medium regular default", "normal"},
-    {"high important", "high"},
-    {"urgent critical top highest", "urgent"},
+    {"low lowest lowpriority minor", "low"},
+    {"normal medium regular default normalpriority mediumpriority", "normal"},
+    {"high important highpriority higher", "high"},
+    {"urgent critical top highest toppriority asap", "urgent"},
 };
 
 #define COUNT(table) (sizeof(table) / sizeof(*(table)))
+
+/* What a pattern of a message's end may reach back to, in words. */
+#define ENDS_MAX 12
 
 /* Where a match has come to: in the pattern and in the words. */
 struct match {
@@ -68,22 +69,75 @@ list_at(const struct match *m, size_t i)
 	bool is_of_tasks = true;
 
 	at = next_word(m, at);
-	if (words_is(m->w, at, "to") && words_is(m->w, at + 1, "do"))
+	if (words_is(m->w, at, "to") && words_is_in(m->w, at + 1, "do dos"))
 		at += 2;
-	else if (words_is_in(m->w, at, "todo task tasks reminder reminders"))
+	else if (words_is_in(
+		     m->w, at, "todo todos task tasks reminder reminders"))
 		at++;
 	else
 		is_of_tasks = false;
-	at = next_word(m, at);
-	if (at < m->to && words_is_in(m->w, at, "list lists") &&
+	size_t end = next_word(m, at);
+	if (end < m->to && words_is_in(m->w, end, "list lists") &&
 	    (is_mine || is_of_tasks))
-		return at + 1;
+		return end + 1;
 	/* "my tasks" alone, or "my to do's" */
 	bool is_named = at > i && at <= m->to && is_of_tasks &&
-			words_is_in(m->w, at - 1, "tasks reminders todos");
-	if (is_named)
-		return at;
-	return words_is(m->w, at, "todos") && at < m->to ? at + 1 : 0;
+			words_is_in(m->w, at - 1, "tasks reminders todos dos");
+	return is_named ? at : 0;
+}
+
+/* Words with "_" between them, `n` bytes at `p`, from word i on; where they
+ * end, 0: they do not stand there. */
+static size_t
+phrase_at(const struct match *m, const char *p, size_t n, size_t i)
+{
+	for (;;) {
+		if (i >= m->to || m->w->at[i].kind != WORD_PLAIN)
+			return 0;
+		const char *norm = m->w->at[i].norm;
+		size_t k = 0;
+		while (k < n && p[k] != '_' && p[k] == norm[k])
+			k++;
+		if (norm[k] != '\0' || (k < n && p[k] != '_'))
+			return 0;
+		i++;
+		if (k == n)
+			return i;
+		p += k + 1;
+		n -= k + 1;
+		i = next_word(m, i);
+	}
+}
+
+/* The longest of the phrases at `p`, up to `end`. */
+static size_t
+longest_at(const struct match *m, const char *p, const char *end, size_t i)
+{
+	char first = m->w->at[i].norm[0];
+	size_t longest = 0;
+
+	while (p < end) {
+		const char *bar = memchr(p, '|', (size_t)(end - p));
+		bar = bar ? bar : end;
+		if (*p == first) {
+			size_t n = (size_t)(bar - p);
+			size_t after = phrase_at(m, p, n, i);
+			longest = after > longest ? after : longest;
+		}
+		p = bar + 1;
+	}
+	return longest;
+}
+
+static size_t
+class_at(const struct match *m, const char *p, size_t n, size_t i)
+{
+	for (size_t k = 0; k < COUNT(classes); k++) {
+		const char *all = classes[k].alternatives;
+		if (classes[k].n == n && !memcmp(classes[k].name, p, n))
+			return longest_at(m, all, all + strlen(all), i);
+	}
+	return 0;
 }
 
 /* One alternative, `n` bytes at `p`, at word i; where it ends, 0: no. */
@@ -91,45 +145,44 @@ static size_t
 one_at(const struct match *m, const char *p, size_t n, size_t i)
 {
 	if (n == 5 && !memcmp(p, "@list", n))
-		return i < m->to ? list_at(m, i) : 0;
-	if (i >= m->to || m->w->at[i].kind != WORD_PLAIN)
-		return 0;
-	if (*p != '@') {
-		const char *norm = m->w->at[i].norm;
-		return norm[0] == *p && strlen(norm) == n && !memcmp(norm, p, n)
-			   ? i + 1
-			   : 0;
-	}
-	for (size_t k = 0; k < COUNT(classes); k++) {
-		if (strlen(classes[k].name) == n &&
-		    !memcmp(classes[k].name, p, n))
-			return words_is_in(m->w, i, classes[k].words) ? i + 1
-								      : 0;
-	}
-	return 0;
+		return list_at(m, i);
+	if (n == 1 && *p == '*')
+		return i + 1;
+	return *p == '@' ? class_at(m, p, n, i) : longest_at(m, p, p + n, i);
 }
 
-/* One of the alternatives up to `end`. */
+/* The longest of the alternatives up to `end`, which is not one of them. */
 static size_t
 any_at(const struct match *m, const char *p, const char *end, size_t i)
 {
+	size_t longest = 0;
+
+	if (i >= m->to || m->w->at[i].kind != WORD_PLAIN)
+		return 0;
+	char first = m->w->at[i].norm[0];
 	while (p < end) {
-		size_t n = strcspn(p, "|]} ");
-		size_t after = one_at(m, p, n, i);
-		if (after > 0)
-			return after;
-		p += n + 1;
+		const char *bar = memchr(p, '|', (size_t)(end - p));
+		bar = bar ? bar : end;
+		/* Most of them end here. */
+		if (*p == first || *p == '@' || *p == '*') {
+			size_t after = one_at(m, p, (size_t)(bar - p), i);
+			longest = after > longest ? after : longest;
+		}
+		p = bar + 1;
 	}
-	return 0;
+	return longest;
 }
 
+/* Does that mark stand before the next word? ",": any that parts clauses. */
 static bool
-colon_before(const struct match *m)
+mark_before(const struct match *m, char mark)
 {
 	for (size_t i = m->at; i < m->to; i++) {
-		if (words_is(m->w, i, ":"))
+		const struct word *word = &m->w->at[i];
+		if (word->kind == WORD_MARK &&
+		    (word->norm[0] == mark || mark == ','))
 			return true;
-		if (!m->w->at[i].is_hidden)
+		if (!word->is_hidden && word->kind != WORD_MARK)
 			return false;
 	}
 	return false;
@@ -148,8 +201,8 @@ step(struct match *m)
 
 	m->p = end + may_lack;
 	m->p += *m->p == ' ';
-	if (*begin == ':')
-		return colon_before(m);
+	if (*begin == ':' || *begin == ',')
+		return mark_before(m, *begin);
 	size_t after = any_at(m, begin + may_lack, end, i);
 	while (after > 0 && *begin == '{') {
 		m->at = after;
@@ -219,7 +272,8 @@ fits_last(struct match m, struct pattern_fit *fit)
 	size_t from = m.at;
 	if (part == PATTERN_PRIORITY && !pattern_priority(m.w, from))
 		return false;
-	for (size_t end = from + 1; end <= m.to; end++) {
+	size_t last = part == PATTERN_PRIORITY ? from + 1 : m.to;
+	for (size_t end = from + 1; end <= last; end++) {
 		struct match rest = m;
 		rest.at = end;
 		if (literals(&rest) && *rest.p == '\0') {
@@ -246,7 +300,10 @@ pattern_fits(const char *pattern, const struct words *w, size_t from, size_t to,
 	}
 	begin_capture(&m, part);
 	from = m.at;
-	for (size_t end = from + 1; end <= to; end++) {
+	if (part == PATTERN_PRIORITY && !pattern_priority(w, from))
+		return false;
+	size_t last = part == PATTERN_PRIORITY ? from + 1 : to;
+	for (size_t end = from + 1; end <= last; end++) {
 		struct match rest = m;
 		rest.at = end;
 		if (literals(&rest) && fits_last(rest, &fit)) {
@@ -269,4 +326,30 @@ pattern_begins(
 			return 0;
 	}
 	return m.at;
+}
+
+size_t
+pattern_class(const char *name, const struct words *w, size_t i)
+{
+	struct match m = {w, name, i, w->n};
+	return any_at(&m, name, name + strlen(name), i);
+}
+
+bool
+pattern_ends(
+    const char *pattern, const struct words *w, size_t from, size_t *to)
+{
+	struct match m = {w, pattern, from, *to};
+	size_t first = *to > from + ENDS_MAX ? *to - ENDS_MAX : from;
+
+	for (size_t i = first; i < *to; i++) {
+		size_t after = w->at[i].is_hidden
+				   ? 0
+				   : pattern_begins(pattern, w, i, *to);
+		if (after > i && next_word(&m, after) == *to) {
+			*to = i;
+			return true;
+		}
+	}
+	return false;
 }

@@ -37,8 +37,13 @@ bool pattern_fits(const char *pattern, const struct words *w, size_t from,
 size_t pattern_begins(
     const char *pattern, const struct words *w, size_t from, size_t to);
 
-/* Words of the class that a pattern calls "@task", spaces between them. */
-extern const char pattern_task[];
+/* Do the words [from, *to) end with the pattern, which captures nothing? Then
+ * *to is where it begins. */
+bool pattern_ends(
+    const char *pattern, const struct words *w, size_t from, size_t *to);
+
+/* Where the class `name` ("@task") ends that begins at word i; 0: none does. */
+size_t pattern_class(const char *name, const struct words *w, size_t i);
 
 /* The priority that word i names, as the API calls it; NULL: none. */
 const char *pattern_priority(const struct words *w, size_t i);

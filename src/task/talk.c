@@ -154,7 +154,17 @@ demands(const struct words *w, size_t begin)
 	    "simplify solve sort start stop suggest summarise summarize tell "
 	    "test think translate try turn update use write";
 
-	return words_is_in(w, begin, verbs);
+	/* "Cancel culture" is no demand, "cancel my subscription" is. */
+	static const char doubtful[] =
+	    "cancel close drop forget mark move note pick push put rename "
+	    "reschedule schedule shift tick";
+	static const char objects[] =
+	    "the my your a an this that it these those all every him her them "
+	    "us me yourself about our its";
+
+	return words_is_in(w, begin, verbs) ||
+	       (words_is_in(w, begin, doubtful) &&
+		   words_is_in(w, begin + 1, objects));
 }
 
 enum command_intent

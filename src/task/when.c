@@ -6,6 +6,7 @@
 
 #include "base/civil.h"
 #include "base/zone.h"
+#include "task/pattern.h"
 #include "task/when_inside.h"
 
 #define COUNT(table) (sizeof(table) / sizeof(*(table)))
@@ -14,11 +15,22 @@
 #define NOON_MIN 720 /* minutes of half a day */
 
 /* Tried in this order: the longest first where two begin alike. */
-static const when_piece_fn pieces[] = {when_distance, when_named_day, when_unit,
+static const when_piece_fn pieces[] = {when_distance, when_named, when_unit,
     when_weekday, when_calendar, when_hour, when_part};
 
 static const char prepositions[] = "on at by before until till for around "
-				   "from @";
+				   "from over @";
+
+/* How vaguely it is said does not matter: "sometime next week". */
+static const char vague[] = "sometime early late later exactly maybe";
+
+/* What may be said behind an hour or a day. */
+static const char tail[] =
+    "sharp|ish|exactly|promptly|on_the_dot|at_the_latest|or_so|local_time";
+
+/* Whose days and weeks can be meant: "tomorrow's tasks". */
+static const char owned[] = "tasks todos reminders list agenda deadlines to "
+			    "plate schedule open urgent overdue";
 
 struct when_now
 when_now(int64_t now_s, const struct zone *zone)
@@ -32,19 +44,73 @@ when_now(int64_t now_s, const struct zone *zone)
 	return now;
 }
 
+/* "Monday the 23rd", "Wednesday of next week": two say one day. */
+static bool
+merge_days(struct when *to, const struct when *other)
+{
+	int64_t day = other->day;
+	bool is_of_week = other->days == 7 || to->days == 7;
+
+	if (to->is_weekday && other->is_weekday)
+		return false;
+	if (to->is_weekday && other->days == 7)
+		day += civil_weekday(to->day);
+	else if (to->days == 7 && other->is_weekday)
+		day = to->day + civil_weekday(other->day);
+	else if (!to->is_weekday || is_of_week || other->days != 1)
+		return false;
+	when_set_day(to, day, 1);
+	return true;
+}
+
+/* What was implied goes where it was said as well. */
+static void
+give_way(struct when *implied, const struct when *said)
+{
+	if ((implied->gives_way & WHEN_DAY) != 0 && said->has_day)
+		implied->has_day = false;
+	if ((implied->gives_way & WHEN_HOUR) != 0 && said->has_hour)
+		implied->has_hour = false;
+}
+
 bool
 when_merge(struct when *to, const struct when *other)
 {
-	if ((to->has_day && other->has_day) || to->is_moment ||
-	    other->is_moment || (to->has_hour && other->has_hour))
+	struct when with = *to, more = *other;
+
+	if (to->is_moment || other->is_moment)
 		return false;
-	if (other->has_day)
-		when_set_day(to, other->day, other->days);
-	if (other->has_hour)
-		when_set_hour(to, other->hour, other->minute, other->half);
-	if (other->problem)
-		to->problem = other->problem;
+	give_way(&with, &more);
+	give_way(&more, &with);
+	if (with.has_hour && more.has_hour)
+		return false;
+	if (with.has_day && more.has_day && !merge_days(&with, &more))
+		return false;
+	if (!with.has_day && more.has_day) {
+		when_set_day(&with, more.day, more.days);
+		with.is_weekday = more.is_weekday;
+	}
+	if (more.has_hour)
+		when_set_hour(&with, more.hour, more.minute, more.half);
+	/* "tonight at 8": which 8 was implied, too. */
+	bool is_own = to->has_hour && other->has_hour;
+	int implied =
+	    (to->gives_way & WHEN_HOUR) != 0 ? to->hour : other->hour;
+	if (is_own && with.half == WHEN_BARE)
+		with.half = implied < 12 ? WHEN_AM : WHEN_PM;
+	if (is_own)
+		with.gives_way = 0;
+	if (more.problem)
+		with.problem = more.problem;
+	*to = with;
 	return true;
+}
+
+/* May a date end with that word? "tomorrow's talk" is none of tomorrow. */
+static bool
+is_whole(const struct words *w, size_t last)
+{
+	return !w->at[last].is_possessive || words_is_in(w, last + 1, owned);
 }
 
 static size_t
@@ -56,10 +122,57 @@ piece_at(const struct words *w, size_t i, const struct when_now *now,
 	for (size_t k = 0; k < COUNT(pieces); k++) {
 		struct when read = {0};
 		size_t n = pieces[k](w, i, now, &read);
-		if (n == 0)
+		if (n == 0 || !is_whole(w, i + n - 1))
 			continue;
 		*out = read;
 		return n;
+	}
+	return 0;
+}
+
+/* May a preposition follow that one? "by around six", not "turn it on at". */
+static bool
+is_first_of_two(const struct words *w, size_t i)
+{
+	return words_is_in(w, i, "for by from before until till") ||
+	       words_is_in(w, i, vague) ||
+	       (words_is(w, i, "at") && words_is(w, i + 1, "around"));
+}
+
+/* Behind prepositions: "on", "by the end of", "sometime". */
+static size_t
+skip_prepositions(const struct words *w, size_t i)
+{
+	for (int n = 0; n < 3; n++) {
+		bool is_vague = words_is_in(w, i, vague) &&
+				(n > 0 || i == 0 || words_is(w, i - 1, "me") ||
+				    words_is(w, i, "sometime"));
+		if (i >= w->n || w->at[i].is_hidden ||
+		    (n > 0 && !is_first_of_two(w, i - 1)))
+			break;
+		if (!is_vague && !words_is_in(w, i, prepositions))
+			break;
+		i++;
+	}
+	size_t the = words_is(w, i, "the") ? 1 : 0;
+	if (words_is(w, i + the, "end") && words_is(w, i + the + 1, "of"))
+		i += the + 2;
+	return i;
+}
+
+/* The piece that begins at i or behind its prepositions; *out_at: where. */
+static size_t
+piece_from(const struct words *w, size_t i, const struct when_now *now,
+    struct when *out, size_t *out_at)
+{
+	size_t behind = skip_prepositions(w, i);
+	size_t n = 0;
+
+	/* "at lunch" has its own. */
+	for (*out_at = i; *out_at <= behind; (*out_at)++) {
+		n = piece_at(w, *out_at, now, out);
+		if (n > 0)
+			return n;
 	}
 	return 0;
 }
@@ -71,28 +184,38 @@ extend(const struct words *w, const struct when_now *now, struct when *when)
 	size_t i = when->last;
 	struct when more = {0};
 	struct when with = *when;
-	size_t n;
+	size_t n, at;
 
+	n = pattern_begins(tail, w, i, w->n);
+	if (n > i) {
+		when->last = n;
+		return true;
+	}
 	i += words_is(w, i, ",");
 	n = when_part(w, i, now, &with);
-	if (n > 0 && !(when->has_hour && when->half == WHEN_WHOLE)) {
+	bool is_exact = when->has_hour && when->half == WHEN_WHOLE &&
+			(when->gives_way & WHEN_HOUR) == 0;
+	if (n > 0 && !is_exact) {
 		with.last = i + n;
 		*when = with;
 		return true;
 	}
-	i += words_is_in(w, i, prepositions);
-	n = piece_at(w, i, now, &more);
-	/* "tonight at 8": its own hour gives way. */
-	if (n > 0 && more.has_hour && !more.has_day && when->has_hour &&
-	    words_is(w, when->last - 1, "tonight")) {
-		when->has_hour = false;
-		if (more.half == WHEN_BARE)
-			more.half = WHEN_PM;
-	}
+	if (when->is_weekday && words_is_in(w, i, "of in"))
+		i++;
+	n = piece_from(w, i, now, &more, &at);
 	if (n == 0 || !when_merge(when, &more))
 		return false;
-	when->last = i + n;
+	when->last = at + n;
 	return true;
+}
+
+/* "The 9 o'clock news" are not due then. */
+static bool
+is_adjective(const struct words *w, size_t i, const struct when *when)
+{
+	return i > 0 && when->has_hour && !when->has_day &&
+	       words_is_in(w, i - 1, "the a an my our your his her their") &&
+	       !words_is_in(w, i, prepositions);
 }
 
 size_t
@@ -103,10 +226,9 @@ when_find(const struct words *w, const struct when_now *now,
 
 	for (size_t i = 0; i < w->n && found < WHENS_MAX;) {
 		struct when *when = &out[found];
-		size_t at = i + (words_is_in(w, i, prepositions) &&
-				    !w->at[i].is_hidden);
-		size_t n = piece_at(w, at, now, when);
-		if (n == 0) {
+		size_t at;
+		size_t n = piece_from(w, i, now, when, &at);
+		if (n == 0 || is_adjective(w, i, when)) {
 			i++;
 			continue;
 		}
@@ -200,26 +322,77 @@ when_this_moment(const struct when_now *now)
 	return moment(now->now_s, now);
 }
 
+/* What comes again and again. */
+static const char repeated[] =
+    "day days week weeks weekday weekdays month months year years hour hours "
+    "minute minutes morning afternoon evening night weekend mornings evenings "
+    "nights weekends mondays tuesdays wednesdays thursdays fridays saturdays "
+    "sundays quarter fortnight";
+
+/* "on Mondays", but not "on Monday's agenda" */
+static bool
+is_plural_day(const struct words *w, size_t i)
+{
+	return words_is_in(w, i,
+	    "mondays tuesdays wednesdays thursdays fridays saturdays sundays "
+	    "weekdays weekends");
+}
+
 /* "every [other|two] Mondays", "each month" */
+static size_t
+every_at(const struct words *w, size_t i)
+{
+	size_t at = i + 1;
+
+	at += words_is_in(w, at, "and") && words_is(w, at + 1, "every") ? 2 : 0;
+	at += words_is_in(w, at, "other single second few last first") ||
+	      words_number(w, at) > 0 || words_ordinal(w, at) > 0;
+	return words_is_in(w, at, repeated) || when_weekday_of(w, at) >= 0
+		   ? at + 1 - i
+		   : 0;
+}
+
+/* "once a week", "three times per day" */
+static size_t
+times_at(const struct words *w, size_t i)
+{
+	size_t at = i;
+
+	if (words_is_in(w, i, "once twice"))
+		at++;
+	else if (words_number(w, i) > 0 && words_is(w, i + 1, "times"))
+		at += 2;
+	else
+		return 0;
+	return words_is_in(w, at, "a per each every") &&
+		       words_is_in(w, at + 1, repeated)
+		   ? at + 2 - i
+		   : 0;
+}
+
+/* How often; words that it takes, 0: it is none. */
 static size_t
 repeat_at(const struct words *w, size_t i, const char *things)
 {
-	static const char units[] =
-	    "day days week weeks weekday weekdays month months year years hour "
-	    "hours minute minutes morning afternoon evening night weekend "
-	    "mondays fridays sundays";
+	size_t n = words_is_in(w, i, "every each") ? every_at(w, i) : 0;
 
-	if (words_is_in(w, i, "every each")) {
-		size_t at = i + 1;
-		at += words_is_in(w, at, "other single") ||
-		      words_number(w, at) > 0 || words_ordinal(w, at) > 0;
-		return words_is_in(w, at, units) || when_weekday_of(w, at) >= 0
-			   ? at + 1 - i
-			   : 0;
-	}
-	if (!words_is_in(w, i, "daily weekly monthly yearly annually hourly"))
+	if (n == 0)
+		n = times_at(w, i);
+	if (n > 0)
+		return n;
+	if (words_is_in(w, i, "on at") && is_plural_day(w, i + 1))
+		return 2;
+	if (!words_is_in(w, i,
+		"daily weekly monthly yearly annually hourly nightly "
+		"fortnightly biweekly quarterly recurring repeating"))
 		return 0;
-	return i + 1 == w->n || words_is_in(w, i + 1, things) ? 1 : 0;
+	bool is_last = i + 1 == w->n || w->at[i + 1].kind == WORD_MARK;
+	bool is_said = is_last || words_is_in(w, i + 1, "to at on about that");
+	bool is_of_me = i > 0 && words_is_in(w, i - 1, "me");
+	return is_last || (is_said && is_of_me) ||
+		       pattern_class(things, w, i + 1) > 0
+		   ? 1
+		   : 0;
 }
 
 bool

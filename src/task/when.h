@@ -27,15 +27,23 @@ enum when_half {
 	WHEN_WHOLE, /* of 24 hours */
 };
 
+/* What is only implied and gives way to what is said. */
+enum when_way {
+	WHEN_DAY = 1,  /* "by close of business on Friday" */
+	WHEN_HOUR = 2, /* "tonight at nine" */
+};
+
 /* One of them, as it was said. */
 struct when {
 	size_t first, last; /* words, [first, last), prepositions included */
 	size_t named;       /* the first one behind the preposition */
 	enum command_problem problem;
+	unsigned gives_way; /* enum when_way */
 
 	bool has_day;
 	int64_t day; /* since 1970-01-01 */
 	int days;    /* how many: a week has 7 */
+	bool is_weekday; /* a day by its name alone */
 
 	bool has_hour;
 	int hour, minute;
@@ -72,7 +80,8 @@ struct command_time when_midnight(int64_t day, const struct when_now *now);
 /* This moment. */
 struct command_time when_this_moment(const struct when_now *now);
 
-/* Hides "every Monday", "each month", "daily" before `things`; is there any? */
+/* Hides "every Monday", "on Mondays", "twice a week", "daily" before what the
+ * class `things` has; is there any? */
 bool when_hide_repeats(struct words *w, const char *things);
 
 #endif

@@ -13,11 +13,13 @@ static const char *const months[] = {"january jan", "february feb", "march mar",
     "april apr", "may", "june jun", "july jul", "august aug",
     "september sep sept", "october oct", "november nov", "december dec"};
 
-static int
-month_of(const struct words *w, size_t i)
+int
+when_month_of(const struct words *w, size_t i)
 {
+	char first = w->at[i < w->n ? i : w->n].norm[0];
+
 	for (size_t k = 0; k < COUNT(months); k++) {
-		if (words_is_in(w, i, months[k]))
+		if (months[k][0] == first && words_is_in(w, i, months[k]))
 			return (int)k + 1;
 	}
 	return 0;
@@ -139,7 +141,7 @@ with_month(const struct words *w, size_t i, const struct when_now *now,
     struct when *out)
 {
 	size_t at = i + (words_is(w, i, "the") ? 1 : 0);
-	int month = month_of(w, i), day, year = 0;
+	int month = when_month_of(w, i), day, year = 0;
 
 	if (month > 0) {
 		at = i + 1 + (words_is(w, i + 1, "the") ? 1 : 0);
@@ -148,7 +150,7 @@ with_month(const struct words *w, size_t i, const struct when_now *now,
 	} else {
 		day = day_number(w, at);
 		at += words_is(w, at + 1, "of") ? 2 : 1;
-		month = month_of(w, at);
+		month = when_month_of(w, at);
 		at++;
 	}
 	if (month == 0 || day < 1 || day > 31)
@@ -158,18 +160,51 @@ with_month(const struct words *w, size_t i, const struct when_now *now,
 	return at - i;
 }
 
+/* "in June", "next March": from its first day on. */
+static size_t
+whole_month(const struct words *w, size_t i, const struct when_now *now,
+    struct when *out)
+{
+	bool is_next = words_is(w, i, "next");
+	int month = when_month_of(w, i + 1);
+	int year = now->local.year;
+
+	if (month == 0 || (!is_next && !words_is(w, i, "in")))
+		return 0;
+	if (month < now->local.month || (is_next && month == now->local.month))
+		year++;
+	when_set_day(out, civil_days(year, month, 1),
+	    civil_month_days(year, month));
+	return 2;
+}
+
+/* "of next month" behind "the 2nd": how many words, and months ahead. */
+static size_t
+of_which_month(const struct words *w, size_t i, int *out_ahead)
+{
+	if (!words_is_in(w, i, "of in") || !words_is(w, i + 2, "month") ||
+	    !words_is_in(w, i + 1, "next this the"))
+		return 0;
+	*out_ahead = words_is(w, i + 1, "next");
+	return 3;
+}
+
 /* "the 15th", of this month or the next that has it. */
 static size_t
 of_month(const struct words *w, size_t i, const struct when_now *now,
     struct when *out)
 {
-	int day = words_ordinal(w, i + 1);
+	int day = words_ordinal(w, i + 1), begin = 0;
 
-	if (!words_is(w, i, "the") || day < 1 || w->at[i + 1].norm[0] > '9' ||
-	    words_is_in(w, i + 2, "one task todo reminder item of time"))
+	if (!words_is(w, i, "the") || day < 1)
+		return 0;
+	size_t n = of_which_month(w, i + 2, &begin);
+	if (n == 0 && (w->at[i + 1].norm[0] > '9' ||
+			  words_is_in(w, i + 2,
+			      "one task todo reminder item of time person")))
 		return 0;
 	struct civil first = {now->local.year, now->local.month, 1, 0, 0, 0};
-	for (int ahead = 0; ahead < 3; ahead++) {
+	for (int ahead = begin; ahead < begin + 3; ahead++) {
 		struct civil at = civil_add_months(&first, ahead);
 		if (!civil_is_day(at.year, at.month, day))
 			continue;
@@ -177,7 +212,7 @@ of_month(const struct words *w, size_t i, const struct when_now *now,
 		if (days < now->today)
 			continue;
 		when_set_day(out, days, 1);
-		return 2;
+		return n + 2;
 	}
 	return 0;
 }
@@ -194,6 +229,8 @@ when_calendar(const struct words *w, size_t i, const struct when_now *now,
 	    (n = numeric(w, i, now, out)) > 0)
 		return n;
 	if ((n = with_month(w, i, now, out)) > 0)
+		return n;
+	if ((n = whole_month(w, i, now, out)) > 0)
 		return n;
 	return of_month(w, i, now, out);
 }

@@ -6,6 +6,7 @@
 
 #include "base/civil.h"
 #include "base/zone.h"
+#include "task/pattern.h"
 #include "task/when_inside.h"
 
 #define COUNT(table) (sizeof(table) / sizeof(*(table)))
@@ -41,29 +42,46 @@ when_set_hour(struct when *out, int hour, int minute, enum when_half half)
 	out->half = half;
 }
 
+/* In when_names.def. */
+#define NONE (-100)
+
+static const struct name {
+	const char *pattern;
+	int days, hour;
+	unsigned gives_way;
+} names[] = {
+#define NAME(pattern_, days_, hour_, gives_way_) \
+	{.pattern = (pattern_),                  \
+	    .days = (days_),                     \
+	    .hour = (hour_),                     \
+	    .gives_way = (gives_way_)},
+#include "task/when_names.def"
+#undef NAME
+};
+
+/* "tomorrow", "the day after tomorrow", "noon": the longest that fits. */
 size_t
-when_named_day(const struct words *w, size_t i, const struct when_now *now,
+when_named(const struct words *w, size_t i, const struct when_now *now,
     struct when *out)
 {
-	size_t the = words_is(w, i, "the") ? 1 : 0;
+	const struct name *best = NULL;
+	size_t last = i;
 
-	if (words_is(w, i + the, "day") && words_is(w, i + the + 1, "after") &&
-	    words_is(w, i + the + 2, "tomorrow")) {
-		when_set_day(out, now->today + 2, 1);
-		return the + 3;
+	for (size_t k = 0; k < COUNT(names); k++) {
+		size_t after = pattern_begins(names[k].pattern, w, i, w->n);
+		if (after > last) {
+			last = after;
+			best = &names[k];
+		}
 	}
-	if (words_is(w, i, "today") || words_is(w, i, "eod"))
-		when_set_day(out, now->today, 1);
-	else if (words_is(w, i, "tomorrow"))
-		when_set_day(out, now->today + 1, 1);
-	else if (words_is(w, i, "yesterday"))
-		when_set_day(out, now->today - 1, 1);
-	else if (words_is(w, i, "tonight")) {
-		when_set_day(out, now->today, 1);
-		when_set_hour(out, 20, 0, WHEN_WHOLE);
-	} else
+	if (!best)
 		return 0;
-	return 1;
+	if (best->days != NONE)
+		when_set_day(out, now->today + best->days, 1);
+	if (best->hour != NONE)
+		when_set_hour(out, best->hour, 0, WHEN_WHOLE);
+	out->gives_way = best->gives_way;
+	return last - i;
 }
 
 int
@@ -96,9 +114,13 @@ size_t
 when_weekday(const struct words *w, size_t i, const struct when_now *now,
     struct when *out)
 {
-	bool is_next = words_is_in(w, i, next_words);
+	/* "the next Tuesday" */
+	size_t the = words_is(w, i, "the") && words_is_in(w, i + 1, next_words)
+			 ? 1
+			 : 0;
+	bool is_next = words_is_in(w, i + the, next_words);
 	bool is_this = words_is_in(w, i, this_words);
-	size_t at = i + (is_next || is_this);
+	size_t at = i + the + (is_next || is_this);
 	int weekday = when_weekday_of(w, at);
 
 	if (weekday < 0)
@@ -115,8 +137,13 @@ when_weekday(const struct words *w, size_t i, const struct when_now *now,
 		ahead = weekday - today + 7;
 	else if (ahead == 0 && !is_this)
 		ahead = 7;
-	when_set_day(out, now->today + ahead, 1);
-	return at + 1 - i;
+	out->is_weekday = at == i;
+	at++;
+	/* "Tuesday week" is the one after that. */
+	bool is_week_more = words_is(w, at, "week") &&
+			    when_weekday_of(w, at - 1) >= 0;
+	when_set_day(out, now->today + ahead + (is_week_more ? 7 : 0), 1);
+	return at + (is_week_more ? 1 : 0) - i;
 }
 
 static int64_t
@@ -164,7 +191,24 @@ set_end(struct when *out)
 	when_set_day(out, out->days == 7 ? out->day + CIVIL_FRIDAY : last, 1);
 }
 
-/* "end of [the|this|next] week", "eom" */
+/* The months whose names @unit cannot count: "the end of March". */
+static size_t
+end_of_month(const struct words *w, size_t i, const struct when_now *now,
+    struct when *out)
+{
+	int month = when_month_of(w, i);
+	int year = now->local.year;
+
+	if (month == 0)
+		return 0;
+	if (month < now->local.month)
+		year++;
+	when_set_day(
+	    out, civil_days(year, month, civil_month_days(year, month)), 1);
+	return 1;
+}
+
+/* "end of [the|this|next] week", "last day of March", "eom" */
 static size_t
 end_of_unit(const struct words *w, size_t i, const struct when_now *now,
     struct when *out)
@@ -176,15 +220,18 @@ end_of_unit(const struct words *w, size_t i, const struct when_now *now,
 		set_end(out);
 		return 1;
 	}
-	if (!words_is(w, at, "end") || !words_is(w, at + 1, "of"))
+	bool is_last_day =
+	    words_is_in(w, at, "last final") && words_is(w, at + 1, "day");
+	at += is_last_day;
+	if ((!is_last_day && !words_is(w, at, "end")) ||
+	    !words_is(w, at + 1, "of"))
 		return 0;
 	at += 2;
+	size_t named = end_of_month(w, at, now, out);
+	if (named > 0)
+		return at + named - i;
 	bool is_next = words_is_in(w, at, next_words);
 	at += is_next || words_is_in(w, at, "the this");
-	if (words_is(w, at, "day")) {
-		when_set_day(out, now->today, 1);
-		return at + 1 - i;
-	}
 	if (!set_unit(w, at, now, is_next ? 1 : 0, out))
 		return 0;
 	set_end(out);
@@ -199,8 +246,21 @@ when_unit(const struct words *w, size_t i, const struct when_now *now,
 
 	if (n > 0)
 		return n;
-	if (words_is_in(w, i, next_words))
-		return set_unit(w, i + 1, now, 1, out) ? 2 : 0;
+	size_t the = words_is(w, i, "the") ? 1 : 0;
+	if (words_is_in(w, i + the, next_words))
+		return set_unit(w, i + the + 1, now, 1, out) ? the + 2 : 0;
+	/* "the week after next", "the beginning of next week" */
+	if (the && words_is(w, i + 2, "after") && words_is(w, i + 3, "next"))
+		return set_unit(w, i + 1, now, 2, out) ? 4 : 0;
+	if (words_is_in(w, i + the, "beginning start") &&
+	    words_is(w, i + the + 1, "of")) {
+		size_t at = i + the + 2;
+		if (!words_is_in(w, at, next_words) ||
+		    !set_unit(w, at + 1, now, 1, out))
+			return 0;
+		when_set_day(out, out->day, 1);
+		return at + 2 - i;
+	}
 	if (words_is(w, i, "this") ||
 	    (words_is(w, i, "the") && words_is(w, i + 1, "weekend")))
 		return set_unit(w, i + 1, now, 0, out) ? 2 : 0;
@@ -210,14 +270,22 @@ when_unit(const struct words *w, size_t i, const struct when_now *now,
 /* A distance's units: in seconds, in days, in months. */
 static const struct unit {
 	const char *names;
+	const char *glued; /* "2h", "90min" */
 	int seconds, days, months;
 } units[] = {
-    {"minute minutes", 60, 0, 0},
-    {"hour hours", 3600, 0, 0},
-    {"day days", 0, 1, 0},
-    {"week weeks", 0, 7, 0},
-    {"month months", 0, 0, 1},
-    {"year years", 0, 0, 12},
+    {"minute minutes", "m min mins minutes", 60, 0, 0},
+    {"hour hours", "h hr hrs hours", 3600, 0, 0},
+    {"day days", "d days", 0, 1, 0},
+    {"week weeks", "w wk wks weeks", 0, 7, 0},
+    {"fortnight fortnights", "", 0, 14, 0},
+    {"month months", "", 0, 0, 1},
+    {"year years", "y", 0, 0, 12},
+};
+
+/* How far: so many half units, and minutes besides. */
+struct amount {
+	const struct unit *unit;
+	int halves, minutes;
 };
 
 static const struct unit *
@@ -231,79 +299,156 @@ unit_of(const struct words *w, size_t i)
 }
 
 static void
-set_distance(struct when *out, const struct when_now *now,
-    const struct unit *unit, int halves)
+set_distance(
+    struct when *out, const struct when_now *now, const struct amount *amount)
 {
+	const struct unit *unit = amount->unit;
+
 	if (unit->seconds > 0) {
 		out->is_moment = true;
-		out->utc_s = now->now_s + (int64_t)halves * unit->seconds / 2;
+		out->utc_s = now->now_s +
+			     (int64_t)amount->halves * unit->seconds / 2 +
+			     (int64_t)amount->minutes * 60;
 		/* A minute is told, not its seconds. */
 		out->utc_s -= out->utc_s % 60;
 		return;
 	}
 	struct civil at =
-	    civil_add_months(&now->local, halves * unit->months / 2);
-	when_set_day(out, days_of(&at) + (int64_t)halves * unit->days / 2, 1);
+	    civil_add_months(&now->local, amount->halves * unit->months / 2);
+	when_set_day(
+	    out, days_of(&at) + (int64_t)amount->halves * unit->days / 2, 1);
 }
 
-/* "two weeks", "an hour and a half", "half an hour", "2.5"? no */
+/* "2h", "90min": a number and its unit in one word. */
 static size_t
-amount(const struct words *w, size_t i, const struct unit **out_unit,
-    int *out_halves)
+glued(const struct words *w, size_t i, struct amount *out)
+{
+	const char *s = i < w->n ? w->at[i].norm : "";
+	int n = 0, count = 0;
+
+	for (; *s >= '0' && *s <= '9' && count < 4; s++, count++)
+		n = n * 10 + (*s - '0');
+	if (count == 0 || *s == '\0')
+		return 0;
+	for (size_t k = 0; k < COUNT(units); k++) {
+		if (!words_holds(units[k].glued, s))
+			continue;
+		*out = (struct amount){.unit = &units[k], .halves = n * 2};
+		return 1;
+	}
+	return 0;
+}
+
+/* "two", "a", "a couple of", "a few", and a half */
+static size_t
+count_of(const struct words *w, size_t i, int *out_halves)
 {
 	size_t at = i;
 	int n = words_number(w, at);
 
-	if (words_is(w, at, "half") && words_is_in(w, at + 1, "a an")) {
-		*out_unit = unit_of(w, at + 2);
-		*out_halves = 1;
-		return *out_unit ? 3 : 0;
-	}
-	if (n >= 0)
+	if (n >= 0) {
 		at++;
-	else if (words_is_in(w, at, "a an")) {
+	} else if (words_is_in(w, at, "a an another")) {
 		at++;
 		n = 1;
 		if (words_is(w, at, "couple")) {
 			at += words_is(w, at + 1, "of") ? 2 : 1;
 			n = 2;
+		} else if (words_is(w, at, "few")) {
+			at++;
+			n = 3;
 		}
-	} else
+	} else {
 		return 0;
+	}
 	*out_halves = n * 2;
-	if (words_is(w, at, "and") && words_is(w, at + 1, "a") &&
-	    words_is(w, at + 2, "half")) {
-		*out_halves += 1;
-		at += 3;
-	}
-	*out_unit = unit_of(w, at++);
-	if (*out_unit && words_is(w, at, "and") && words_is(w, at + 1, "a") &&
-	    words_is(w, at + 2, "half")) {
-		*out_halves += 1;
-		at += 3;
-	}
-	return *out_unit ? at - i : 0;
+	return at - i;
 }
 
-/* "in two weeks", "two weeks from now" */
+/* "and a half" */
+static size_t
+half_more(const struct words *w, size_t i, int *halves)
+{
+	if (!words_is(w, i, "and") || !words_is(w, i + 1, "a") ||
+	    !words_is(w, i + 2, "half"))
+		return 0;
+	*halves += 1;
+	return 3;
+}
+
+/* "two weeks", "an hour and a half", "half an hour", "1 hour and 10 minutes" */
+static size_t
+amount_at(const struct words *w, size_t i, struct amount *out)
+{
+	size_t at = i;
+
+	*out = (struct amount){0};
+	if (words_is(w, at, "half") && words_is_in(w, at + 1, "a an")) {
+		*out = (struct amount){unit_of(w, at + 2), 1, 0};
+		return out->unit ? 3 : 0;
+	}
+	size_t n = glued(w, i, out);
+	if (n > 0)
+		return n;
+	at += count_of(w, i, &out->halves);
+	if (at == i)
+		return 0;
+	at += half_more(w, at, &out->halves);
+	out->unit = unit_of(w, at++);
+	if (!out->unit)
+		return 0;
+	at += half_more(w, at, &out->halves);
+	/* "and 15 minutes" */
+	size_t and = words_is(w, at, "and") ? 1 : 0;
+	int minutes = words_number(w, at + and);
+	if (out->unit->seconds == 3600 && minutes > 0 && minutes < 60 &&
+	    words_is(w, at + and + 1, "minutes")) {
+		out->minutes = minutes;
+		at += and + 2;
+	}
+	return at - i;
+}
+
+/* "from Friday", "on Tuesday", "after tomorrow" behind "a week" */
+static size_t
+counted_from(const struct words *w, size_t i, const struct when_now *now,
+    const struct amount *amount, struct when *out)
+{
+	struct when from = {0};
+	size_t n;
+
+	if (amount->unit->days == 0 || !words_is_in(w, i, "from on after"))
+		return 0;
+	n = when_weekday(w, i + 1, now, &from);
+	if (n == 0)
+		n = when_named(w, i + 1, now, &from);
+	if (n == 0 || !from.has_day || from.has_hour)
+		return 0;
+	when_set_day(out,
+	    from.day + (int64_t)amount->halves * amount->unit->days / 2, 1);
+	return n + 1;
+}
+
+/* "in two weeks", "two weeks from now", "a week on Tuesday" */
 size_t
 when_distance(const struct words *w, size_t i, const struct when_now *now,
     struct when *out)
 {
-	const struct unit *unit = NULL;
-	int halves = 0;
+	struct amount amount;
 	size_t in = words_is_in(w, i, "in within") ? 1 : 0;
-	size_t n = amount(w, i + in, &unit, &halves);
+	size_t n = in + amount_at(w, i + in, &amount);
 
-	if (n == 0)
+	if (n == in)
 		return 0;
-	n += in;
-	bool is_from_now = words_is(w, i + n, "from") &&
-			   words_is_in(w, i + n + 1, "now today");
-	if (is_from_now)
+	size_t more = in ? 0 : counted_from(w, i + n, now, &amount, out);
+	if (more > 0)
+		return n + more;
+	if (words_is(w, i + n, "from") && words_is_in(w, i + n + 1, "now today"))
 		n += 2;
 	else if (!in)
 		return 0;
-	set_distance(out, now, unit, halves);
+	/* "in ten days' time" */
+	n += words_is(w, i + n, "time") ? 1 : 0;
+	set_distance(out, now, &amount);
 	return n;
 }

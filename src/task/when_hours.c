@@ -19,7 +19,7 @@ static const struct part {
     {"night", 20, WHEN_PM},
 };
 
-/* "8:15", "0800"? no. Sets hour and minute; the rest of the word. */
+/* "8:15", "0815", "8". Sets hour and minute; the rest of the word. */
 static const char *
 clock_digits(const char *s, struct when *out)
 {
@@ -27,11 +27,20 @@ clock_digits(const char *s, struct when *out)
 	bool is_padded = *s == '0';
 	enum when_half half = WHEN_BARE;
 
+	/* "1630" */
+	bool is_whole = strspn(s, "0123456789") == 4 && s[4] == '\0';
+	if (is_whole && (s[2] > '5' || s[0] > '2'))
+		return NULL;
 	for (; *s >= '0' && *s <= '9' && n < 2; s++, n++)
 		hour = hour * 10 + (*s - '0');
+	if (is_whole) {
+		minute = (s[0] - '0') * 10 + (s[1] - '0');
+		s += 2;
+	}
 	if (n == 0 || (*s >= '0' && *s <= '9'))
 		return NULL;
-	if (*s == ':') {
+	/* "5.30" is one only where "pm" or "at" says so. */
+	if (*s == ':' || (*s == '.' && strlen(s) >= 3)) {
 		if (s[1] < '0' || s[1] > '5' || s[2] < '0' || s[2] > '9')
 			return NULL;
 		minute = (s[1] - '0') * 10 + (s[2] - '0');
@@ -39,7 +48,7 @@ clock_digits(const char *s, struct when *out)
 	}
 	if (hour > 24 || (hour == 24 && minute > 0))
 		return NULL;
-	if (hour > 12 || hour == 0 || is_padded)
+	if (hour > 12 || hour == 0 || is_padded || is_whole)
 		half = WHEN_WHOLE;
 	when_set_hour(out, hour, minute, half);
 	return s;
@@ -119,6 +128,18 @@ hour_number(const struct words *w, size_t i)
 	return n >= 1 && n <= 12 ? n : 0;
 }
 
+/* The minutes behind an hour in words: "eight thirty", "nine fifteen". */
+static size_t
+spoken_minutes(const struct words *w, size_t i, int *out_minute)
+{
+	int minute = words_number(w, i);
+
+	if (minute < 10 || minute > 59 || w->at[i].norm[0] <= '9')
+		return 0;
+	*out_minute = minute;
+	return 1;
+}
+
 /* "half past nine", "quarter to six", "10 past 4", "nine o'clock", "at nine" */
 static size_t
 spoken_hour(const struct words *w, size_t i, struct when *out)
@@ -140,17 +161,22 @@ spoken_hour(const struct words *w, size_t i, struct when *out)
 		size_t n = past + 2 - i;
 		return n + half_at("", w, i + n, out);
 	}
+	/* "at half eight" */
+	hour = words_is(w, i, "half") ? hour_number(w, i + 1) : 0;
+	if (hour > 0 && is_at_an_hour(w, i)) {
+		when_set_hour(out, hour, 30, WHEN_BARE);
+		return 2;
+	}
 	hour = hour_number(w, i);
 	if (hour == 0 || w->at[i].norm[0] <= '9')
 		return 0;
-	if (words_is_in(w, i + 1, "oclock am pm")) {
-		when_set_hour(out, hour, 0, WHEN_BARE);
-		return 1 + half_at("", w, i + 1, out);
-	}
-	if (!is_at_an_hour(w, i) || counts(w, i + 1))
+	int minute = 0;
+	size_t n = 1 + spoken_minutes(w, i + 1, &minute);
+	when_set_hour(out, hour, minute, WHEN_BARE);
+	size_t half = half_at("", w, i + n, out);
+	if ((!is_at_an_hour(w, i) && half == 0) || counts(w, i + n))
 		return 0;
-	when_set_hour(out, hour, 0, WHEN_BARE);
-	return 1;
+	return n + half;
 }
 
 size_t
@@ -160,14 +186,6 @@ when_hour(const struct words *w, size_t i, const struct when_now *now,
 	(void)now;
 	if (i >= w->n || w->at[i].kind != WORD_PLAIN)
 		return 0;
-	if (words_is_in(w, i, "noon midday")) {
-		when_set_hour(out, 12, 0, WHEN_WHOLE);
-		return 1;
-	}
-	if (words_is(w, i, "midnight")) {
-		when_set_hour(out, 24, 0, WHEN_WHOLE);
-		return 1;
-	}
 	size_t n = spoken_hour(w, i, out);
 	return n > 0 ? n : clock_hour(w, i, out);
 }
@@ -200,9 +218,11 @@ when_part(const struct words *w, size_t i, const struct when_now *now,
 		return 0;
 	if (words_is(w, i, "this"))
 		when_set_day(out, now->today, 1);
-	if (!out->has_hour)
+	if (!out->has_hour) {
 		when_set_hour(out, part->hour, 0, WHEN_WHOLE);
-	else if (out->half == WHEN_BARE)
+		out->gives_way |= WHEN_HOUR;
+	} else if (out->half == WHEN_BARE) {
 		out->half = part->half;
+	}
 	return n + 1;
 }

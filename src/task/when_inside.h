@@ -15,8 +15,8 @@
 typedef size_t (*when_piece_fn)(const struct words *w, size_t i,
     const struct when_now *now, struct when *out);
 
-size_t when_named_day(const struct words *w, size_t i,
-    const struct when_now *now, struct when *out);
+size_t when_named(const struct words *w, size_t i, const struct when_now *now,
+    struct when *out);
 size_t when_weekday(const struct words *w, size_t i, const struct when_now *now,
     struct when *out);
 size_t when_unit(const struct words *w, size_t i, const struct when_now *now,
@@ -32,6 +32,9 @@ size_t when_part(const struct words *w, size_t i, const struct when_now *now,
 
 /* Monday 0 to Sunday 6; -1: none. */
 int when_weekday_of(const struct words *w, size_t i);
+
+/* 1 for January; 0: it is no month's name. */
+int when_month_of(const struct words *w, size_t i);
 
 void when_set_day(struct when *out, int64_t day, int days);
 void when_set_hour(struct when *out, int hour, int minute, enum when_half half);

@@ -100,6 +100,28 @@ mend(char norm[static WORD_MAX])
 		memcpy(norm, meant, strlen(meant) + 1);
 }
 
+/* Days and tasks own things: "tomorrow's tasks" are tasks of tomorrow. */
+static void
+disown(const struct words *w, struct word *word)
+{
+	static const char *const owners[] = {"today", "tomorrow", "tonight",
+	    "week", "weekend", "month", "monday", "tuesday", "wednesday",
+	    "thursday", "friday", "saturday", "sunday", "task", "reminder"};
+	size_t n = strlen(word->norm);
+	size_t bytes = word->end - word->start;
+
+	if (n < 2 || word->norm[n - 1] != 's' || bytes == n ||
+	    w->text[word->end - 1] == '\'')
+		return;
+	for (size_t i = 0; i < COUNT(owners); i++) {
+		if (strlen(owners[i]) == n - 1 &&
+		    !strncmp(word->norm, owners[i], n - 1)) {
+			word->norm[n - 1] = '\0';
+			word->is_possessive = true;
+		}
+	}
+}
+
 static void
 normalise(const struct words *w, struct word *word)
 {
@@ -118,6 +140,7 @@ normalise(const struct words *w, struct word *word)
 		    (char)(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
 	}
 	word->norm[n] = '\0';
+	disown(w, word);
 	if (is_wordy || n <= 8)
 		mend(word->norm);
 }
@@ -132,6 +155,7 @@ add(struct words *w, enum word_kind kind, size_t start, size_t end)
 	struct word *word = &w->at[w->n++];
 	word->kind = kind;
 	word->is_hidden = false;
+	word->is_possessive = false;
 	word->start = start;
 	word->end = end;
 	word->norm[0] = '\0';
@@ -191,12 +215,33 @@ split_at(const char *text, size_t start, size_t end)
 	return is_split ? i : end;
 }
 
+/* "-", "--", and the longer ones of typographers, by themselves. */
+static bool
+is_dash(const struct words *w, size_t start, size_t end)
+{
+	static const char *const dashes[] = {
+	    "-", "--", "\xe2\x80\x93", "\xe2\x80\x94"};
+
+	for (size_t i = 0; i < COUNT(dashes); i++) {
+		if (end - start == strlen(dashes[i]) &&
+		    stands(w, start, end, dashes[i]))
+			return true;
+	}
+	return false;
+}
+
 static void
 add_word(struct words *w, size_t start, size_t end)
 {
 	static const char marks[] = ".,;:!?)";
 	size_t last = end;
 
+	if (is_dash(w, start, end)) {
+		struct word *dash = add(w, WORD_MARK, start, end);
+		if (dash)
+			memcpy(dash->norm, ",", 2);
+		return;
+	}
 	while (start < last && strchr("(*#-", w->text[start]))
 		start++;
 	while (last > start && strchr(marks, w->text[last - 1]))
@@ -244,23 +289,27 @@ words_read(struct words *w, const char *text, size_t n)
 
 /* By hand: it runs a hundred times for each word of a message. */
 bool
-words_is_in(const struct words *w, size_t i, const char *set)
+words_holds(const char *set, const char *s)
 {
-	const char *norm = w->at[i < w->n ? i : w->n].norm;
-
-	if (norm[0] == '\0')
+	if (s[0] == '\0')
 		return false;
 	for (const char *p = set; *p != '\0';) {
 		size_t k = 0;
-		while (norm[k] != '\0' && norm[k] == p[k])
+		while (s[k] != '\0' && s[k] == p[k])
 			k++;
-		if (norm[k] == '\0' && (p[k] == ' ' || p[k] == '\0'))
+		if (s[k] == '\0' && (p[k] == ' ' || p[k] == '\0'))
 			return true;
 		while (*p != ' ' && *p != '\0')
 			p++;
 		p += *p == ' ';
 	}
 	return false;
+}
+
+bool
+words_is_in(const struct words *w, size_t i, const char *set)
+{
+	return words_holds(set, w->at[i < w->n ? i : w->n].norm);
 }
 
 /* Digits alone, up to 9999; -1: anything else. */
@@ -285,11 +334,8 @@ words_number(const struct words *w, size_t i)
 	    "four", "five", "six", "seven", "eight", "nine", "ten", "eleven",
 	    "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen",
 	    "eighteen", "nineteen", "twenty"};
-	static const struct {
-		const char *name;
-		int n;
-	} tens[] = {{"thirty", 30}, {"forty", 40}, {"fortyfive", 45},
-	    {"fifty", 50}, {"sixty", 60}};
+	static const char *const tens[] = {
+	    "twenty", "thirty", "forty", "fifty", "sixty"};
 	const char *end;
 
 	if (i >= w->n)
@@ -297,13 +343,24 @@ words_number(const struct words *w, size_t i)
 	int n = digits(w->at[i].norm, &end);
 	if (n >= 0)
 		return *end == '\0' ? n : -1;
+	/* Asked many times for each word, and most begin otherwise. */
+	if (w->at[i].norm[0] == '\0' || !strchr("zotfsen", w->at[i].norm[0]))
+		return -1;
 	for (size_t k = 0; k < COUNT(names); k++) {
 		if (words_is(w, i, names[k]))
 			return (int)k;
 	}
+	/* "thirty", "thirty-five" */
 	for (size_t k = 0; k < COUNT(tens); k++) {
-		if (words_is(w, i, tens[k].name))
-			return tens[k].n;
+		size_t len = strlen(tens[k]);
+		if (strncmp(w->at[i].norm, tens[k], len) != 0)
+			continue;
+		const char *rest = w->at[i].norm + len;
+		for (size_t unit = 1; unit <= 9; unit++) {
+			if (!strcmp(rest, names[unit]))
+				return (int)(k * 10 + 20 + unit);
+		}
+		return *rest == '\0' ? (int)(k * 10 + 20) : -1;
 	}
 	return -1;
 }
@@ -312,7 +369,10 @@ int
 words_ordinal(const struct words *w, size_t i)
 {
 	static const char *const names[] = {"first", "second", "third",
-	    "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth"};
+	    "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth",
+	    "eleventh", "twelfth", "thirteenth", "fourteenth", "fifteenth",
+	    "sixteenth", "seventeenth", "eighteenth", "nineteenth",
+	    "twentieth"};
 	const char *end;
 
 	if (i >= w->n)
@@ -408,7 +468,9 @@ words_copy(
 			continue;
 		bool is_apart =
 		    last != i - 1 || w->at[last].end < w->at[i].start;
-		if (i > from && is_apart && w->at[i].kind != WORD_MARK)
+		/* A mark stands where it stood: after a word, or apart. */
+		bool is_moved = w->at[i].kind == WORD_MARK && last != i - 1;
+		if (i > from && is_apart && !is_moved)
 			put(&c, ' ');
 		put_word(&c, w, &w->at[i]);
 		last = i;

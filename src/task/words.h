@@ -19,12 +19,13 @@
 enum word_kind {
 	WORD_PLAIN,
 	WORD_QUOTE, /* all between quotes; start and end are the outer ones */
-	WORD_MARK,  /* one of . , ; : ! ? ) in `norm` */
+	WORD_MARK,  /* one of . , ; : ! ? ) in `norm`; a dash is a comma */
 };
 
 struct word {
 	enum word_kind kind;
 	bool is_hidden;
+	bool is_possessive; /* "tomorrow's" and the like, "tomorrow" in norm */
 	size_t start, end; /* bytes of the text */
 	char norm[WORD_MAX];
 };
@@ -49,10 +50,13 @@ words_is(const struct words *w, size_t i, const char *s)
 /* Is it one of those in `set`, which has spaces between them? */
 bool words_is_in(const struct words *w, size_t i, const char *set);
 
-/* The number that it is, in digits or in words up to sixty; -1: none. */
+/* Is `s` one of those in `set`? */
+bool words_holds(const char *set, const char *s);
+
+/* The number that it is, in digits or in words up to sixty-nine; -1: none. */
 int words_number(const struct words *w, size_t i);
 
-/* The number of "3rd" or "third" (to thirty-first in digits, tenth in words);
+/* The number of "3rd" or "third" (to thirty-first in digits, twentieth in words);
  * -1: none. */
 int words_ordinal(const struct words *w, size_t i);
 

@@ -170,6 +170,40 @@ Test(commands, tasks_are_made_listed_changed_done_and_deleted)
 	    "2");
 }
 
+Test(commands, people_say_it_in_many_ways)
+{
+	say("don't let me forget the keys tomorrow morning", "“The keys”, due");
+	say("Put oat milk on my list, please", "“Oat milk”");
+	say("Call the vet, could you put that on my to-do list?",
+	    "“Call the vet”");
+	say("what's left on my list?", "You have 3 tasks:");
+	say("prioritise the vet task", "“Call the vet”, high priority");
+	say("push the vet task to next week", "“Call the vet”, due");
+	say("which tasks am I working on?", "You have no tasks in progress");
+	say("I've begun working on the vet task", "(in progress)");
+	say("which tasks am I working on?", "You have 1 task in progress");
+	say("you can tick the oat milk off now", "marked as done: “Oat milk”");
+	say("I don't need the keys task anymore", "Delete “The keys”");
+	say("yep", "Deleted: “The keys”");
+	expect(TASKS, "Oat milk done,Call the vet in_progress");
+}
+
+/* What is no command does nothing, and is told that. */
+Test(commands, what_is_not_understood_changes_nothing)
+{
+	say("add a task buy milk", "Buy milk");
+	say("She put the milk task on my list", "I changed nothing");
+	say("please don't delete the milk task", "I changed nothing");
+	say("I never finished the milk task", "I changed nothing");
+	say("Remind me to call mom and remind me to call dad",
+	    "one task at a time");
+	say("set a reminder on Tuesdays to take the bins out", "cannot repeat");
+	say("push the milk task back by two days", "to a date");
+	say("clear my to-do list", "one task at a time");
+	say("add it to my list", "What shall the task be called?");
+	expect(TASKS, "Buy milk open");
+}
+
 Test(commands, each_operation_leaves_its_row_and_no_other)
 {
 	say("add a task buy milk", "Buy milk");
