@@ -58,8 +58,8 @@ fetch(struct request *req, const char *question)
 	struct embeddings vector;
 	struct buf text = {0};
 	const char *why = "", *copy;
-	enum err e = embedding_fetch(
-	    req->services->config, question, &vector, &why);
+	enum err e =
+	    embedding_fetch(req->services->config, question, &vector, &why);
 	if (e != OK) {
 		metrics_count(METRIC_EMBEDDINGS_QUESTIONS_FAILED);
 		log_with(LOG_NOTICE, "a question was not embedded",

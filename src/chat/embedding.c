@@ -70,7 +70,8 @@ embedding_claimed(
 	for (int i = 0; i < n; i++)
 		for (enum column c = TITLE; c <= CONTENT; c++)
 			texts += length(r, i, c) + 1;
-	b = calloc(1, sizeof(*b) + rows * (sizeof(*b->texts) + ID_TEXT) + texts);
+	b = calloc(
+	    1, sizeof(*b) + rows * (sizeof(*b->texts) + ID_TEXT) + texts);
 	if (!b)
 		return ERR_BUSY;
 	b->n = rows;
@@ -118,8 +119,7 @@ embedding_store(const struct config *config, const struct embedding_batch *b,
 	    .query = chat_query(CHAT_EMBEDDINGS_STORE),
 	    .params = {b->user_id, b->document_id, b->lease, name_of(config, a),
 		ids_of(b, a),
-		vectors.failed ? NULL
-			       : arena_strndup(a, vectors.p, vectors.n)},
+		vectors.failed ? NULL : arena_strndup(a, vectors.p, vectors.n)},
 	};
 	buf_free(&vectors);
 	return out_call->params[4] && out_call->params[5] ? OK : ERR_TOO_LARGE;

@@ -294,8 +294,7 @@ fill_retrieval(struct beginning *b)
 	b->embedded = &b->calls[b->n_calls++];
 	*b->embedded = (struct pg_call){
 	    .query = chat_query(CHAT_EMBEDDED),
-	    .params = {b->turn->user_id,
-		arena_strdup(b->req->arena, model)},
+	    .params = {b->turn->user_id, arena_strdup(b->req->arena, model)},
 	};
 }
 
@@ -527,8 +526,7 @@ take(struct beginning *b)
 	    b->passages ? retrieve_read(b->passages->result, &t->passages) : OK;
 	if (e != OK)
 		return e;
-	t->wants_vector =
-	    b->embedded && pg_flag(b->embedded->result, 0, 0);
+	t->wants_vector = b->embedded && pg_flag(b->embedded->result, 0, 0);
 	if (!strcmp(t->model, LOCAL_MODEL))
 		return answer_locally(b);
 	if (b->prices)
@@ -555,18 +553,17 @@ take(struct beginning *b)
 			t->question = strdup(b->ask->content);
 		title_plan(t, config, b->title, b->quotas);
 	}
-	return turn_context(
-	    b->req, &(struct turn_context){
-			.turn = t,
-			.lock = lock,
-			.history = history,
-			.question = b->ask->content,
-			.passages = t->passages || t->wants_vector
-					? b->limits.passages
-					: "0",
-			.quotas = b->quotas,
-			.cache = b->ask->cache,
-		    });
+	return turn_context(b->req,
+	    &(struct turn_context){
+		.turn = t,
+		.lock = lock,
+		.history = history,
+		.question = b->ask->content,
+		.passages =
+		    t->passages || t->wants_vector ? b->limits.passages : "0",
+		.quotas = b->quotas,
+		.cache = b->ask->cache,
+	    });
 }
 
 enum err

@@ -41,7 +41,8 @@ enum route_thread {
 	ON_FRONT,  /* short: a few round trips */
 	ON_CHORES, /* slow: hashing, extraction */
 	ON_BULK,   /* long: exports and imports, which hold up no hashing */
-	ON_SEARCH, /* on the chores where it asks for a vector, else the front */
+	ON_SEARCH, /* on the chores where it asks for a vector, else the front
+		    */
 };
 
 struct route {

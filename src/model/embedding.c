@@ -128,10 +128,9 @@ read_base64(struct json_scan *s, struct vector *v)
 	struct json_span text = json_scan_string(s);
 	size_t n = 0;
 
-	if (text.p == NULL ||
-	    sodium_base642bin((unsigned char *)v->values, sizeof(v->values),
-		text.p, text.n, "\\", &n, NULL,
-		sodium_base64_VARIANT_ORIGINAL) != 0)
+	if (text.p == NULL || sodium_base642bin((unsigned char *)v->values,
+				  sizeof(v->values), text.p, text.n, "\\", &n,
+				  NULL, sodium_base64_VARIANT_ORIGINAL) != 0)
 		return false;
 	v->n = n / sizeof(float);
 	return n % sizeof(float) == 0;
@@ -146,8 +145,7 @@ read_numbers(struct json_scan *s, struct vector *v)
 	if (!json_scan_enter(s, '['))
 		return false;
 	for (v->n = 0; json_scan_element(s); v->n++) {
-		if (!json_scan_value(s, &number) ||
-		    number.n >= sizeof(text) ||
+		if (!json_scan_value(s, &number) || number.n >= sizeof(text) ||
 		    v->n == EMBEDDING_DIMENSIONS_MAX)
 			return false;
 		memcpy(text, number.p, number.n);
@@ -174,7 +172,8 @@ scale(const struct vector *v, int16_t *out)
 
 /* Puts it where its index says; the first one says how long all are. */
 static bool
-place(struct embeddings *e, const struct vector *v, int64_t index, bool *is_there)
+place(
+    struct embeddings *e, const struct vector *v, int64_t index, bool *is_there)
 {
 	if (v->n == 0 || index < 0 || (size_t)index >= e->n || is_there[index])
 		return false;
@@ -224,8 +223,7 @@ read_data(struct json_scan *s, struct embeddings *e)
 	for (; is_fit && json_scan_element(s); n++) {
 		int64_t index = (int64_t)n;
 
-		is_fit = read_one(s, v, &index) &&
-			 place(e, v, index, is_there);
+		is_fit = read_one(s, v, &index) && place(e, v, index, is_there);
 	}
 	free(is_there);
 	free(v);

@@ -25,7 +25,7 @@ struct config;
 
 /* Of an answer, in bytes: a number takes 24 at most. */
 #define EMBEDDING_ANSWER_MAX(texts) \
-	((size_t)65536 + (size_t)(texts) * EMBEDDING_DIMENSIONS_MAX * 24)
+	((size_t)65536 + (size_t)(texts)*EMBEDDING_DIMENSIONS_MAX * 24)
 
 /* Room for embedding_name. */
 #define EMBEDDING_NAME 240
@@ -45,8 +45,8 @@ embedding_name(const struct config *config, char out[static EMBEDDING_NAME]);
 #define EMBEDDING_WHY 192
 
 /* Can the settings work? Else ERR_INVALID_FIELD and what to mend. */
-enum err embedding_check(const struct config *config,
-    char why[static EMBEDDING_WHY]) MUST_CHECK;
+enum err embedding_check(
+    const struct config *config, char why[static EMBEDDING_WHY]) MUST_CHECK;
 
 /* Appends the request's body; with CHAT_PII_MASK each text is masked, by
  * itself: the same text always gives the same vector. */

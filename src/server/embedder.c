@@ -23,7 +23,8 @@
 
 /* Longest wait for a batch's vectors, in ms; less than its lease. */
 #define BATCH_TIMEOUT_MS 60000
-_Static_assert(BATCH_TIMEOUT_MS < EMBEDDING_LEASE_S * 1000, "a lease is longer");
+_Static_assert(
+    BATCH_TIMEOUT_MS < EMBEDDING_LEASE_S * 1000, "a lease is longer");
 
 /* After a failure, and the most after many, in ms. */
 #define PAUSE_MS     1000
@@ -38,10 +39,10 @@ struct embedder {
 	struct embeds *embeds;
 	uv_poll_t poll;
 	uv_timer_t timer;
-	struct embed *work;    /* the batch that is with the server */
-	struct errand *errand; /* its request */
-	unsigned failures;     /* of batches, in a row */
-	unsigned questions_failed; /* likewise */
+	struct embed *work;         /* the batch that is with the server */
+	struct errand *errand;      /* its request */
+	unsigned failures;          /* of batches, in a row */
+	unsigned questions_failed;  /* likewise */
 	uint64_t questions_from_ms; /* before that none is sent */
 };
 
@@ -114,9 +115,8 @@ static void
 claim(uv_timer_t *timer)
 {
 	struct embedder *em = timer->data;
-	struct embed *e = ledger_is_known(em->relay->ledger)
-			      ? embed_new(EMBED_CLAIM)
-			      : NULL;
+	struct embed *e =
+	    ledger_is_known(em->relay->ledger) ? embed_new(EMBED_CLAIM) : NULL;
 
 	if (e != NULL && embedder_give(em->relay, e))
 		return;
@@ -172,7 +172,8 @@ batch_ended(void *arg, const struct errand_end *end)
 
 	em->work = NULL;
 	em->errand = NULL;
-	(void)snprintf(why, sizeof(why), "the server answered %ld", end->status);
+	(void)snprintf(
+	    why, sizeof(why), "the server answered %ld", end->status);
 	if (end->code != CURLE_OK) {
 		e->is_refused = end->is_too_large;
 		give_back(em, e, end->why);
@@ -191,8 +192,8 @@ send_batch(struct embedder *em, struct embed *e)
 {
 	const struct embedding_batch *b = e->batch;
 
-	em->errand = embedder_send(em->relay, b->texts, b->n, BATCH_TIMEOUT_MS,
-	    batch_ended, em);
+	em->errand = embedder_send(
+	    em->relay, b->texts, b->n, BATCH_TIMEOUT_MS, batch_ended, em);
 	if (em->errand != NULL)
 		em->work = e;
 	else

@@ -31,9 +31,8 @@ void embedder_free(struct relay *r);
 void embedder_drop(struct relay *r);
 
 /* Asks for the vectors of texts; NULL: no memory. */
-struct errand *embedder_send(
-    struct relay *r, const char *const *texts, size_t n, long timeout_ms,
-    errand_fn fn, void *arg) MUST_CHECK;
+struct errand *embedder_send(struct relay *r, const char *const *texts,
+    size_t n, long timeout_ms, errand_fn fn, void *arg) MUST_CHECK;
 
 /* Gives an embed to the ledger; false: it has too many, it is the caller's. */
 bool embedder_give(struct relay *r, struct embed *e) MUST_CHECK;

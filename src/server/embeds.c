@@ -148,8 +148,7 @@ keep(struct embed *e, const struct embeds_stores *stores)
 	struct pg_call call = {0};
 	enum err error;
 
-	if (!embeddings_read(
-		e->answer.p, e->answer.n, e->batch->n, &vectors)) {
+	if (!embeddings_read(e->answer.p, e->answer.n, e->batch->n, &vectors)) {
 		e->kind = EMBED_GIVE_BACK;
 		e->is_refused = true;
 		(void)snprintf(e->why, sizeof(e->why),
@@ -190,8 +189,8 @@ find(struct embed *e, const struct embeds_stores *stores)
 	enum err error = ERR_TOO_LARGE;
 
 	if (!embeddings_read(e->answer.p, e->answer.n, 1, &vector)) {
-		(void)snprintf(e->why, sizeof(e->why),
-		    "its answer cannot be understood");
+		(void)snprintf(
+		    e->why, sizeof(e->why), "its answer cannot be understood");
 		return ERR_MODEL_FAILED;
 	}
 	embedding_name(stores->config, name);

@@ -2,7 +2,8 @@
  * What has to do with vectors on its way between the relay, which asks the
  * server for them, and the ledger, which has the database: batches of passages
  * in the background, and what a question's vector finds. The ledger also reads
- * the server's answers: a batch's takes milliseconds, which no stream waits for.
+ * the server's answers: a batch's takes milliseconds, which no stream waits
+ * for.
  *
  * An embed changes hands with the push and always comes back. Thread:
  * embeds_ask and embeds_take the relay's, embeds_answer the ledger's;
@@ -48,7 +49,7 @@ struct embed {
 	struct stream *owner;     /* the relay's; nobody else looks at it */
 
 	/* What the ledger says. */
-	enum err error; /* of anything */
+	enum err error;               /* of anything */
 	struct passages_found *found; /* owned; NULL: nothing */
 	int64_t tokens;               /* of the texts; 0: not known */
 };
@@ -77,7 +78,6 @@ struct embeds_stores {
 };
 
 /* Answers a few of what waits; true: more waits. */
-bool
-embeds_answer(struct embeds *embeds, const struct embeds_stores *stores);
+bool embeds_answer(struct embeds *embeds, const struct embeds_stores *stores);
 
 #endif

@@ -17,8 +17,8 @@ add_base(struct buf *url, const char *base)
 }
 
 struct errand *
-errand_post_json(struct relay *r, const struct errand_json *post, errand_fn fn,
-    void *arg)
+errand_post_json(
+    struct relay *r, const struct errand_json *post, errand_fn fn, void *arg)
 {
 	const char *headers[4] = {"Content-Type: application/json"};
 	struct buf url = {0}, key = {0}, accept = {0};

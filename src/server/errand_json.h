@@ -23,7 +23,7 @@ struct errand_json {
 };
 
 /* As errand_start; NULL also for a body that has failed. */
-struct errand *errand_post_json(struct relay *r, const struct errand_json *post,
-    errand_fn fn, void *arg);
+struct errand *errand_post_json(
+    struct relay *r, const struct errand_json *post, errand_fn fn, void *arg);
 
 #endif

@@ -232,8 +232,7 @@ static bool
 is_for_chores(const struct front *f, enum route_thread thread)
 {
 	return thread == ON_CHORES ||
-	       (thread == ON_SEARCH &&
-		   embedding_is_on(f->shared->config));
+	       (thread == ON_SEARCH && embedding_is_on(f->shared->config));
 }
 
 static void

@@ -53,7 +53,8 @@ vector_came(void *arg, const struct errand_end *end)
 	bool is_answer = end->code == CURLE_OK && end->status / 100 == 2;
 
 	s->preparation.errand = NULL;
-	(void)snprintf(why, sizeof(why), "the server answered %ld", end->status);
+	(void)snprintf(
+	    why, sizeof(why), "the server answered %ld", end->status);
 	if (is_answer) {
 		embedder_answered(s->relay);
 		s->preparation.find = make_find(s, end);
@@ -86,7 +87,8 @@ stream_embed_found(struct embed *e)
 			    "no memory for what a vector has found");
 		e->found = NULL;
 	} else
-		go_on_without(s, e->why[0] != '\0' ? e->why : err_code(e->error));
+		go_on_without(
+		    s, e->why[0] != '\0' ? e->why : err_code(e->error));
 	embed_free(e);
 	stream_prepared(s);
 }
@@ -105,9 +107,9 @@ stream_embed_question(struct stream *s)
 		metrics_count(METRIC_EMBEDDINGS_QUESTIONS_SKIPPED);
 		return true;
 	}
-	question = strndup(t->question,
-	    text_prefix(t->question, strlen(t->question),
-		RETRIEVE_QUESTION_BYTES));
+	question =
+	    strndup(t->question, text_prefix(t->question, strlen(t->question),
+				     RETRIEVE_QUESTION_BYTES));
 	texts[0] = question;
 	if (question != NULL)
 		s->preparation.errand = embedder_send(s->relay, texts, 1,

@@ -74,7 +74,8 @@ Test(embeddings, a_search_finds_by_meaning_and_shows_each_part)
 
 	open_with(NULL, NULL);
 	library_search(&lib, &lib.reader, "q=automobile", &a);
-	cr_expect_str_eq(answer_text(&a, "data.0.content"), CAR, "%s", a.body.p);
+	cr_expect_str_eq(
+	    answer_text(&a, "data.0.content"), CAR, "%s", a.body.p);
 	cr_expect_str_eq(answer_text(&a, "data.1.content"), "");
 	cr_expect_str_eq(answer_text(&a, "data.0.match"), "meaning");
 	cr_expect_str_eq(answer_text(&a, "embedding"), "used");
@@ -101,10 +102,9 @@ Test(embeddings, a_search_finds_by_meaning_and_shows_each_part)
 	cr_expect_str_eq(answer_text(&a, "data.0.ranking.trigrams"), "");
 	cr_expect_str_eq(answer_text(&a, "data.0.ranking.headings"), "");
 	answer_clear(&a);
-	library_search(&lib, &lib.reader, "q=bredd", &a);
-	cr_expect_str_eq(
-	    answer_text(&a, "data.0.ranking.trigrams.rank"), "1", "%s",
-	    a.body.p);
+	library_search(&lib, &lib.reader, "q=garaeg", &a);
+	cr_expect_str_eq(answer_text(&a, "data.0.ranking.trigrams.rank"), "1",
+	    "%s", a.body.p);
 	answer_clear(&a);
 }
 
@@ -190,11 +190,11 @@ Test(embeddings, who_has_no_documents_costs_no_request)
 	expect_found(&other, "q=automobile", "", "", "used");
 }
 
-#define MAKE_STORE                                                          \
-	"WITH s AS (INSERT INTO chat.stores (id, slug, name) VALUES ("      \
-	"gen_random_uuid(), 's' || left(replace($1::text, '-', ''), 30),"   \
-	" 'Shop') RETURNING id) INSERT INTO chat.store_members (user_id,"   \
-	" store_id, role) SELECT $1::text::uuid, s.id, 'manager' FROM s"    \
+#define MAKE_STORE                                                        \
+	"WITH s AS (INSERT INTO chat.stores (id, slug, name) VALUES ("    \
+	"gen_random_uuid(), 's' || left(replace($1::text, '-', ''), 30)," \
+	" 'Shop') RETURNING id) INSERT INTO chat.store_members (user_id," \
+	" store_id, role) SELECT $1::text::uuid, s.id, 'manager' FROM s"  \
 	" RETURNING store_id"
 
 Test(embeddings, a_stores_passages_are_its_members)
@@ -204,8 +204,8 @@ Test(embeddings, a_stores_passages_are_its_members)
 
 	open_with(NULL, NULL);
 	person_make(&lib.stack, &member);
-	snprintf(store, sizeof(store), "%s",
-	    library_value(&lib.reader, MAKE_STORE));
+	snprintf(
+	    store, sizeof(store), "%s", library_value(&lib.reader, MAKE_STORE));
 	snprintf(json, sizeof(json),
 	    "{\"store_id\":\"%s\",\"title\":\"T\",\"content\":\"The dog "
 	    "barks.\"}",

@@ -54,11 +54,11 @@ Test(embeddings_faults, a_question_is_answered_by_its_words)
 		cr_expect(answer_ends_with(&a, "done"), "%s", a.body.p);
 		answer_clear(&a);
 		cr_expect(library_sent(&lib, "/_last", CAR), "%s", content);
-		snprintf(query, sizeof(query), "q=car+%%23embed%%3D%s",
-		    faults[i]);
+		snprintf(
+		    query, sizeof(query), "q=car+%%23embed%%3D%s", faults[i]);
 		library_search(&lib, &lib.reader, query, &a);
-		cr_expect_str_eq(answer_text(&a, "embedding"), "failed", "%s",
-		    a.body.p);
+		cr_expect_str_eq(
+		    answer_text(&a, "embedding"), "failed", "%s", a.body.p);
 		cr_expect_str_eq(answer_text(&a, "data.0.content"), CAR);
 		cr_expect_str_eq(
 		    answer_text(&a, "data.0.ranking.embedding"), "");
@@ -68,9 +68,12 @@ Test(embeddings_faults, a_question_is_answered_by_its_words)
 		cr_expect(library_sent(&lib, "/_last", CAR), "%s", a.body.p);
 		answer_clear(&a);
 	}
-	library_search(&lib, &lib.reader, "q=automobile+%23embed%3Dnumbers", &a);
+	library_search(
+	    &lib, &lib.reader, "q=car+automobile+%23embed%3Dnumbers", &a);
 	cr_expect_str_eq(answer_text(&a, "embedding"), "used");
-	cr_expect_str_eq(answer_text(&a, "data.0.content"), CAR, "%s", a.body.p);
+	cr_expect_str_eq(
+	    answer_text(&a, "data.0.content"), CAR, "%s", a.body.p);
+	cr_expect_str_eq(answer_text(&a, "data.0.ranking.embedding.rank"), "1");
 	answer_clear(&a);
 }
 
@@ -104,16 +107,23 @@ Test(embeddings_faults, a_document_that_is_refused_holds_up_no_other)
 	for (int i = 0; i < 600; i++) {
 		struct timespec pause = {.tv_nsec = 100000000};
 
-		if (strcmp(library_value(&lib.reader,
-			       "SELECT string_agg(d.title || ' ' || (e.model <> '')"
-			       " || ' ' || (e.failures > 0) || ' ' || e.error, ','"
-			       " ORDER BY d.title) FROM chat.documents d"
-			       " JOIN chat.document_embeddings e ON e.document_id ="
-			       " d.id WHERE d.user_id = $1::text::uuid"),
+		if (strcmp(
+			library_value(&lib.reader,
+			    "SELECT string_agg(d.title || ' ' || (e.model <> "
+			    "'')"
+			    " || ' ' || (e.failures > 0) || ' ' || e.error, ','"
+			    " ORDER BY d.title) FROM chat.documents d"
+			    " JOIN chat.document_embeddings e ON e.document_id "
+			    "="
+			    " d.id WHERE d.user_id = $1::text::uuid"),
 			"Bad false true the server answered 400,Good true false"
 			" ,T true false ") == 0)
 			break;
-		cr_assert_lt(i, 599, "%s", library_value(&lib.reader, "SELECT jsonb_agg(to_jsonb(e)) FROM chat.document_embeddings e WHERE e.user_id = $1::text::uuid"));
+		cr_assert_lt(i, 599, "%s",
+		    library_value(
+			&lib.reader, "SELECT jsonb_agg(to_jsonb(e)) FROM "
+				     "chat.document_embeddings e WHERE "
+				     "e.user_id = $1::text::uuid"));
 		nanosleep(&pause, NULL);
 	}
 	cr_expect_str_eq(
@@ -125,9 +135,10 @@ Test(embeddings_faults, a_document_that_is_refused_holds_up_no_other)
 	for (int i = 0; i < 600; i++) {
 		struct timespec pause = {.tv_nsec = 100000000};
 
-		if (strcmp(library_value(&lib.reader,
-			       "SELECT failed_model FROM chat.document_embeddings"
-			       " WHERE user_id = $1::text::uuid AND failures > 4"),
+		if (strcmp(
+			library_value(&lib.reader,
+			    "SELECT failed_model FROM chat.document_embeddings"
+			    " WHERE user_id = $1::text::uuid AND failures > 4"),
 			LIBRARY_MODEL) == 0)
 			break;
 		cr_assert_lt(i, 599);

@@ -1,23 +1,37 @@
 /*
  * A reader's documents and what became of them.
  */
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 
 #include <criterion/criterion.h>
 
 #include "library.h"
 
+/* Workers make the vectors of all documents of a database, those of a test
+ * beside this one among them, whose model may be another: one at a time. The
+ * lock goes with the process. */
+static void
+wait_for_others(void)
+{
+	int fd = open(getenv("NATTER_KEYS_FILE"), O_RDONLY | O_CLOEXEC);
+
+	cr_assert(fd >= 0 && flock(fd, LOCK_EX) == 0);
+}
+
 void
 library_open(struct library *l, const char *const *settings)
 {
 	struct stack_options o = {.has_model = true,
-	    .settings = {"CHAT_EMBEDDING_MODEL=" LIBRARY_MODEL,
-		"CHAT_WORKERS=2"}};
+	    .settings = {
+		"CHAT_EMBEDDING_MODEL=" LIBRARY_MODEL, "CHAT_WORKERS=2"}};
 
 	for (size_t i = 0; settings != NULL && settings[i] != NULL; i++)
 		o.settings[2 + i] = settings[i];
+	wait_for_others();
 	stack_start(&l->stack, &o);
 	person_make(&l->stack, &l->reader);
 }
@@ -37,13 +51,13 @@ library_ask(const struct library *l, const struct person *p,
 	whole.base = l->stack.base;
 	whole.token = p->token;
 	http_ask(&whole, a);
-	cr_assert_eq(a->status, status, "%s: %ld %s", ask->path, a->status,
-	    a->body.p);
+	cr_assert_eq(
+	    a->status, status, "%s: %ld %s", ask->path, a->status, a->body.p);
 }
 
 void
-library_bring(const struct library *l, const struct person *p,
-    const char *json, char out_id[40])
+library_bring(const struct library *l, const struct person *p, const char *json,
+    char out_id[40])
 {
 	const struct ask ask = {
 	    .method = "POST", .path = "/api/v1/documents", .json = json};
@@ -90,9 +104,10 @@ library_wait(const struct person *p, const char *model)
 	struct wait w = {p, model};
 
 	cr_assert(wait_until(has_vectors, &w, 60000), "no vectors of %s: %s",
-	    model, library_value(p, "SELECT jsonb_agg(to_jsonb(e)) FROM"
-				    " chat.document_embeddings e WHERE"
-				    " e.user_id = $1::text::uuid"));
+	    model,
+	    library_value(p, "SELECT jsonb_agg(to_jsonb(e)) FROM"
+			     " chat.document_embeddings e WHERE"
+			     " e.user_id = $1::text::uuid"));
 }
 
 void

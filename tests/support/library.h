@@ -42,7 +42,6 @@ void library_search(const struct library *l, const struct person *p,
 int library_count(const struct library *l, const char *name);
 
 /* Does one of the stand-in's pages ("/_last", "/_bodies") hold the text? */
-bool
-library_sent(const struct library *l, const char *page, const char *text);
+bool library_sent(const struct library *l, const char *page, const char *text);
 
 #endif

@@ -329,15 +329,16 @@ die_with(pid_t parent)
 static int
 usage(int status)
 {
-	printf("usage: model_standin --listen 127.0.0.1:PORT [--key SECRET] "
-	       "[--die-with-parent]\n\n"
-	       "Routes: POST /v1/chat/completions, /v1/moderations, "
-	       "/v1/embeddings,\nGET /v1/models, /_stats, /_last, /_bodies, POST "
-	       "/_reset\n"
-	       "The reply to MESSAGE is \"You said: MESSAGE\", a delta for "
-	       "every word; after a tool\nmessage, \"Tool said: RESULT\". "
-	       "Else it follows the directives that lead the last\nuser "
-	       "message, as [[name=value name=value]]:\n");
+	printf(
+	    "usage: model_standin --listen 127.0.0.1:PORT [--key SECRET] "
+	    "[--die-with-parent]\n\n"
+	    "Routes: POST /v1/chat/completions, /v1/moderations, "
+	    "/v1/embeddings,\nGET /v1/models, /_stats, /_last, /_bodies, POST "
+	    "/_reset\n"
+	    "The reply to MESSAGE is \"You said: MESSAGE\", a delta for "
+	    "every word; after a tool\nmessage, \"Tool said: RESULT\". "
+	    "Else it follows the directives that lead the last\nuser "
+	    "message, as [[name=value name=value]]:\n");
 	script_help();
 	return status;
 }

@@ -105,8 +105,9 @@ write_answer(struct buf *out, const struct ask *ask, size_t n)
 		add_text(json_object_get_string(
 			     json_object_array_get_idx(ask->input, i)),
 		    vector, ask->dimensions);
-		buf_printf(out, "%s{\"object\":\"embedding\",\"index\":%zu,"
-				"\"embedding\":",
+		buf_printf(out,
+		    "%s{\"object\":\"embedding\",\"index\":%zu,"
+		    "\"embedding\":",
 		    i + 1 < n ? "," : "", i);
 		(ask->is_base64 ? write_base64 : write_numbers)(
 		    out, vector, ask->dimensions);
@@ -125,8 +126,10 @@ script_of(const struct ask *ask)
 	static const char mark[] = "#embed=";
 
 	for (size_t i = 0; i < ask->n; i++) {
-		const char *at = strstr(json_object_get_string(
-		    json_object_array_get_idx(ask->input, i)), mark);
+		const char *at =
+		    strstr(json_object_get_string(
+			       json_object_array_get_idx(ask->input, i)),
+			mark);
 
 		if (at != NULL)
 			return strndup(at + strlen(mark),
@@ -169,7 +172,8 @@ answer(struct conn *c, struct ask *ask)
 	} else if (strcmp(script, "garbage") == 0) {
 		standin_say(c, 200, "<html>no</html>");
 	} else if (atoi(script) > 0) {
-		standin_say(c, atoi(script), "{\"error\":{\"message\":\"no\"}}");
+		standin_say(
+		    c, atoi(script), "{\"error\":{\"message\":\"no\"}}");
 	} else {
 		write_answer(&body, ask,
 		    ask->n - (strcmp(script, "short") == 0 ? 1 : 0));

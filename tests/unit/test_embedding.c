@@ -77,8 +77,8 @@ Test(embedding, answers_are_read_and_whatever_is_none_is_refused)
 		if (!is_answer)
 			continue;
 		embeddings_write(&e, &out);
-		cr_expect_str_eq(buf_text(&out), row->want, "%s: %s",
-		    row->body, buf_text(&out));
+		cr_expect_str_eq(buf_text(&out), row->want, "%s: %s", row->body,
+		    buf_text(&out));
 		cr_expect_eq(e.tokens, row->tokens, "%s", row->body);
 		buf_free(&out);
 		embeddings_free(&e);
@@ -127,7 +127,8 @@ Test(embedding, little_is_lost)
 
 	buf_puts(&body, "{\"data\":[");
 	for (int v = 0; v < 2; v++) {
-		buf_puts(&body, v == 0 ? "{\"embedding\":[" : ",{\"embedding\":[");
+		buf_puts(
+		    &body, v == 0 ? "{\"embedding\":[" : ",{\"embedding\":[");
 		for (int i = 0; i < 300; i++) {
 			x[v][i] = sin(i * (v + 1.7)) / 20;
 			length[v] += x[v][i] * x[v][i];
