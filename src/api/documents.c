@@ -13,6 +13,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/config.h"
+#include "base/json_write.h"
 #include "chat/document.h"
 #include "http/reply.h"
 #include "http/request.h"
@@ -214,6 +215,7 @@ api_documents_search(struct request *req, struct reply *rep)
 	static const char *const none[] = {NULL};
 	struct field_value v[3];
 	struct buf body = {0};
+	const char *embedding = NULL;
 	long limit = 0;
 	enum err e = fields_query(req, filters, 3, v);
 	if (e == OK)
@@ -226,9 +228,11 @@ api_documents_search(struct request *req, struct reply *rep)
 		    .language = v[2].text,
 		    .limit = arena_printf(req->arena, "%ld", limit),
 		};
-		e = documents_search(req, &ask, &body);
+		e = documents_search(req, &ask, &body, &embedding);
 	}
-	if (e == OK)
+	if (e == OK) {
+		json_write_text(&body, "embedding", embedding);
 		e = page_close(req, &body, "found", none);
+	}
 	return page_reply(req, rep, e, 200, &body);
 }

@@ -49,25 +49,10 @@ static const struct row_column columns_of_chunk[] = {
     {"end_offset", ROW_RAW},
     {"token_count", ROW_RAW},
 };
-static const struct row_column columns_found[] = {
-    {"chunk_id", ROW_TEXT},
-    {"document_id", ROW_TEXT},
-    {"title", ROW_TEXT},
-    {"store_id", ROW_TEXT},
-    {"position", ROW_RAW},
-    {"heading", ROW_TEXT},
-    {"content", ROW_TEXT},
-    {"start_offset", ROW_RAW},
-    {"end_offset", ROW_RAW},
-    {"score", ROW_RAW},
-    {"match", ROW_TEXT},
-};
-
 static const struct row_shape shape = ROW_SHAPE(columns, CREATED_AT, ID);
 static const struct row_shape shape_whole = ROW_SHAPE(columns_whole, -1, -1);
 static const struct row_shape shape_of_chunk =
     ROW_SHAPE(columns_of_chunk, 2, -1);
-static const struct row_shape shape_found = ROW_SHAPE(columns_found, -1, -1);
 
 /* A text ready to be stored. */
 struct cut {
@@ -294,23 +279,4 @@ document_chunks(struct request *req, const char *id, const char *after,
 	if (!id_is_uuid(id))
 		return ERR_NOT_FOUND;
 	return rows_page(req, &shape_of_chunk, &call, limit, out, out_next);
-}
-
-enum err
-documents_search(
-    struct request *req, const struct documents_question *ask, struct buf *out)
-{
-	struct pg_call call = {
-	    .query = chat_query(CHAT_DOCUMENTS_SEARCH),
-	    .params = {req->who.user_id, ask->q, ask->store,
-		ask->language ? ask->language
-			      : language_guess(ask->q, strlen(ask->q)),
-		ask->limit},
-	};
-	enum err e = chat_run(req, &call, 1);
-	if (e != OK)
-		return e;
-	rows_write_all(out, &shape_found, call.result);
-	pg_calls_clear(&call, 1);
-	return OK;
 }

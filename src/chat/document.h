@@ -86,8 +86,13 @@ struct documents_question {
 	const char *limit;
 };
 
-/* The passages that fit best, as a JSON array. */
+/*
+ * The passages that fit best, as a JSON array. *out_embedding says what became
+ * of the question's vector: off, there is no model; none, no passage has one;
+ * used; failed, the words decided alone. Waits for its server.
+ */
 enum err documents_search(struct request *req,
-    const struct documents_question *ask, struct buf *out) MUST_CHECK;
+    const struct documents_question *ask, struct buf *out,
+    const char **out_embedding) MUST_CHECK;
 
 #endif

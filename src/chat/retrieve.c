@@ -32,6 +32,17 @@ retrieve_call(const struct retrieve_ask *ask, struct pg_call *out_call)
 	};
 }
 
+void
+retrieve_call_fused(const struct retrieve_ask *ask,
+    const struct retrieve_near *near, struct pg_call *out_call)
+{
+	retrieve_call(ask, out_call);
+	out_call->query = chat_query(CHAT_RETRIEVE_FUSED);
+	out_call->params[5] = near->model;
+	out_call->params[6] = near->vector;
+	out_call->params[7] = near->least;
+}
+
 static size_t
 length(const PGresult *r, int row, enum column c)
 {

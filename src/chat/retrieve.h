@@ -46,6 +46,13 @@ struct retrieve_ask {
 	const char *language; /* ISO 639 of the question; NULL: it is guessed */
 };
 
+/* The question's vector (model/embedding.h). Borrowed as well. */
+struct retrieve_near {
+	const char *model;  /* embedding_name */
+	const char *vector; /* embeddings_write */
+	const char *least;  /* CHAT_EMBEDDING_LEAST */
+};
+
 struct passage {
 	char chunk_id[ID_TEXT];
 	char document_id[ID_TEXT];
@@ -55,7 +62,7 @@ struct passage {
 	int64_t start; /* in the document's content, bytes */
 	int64_t end;
 	double score;
-	const char *match; /* how it was found: all, any, similar */
+	const char *match; /* how it was found: all, any, similar, meaning */
 };
 
 struct passages_found {
@@ -66,8 +73,12 @@ struct passages_found {
 /* Fills the call. */
 void retrieve_call(const struct retrieve_ask *ask, struct pg_call *out_call);
 
+/* The same, fused with what is near to the vector. */
+void retrieve_call_fused(const struct retrieve_ask *ask,
+    const struct retrieve_near *near, struct pg_call *out_call);
+
 /*
- * Copies what the call gave; *out_found is NULL where that is nothing.
+ * Copies what the calls gave; *out_found is NULL where that is nothing.
  * ERR_BUSY without memory.
  */
 enum err

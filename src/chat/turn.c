@@ -34,6 +34,7 @@
 #include "chat/turn_tools.h"
 #include "chat/turn_words.h"
 #include "http/request.h"
+#include "model/embedding.h"
 #include "model/fallback.h"
 #include "model/mask.h"
 #include "store/pg.h"
@@ -55,8 +56,9 @@
 
 /* A claim only where there is a key, TOOLS where they may be offered, FACTS
  * only where natter-local may answer, HISTORY unless there is a copy, prices
- * where money is limited, RETRIEVE unless documents are not wanted. */
-enum { LOCK, BEGIN, ALWAYS, CALLS_MAX = ALWAYS + 6 };
+ * where money is limited, RETRIEVE unless documents are not wanted, and then
+ * EMBEDDED where there are vectors. */
+enum { LOCK, BEGIN, ALWAYS, CALLS_MAX = ALWAYS + 7 };
 
 /* What TURN_BEGIN, TURN_FACTS and TURN_REFUSAL give; TURN_LOCK's columns are
  * turn_context.h's, the rest of TURN_BEGIN's budget.c's. */
@@ -91,7 +93,7 @@ struct beginning {
 	struct pg_call calls[CALLS_MAX];
 	size_t n_calls;
 	/* Of them; NULL: not sent. */
-	struct pg_call *facts, *history, *passages;
+	struct pg_call *facts, *history, *passages, *embedded;
 	const struct pg_call *prices; /* of the models that stand in; or NULL */
 	const struct pg_call *tools;  /* of the conversation's store; or NULL */
 };
@@ -150,7 +152,8 @@ force_model(const struct config *config, const struct turn_ask *ask)
 static bool
 keeps_question(const struct config *config)
 {
-	return config->moderation_url && *config->moderation_url;
+	return (config->moderation_url && *config->moderation_url) ||
+	       embedding_is_on(config);
 }
 
 struct turn *
@@ -277,11 +280,22 @@ fill_retrieval(struct beginning *b)
 	    .question = b->ask->content,
 	    .message_id = b->turn->message_id,
 	};
+	const struct config *config = b->req->services->config;
+	char model[EMBEDDING_NAME];
 	b->passages = NULL;
+	b->embedded = NULL;
 	if (b->ask->without_documents)
 		return;
 	b->passages = &b->calls[b->n_calls++];
 	retrieve_call(&ask, b->passages);
+	if (!embedding_is_on(config))
+		return;
+	embedding_name(config, model);
+	b->embedded = &b->calls[b->n_calls++];
+	*b->embedded = (struct pg_call){
+	    .query = chat_query(CHAT_EMBEDDED),
+	    .params = {b->turn->user_id, arena_strdup(b->req->arena, model)},
+	};
 }
 
 static void
@@ -512,6 +526,7 @@ take(struct beginning *b)
 	    b->passages ? retrieve_read(b->passages->result, &t->passages) : OK;
 	if (e != OK)
 		return e;
+	t->wants_vector = b->embedded && pg_flag(b->embedded->result, 0, 0);
 	if (!strcmp(t->model, LOCAL_MODEL))
 		return answer_locally(b);
 	if (b->prices)
@@ -538,16 +553,17 @@ take(struct beginning *b)
 			t->question = strdup(b->ask->content);
 		title_plan(t, config, b->title, b->quotas);
 	}
-	return turn_context(
-	    b->req, &(struct turn_context){
-			.turn = t,
-			.lock = lock,
-			.history = history,
-			.question = b->ask->content,
-			.passages = t->passages ? b->limits.passages : "0",
-			.quotas = b->quotas,
-			.cache = b->ask->cache,
-		    });
+	return turn_context(b->req,
+	    &(struct turn_context){
+		.turn = t,
+		.lock = lock,
+		.history = history,
+		.question = b->ask->content,
+		.passages =
+		    t->passages || t->wants_vector ? b->limits.passages : "0",
+		.quotas = b->quotas,
+		.cache = b->ask->cache,
+	    });
 }
 
 enum err

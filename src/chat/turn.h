@@ -110,6 +110,7 @@ struct turn {
 	char summary_id[ID_TEXT]; /* the last message that the summary on its
 				   * path covers; "": it has none */
 	bool wants_summary;       /* the next turn may lack room */
+	bool wants_vector;        /* of the question: passages have some */
 	bool is_sealed;           /* the hash is that of `prompt` */
 	unsigned char sent_sha256[32]; /* of the body, as it was sent last */
 

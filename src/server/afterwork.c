@@ -12,7 +12,7 @@
 #include "chat/turn.h"
 #include "model/mask.h"
 #include "server/afterwork.h"
-#include "server/errand.h"
+#include "server/errand_json.h"
 #include "server/ledger.h"
 #include "server/relay_priv.h"
 #include "server/works.h"
@@ -129,39 +129,16 @@ static struct errand *
 send_request(struct afterworks *all, struct running *place)
 {
 	const struct afterwork *w = place->work;
-	const struct config *config = all->relay->config;
-	struct model_server server = model_server(config, w->place);
-	const char *headers[] = {"Content-Type: application/json",
-	    "Accept: text/event-stream, application/json", NULL, NULL};
-	struct buf url = {0}, key = {0};
-	size_t n = strlen(server.base_url);
-	struct errand *e = NULL;
-	struct errand_ask ask = {
-	    .headers = headers,
-	    .body = w->body.p,
-	    .n = w->body.n,
+	const struct errand_json post = {
+	    .server = model_server(all->relay->config, w->place),
+	    .path = "/chat/completions",
+	    .accept = "text/event-stream, application/json",
+	    .body = &w->body,
 	    .timeout_ms = TIMEOUT_MS,
 	    .max_bytes = ANSWER_MAX,
-	    .reach = ERRAND_TRUSTED,
 	};
 
-	while (n > 0 && server.base_url[n - 1] == '/')
-		n--;
-	buf_add(&url, server.base_url, n);
-	buf_puts(&url, "/chat/completions");
-	if (server.key[0] != '\0') {
-		buf_puts(&key, "Authorization: Bearer ");
-		buf_puts(&key, server.key);
-		headers[2] = buf_text(&key);
-	}
-	ask.url = buf_text(&url);
-	if (!url.failed && !key.failed)
-		e = errand_start(all->relay, &ask, ended, place);
-	if (key.n > 0)
-		explicit_bzero(key.p, key.n);
-	buf_free(&key);
-	buf_free(&url);
-	return e;
+	return errand_post_json(all->relay, &post, ended, place);
 }
 
 static struct running *

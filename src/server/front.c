@@ -22,6 +22,7 @@
 #include "http/reply.h"
 #include "http/request.h"
 #include "limit/limit.h"
+#include "model/embedding.h"
 #include "server/chores.h"
 #include "server/front.h"
 #include "server/front_params.h"
@@ -226,6 +227,14 @@ read_body(struct front *f, struct request *req, size_t n)
 	return true;
 }
 
+/* Whoever waits for a server that makes vectors does not wait here. */
+static bool
+is_for_chores(const struct front *f, enum route_thread thread)
+{
+	return thread == ON_CHORES ||
+	       (thread == ON_SEARCH && embedding_is_on(f->shared->config));
+}
+
 static void
 serve(struct front *f, struct request *req, struct reply *rep)
 {
@@ -245,7 +254,7 @@ serve(struct front *f, struct request *req, struct reply *rep)
 		refuse(f, req, rep, ERR_BAD_REQUEST);
 		return;
 	}
-	if (req->route->thread == ON_CHORES) {
+	if (is_for_chores(f, req->route->thread)) {
 		to_chores(f, f->chores, req, rep);
 		return;
 	}

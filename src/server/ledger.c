@@ -282,6 +282,12 @@ ledger_works_for(struct ledger *l, struct works *works)
 }
 
 void
+ledger_embeds_for(struct ledger *l, struct embeds *embeds)
+{
+	l->embeds = embeds;
+}
+
+void
 ledger_wake(struct ledger *l)
 {
 	queue_wake(l->inbox);

@@ -22,6 +22,7 @@
 #include "base/errors.h"
 
 struct checkpoints;
+struct embeds;
 struct ledger;
 struct looks;
 struct queue;
@@ -58,6 +59,9 @@ void ledger_looks(struct ledger *l, struct looks *looks);
 
 /* The same of afterwork (works.h). Called once, before the thread. */
 void ledger_works_for(struct ledger *l, struct works *works);
+
+/* The same of vectors (embeds.h). Called once, before the thread, if at all. */
+void ledger_embeds_for(struct ledger *l, struct embeds *embeds);
 
 /* Somebody asked there. Thread: relay. */
 void ledger_wake(struct ledger *l);

@@ -41,6 +41,7 @@ struct ledger {
 	struct ledger_ways to;
 	struct looks *looks;       /* the relay's */
 	struct works *works;       /* likewise */
+	struct embeds *embeds;     /* likewise; NULL: no vectors */
 	struct roll *_Atomic roll; /* the relay's question; NULL: none */
 	struct queue *kept;
 	struct checkpoints *_Atomic checkpoints; /* to be stored; NULL: none */
@@ -69,7 +70,7 @@ struct ledger {
 /* Gives the worker's life sign, if it is due. */
 void ledger_sign(struct ledger *l);
 
-/* Answers a few works of the relay's; true: more wait. */
+/* Answers a few works and embeds of the relay's; true: more wait. */
 bool ledger_work(struct ledger *l);
 
 /* Does what is due; how long nothing will be, in ms. */

@@ -18,6 +18,7 @@
 #include "chat/cancel.h"
 #include "chat/queries.h"
 #include "server/disowned.h"
+#include "server/embeds.h"
 #include "server/ledger_checkpoint.h"
 #include "server/ledger_priv.h"
 #include "server/ledger_sweep.h"
@@ -229,9 +230,24 @@ sweep(struct ledger *l)
 	l->next_sweep_ms = clock_mono_ms() + (has_more ? 0 : SWEEP_MS);
 }
 
+static bool
+find_vectors(struct ledger *l)
+{
+	const struct embeds_stores stores = {
+	    .config = l->shared->config,
+	    .worker_id = l->shared->worker_id,
+	    .pg = l->pg,
+	    .arena = l->arena,
+	};
+
+	return l->embeds != NULL && embeds_answer(l->embeds, &stores);
+}
+
 bool
 ledger_work(struct ledger *l)
 {
+	bool more = find_vectors(l);
+
 	const struct works_stores stores = {
 	    .pg = l->pg,
 	    .cache = l->cache,
@@ -239,7 +255,7 @@ ledger_work(struct ledger *l)
 	    .cache_arena = l->cache_arena,
 	};
 
-	return l->works != NULL && works_answer(l->works, &stores);
+	return (l->works != NULL && works_answer(l->works, &stores)) || more;
 }
 
 static uint64_t

@@ -26,6 +26,7 @@
 #include "base/zone.h"
 #include "http/origin.h"
 #include "server/descriptors.h"
+#include "model/embedding.h"
 #include "model/fallback.h"
 #include "model/window.h"
 #include "server/master.h"
@@ -172,6 +173,17 @@ check_moderation(const struct config *c, char why[static MASTER_WHY])
 }
 
 static enum err
+check_embedding(const struct config *c, char why[static MASTER_WHY])
+{
+	char said[EMBEDDING_WHY] = "";
+	enum err e = embedding_check(c, said);
+
+	if (e != OK)
+		snprintf(why, MASTER_WHY, "%s", said);
+	return e;
+}
+
+static enum err
 check_time_zone(const struct config *c, char why[static MASTER_WHY])
 {
 	bool is_zone = zone_find(c->time_zone) != NULL;
@@ -205,6 +217,8 @@ check_settings(const struct config *c, char why[static MASTER_WHY])
 		e = check_tools(c, why);
 	if (e == OK)
 		e = check_moderation(c, why);
+	if (e == OK)
+		e = check_embedding(c, why);
 	if (e == OK)
 		e = check_time_zone(c, why);
 	return e;

@@ -13,6 +13,7 @@
 #include "base/queue.h"
 #include "chat/turn.h"
 #include "server/afterwork.h"
+#include "server/embedder.h"
 #include "server/errand.h"
 #include "server/ledger.h"
 #include "server/look.h"
@@ -101,6 +102,7 @@ close_all(struct relay *r)
 	r->redis = r->reading = NULL;
 	relay_log_close(r);
 	afterwork_close(r);
+	embedder_close(r);
 	close_handle((uv_handle_t *)&r->inbox_poll, NULL);
 	close_handle((uv_handle_t *)&r->stored_poll, NULL);
 	close_handle((uv_handle_t *)&r->rolls_poll, NULL);
@@ -243,6 +245,7 @@ woken(uv_async_t *handle)
 	inbox_ready(&r->inbox_poll, 0, 0);
 	readers_end(r, ERR_DRAINING);
 	afterwork_drop(r);
+	embedder_drop(r);
 	uv_timer_start(
 	    &r->drain_timer, drain_over, atomic_load(&r->drain_ms), 0);
 	close_if_drained(r);
@@ -256,7 +259,7 @@ open_handles(struct relay *r)
 	if (uv_async_init(&r->loop, &r->wake, woken) != 0 ||
 	    uv_poll_init(&r->loop, &r->inbox_poll, queue_fd(r->inbox)) != 0 ||
 	    uv_poll_init(&r->loop, &r->stored_poll, queue_fd(r->stored)) != 0 ||
-	    !afterwork_open(r) || !relay_roll_open(r) ||
+	    !afterwork_open(r) || !embedder_open(r) || !relay_roll_open(r) ||
 	    !relay_cancel_open(r) || !readers_open(r))
 		return false;
 	/* Before `prepare` is started, for what it sends. */
@@ -387,6 +390,7 @@ relay_free(struct relay *r)
 	relay_cancel_free(r);
 	looks_free(r->looks);
 	afterwork_free(r);
+	embedder_free(r);
 	relay_log_free(r);
 	relay_tools_free(r);
 	uv_loop_close(&r->loop);

@@ -23,6 +23,8 @@
 
 struct afterworks;
 struct checkpoints;
+struct embed;
+struct embedder;
 struct errand;
 struct looks;
 struct queue;
@@ -62,6 +64,7 @@ struct relay {
 	struct reader *readers; /* all, doubly linked */
 	size_t n_readers;
 	struct afterworks *afterworks; /* afterwork.c's */
+	struct embedder *embedder;     /* embedder.c's; NULL: it is off */
 	struct queue *tooled; /* struct tool_batch: back from the ledger */
 	uv_poll_t tooled_poll;
 	struct looks *looks; /* what readers ask the ledger */
@@ -422,6 +425,12 @@ bool stream_moderate_reply(struct stream *s);
 bool stream_moderate_withholds(const struct config *config);
 bool stream_moderate_checks(const struct config *config);
 void stream_moderate_drop(struct stream *s);
+
+/* stream_embed.c: a step of preparing; what the ledger has found; nobody waits
+ * for that any more. */
+bool stream_embed_question(struct stream *s);
+void stream_embed_found(struct embed *e);
+void stream_embed_stop(struct stream *s);
 
 /* stream_reply.c: the data of the first and the last event, and their names. */
 const char *stream_start_data(

@@ -18,7 +18,7 @@
 #include "chat/turn.h"
 #include "model/mask.h"
 #include "model/moderation.h"
-#include "server/errand.h"
+#include "server/errand_json.h"
 #include "server/relay_priv.h"
 
 /* Of the server's answer, in bytes. */
@@ -78,36 +78,15 @@ static struct errand *
 ask_server(struct stream *s, const struct buf *body, errand_fn fn)
 {
 	const struct config *config = s->relay->config;
-	size_t n = strlen(config->moderation_url);
-	struct buf url = {0}, key = {0};
-	const char *headers[] = {"Content-Type: application/json", NULL, NULL};
-	struct errand_ask ask = {
-	    .headers = headers,
-	    .body = body->p,
-	    .n = body->n,
+	const struct errand_json post = {
+	    .server = {config->moderation_url, config->moderation_key},
+	    .path = "/moderations",
+	    .body = body,
 	    .timeout_ms = config->moderation_timeout_ms,
 	    .max_bytes = ANSWER_MAX,
-	    .reach = ERRAND_TRUSTED,
 	};
-	struct errand *e = NULL;
 
-	while (n > 0 && config->moderation_url[n - 1] == '/')
-		n--;
-	buf_add(&url, config->moderation_url, n);
-	buf_puts(&url, "/moderations");
-	if (config->moderation_key[0] != '\0') {
-		buf_puts(&key, "Authorization: Bearer ");
-		buf_puts(&key, config->moderation_key);
-		headers[1] = buf_text(&key);
-	}
-	ask.url = buf_text(&url);
-	if (!url.failed && !key.failed && !body->failed)
-		e = errand_start(s->relay, &ask, fn, s);
-	if (key.n > 0)
-		explicit_bzero(key.p, key.n);
-	buf_free(&key);
-	buf_free(&url);
-	return e;
+	return errand_post_json(s->relay, &post, fn, s);
 }
 
 /* Has the check begun? Its end is told to fn. */

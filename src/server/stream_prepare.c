@@ -6,7 +6,8 @@
 #include "server/relay_priv.h"
 
 static bool (*const steps[])(struct stream *) = {
-    stream_moderate_question, NULL, /* closes the table */
+    stream_moderate_question, stream_embed_question,
+    NULL, /* closes the table */
 };
 
 bool
@@ -36,5 +37,6 @@ void
 stream_prepare_stop(struct stream *s)
 {
 	errand_stop(s->preparation.errand);
+	stream_embed_stop(s);
 	s->preparation.errand = NULL;
 }

@@ -7,8 +7,9 @@
  * nothing (more) to do. Otherwise it has begun an errand, which it keeps in
  * s->preparation.errand so that the reply's end (its user's cancel, a drain, an
  * ended session, end_ms) stops it, and calls stream_prepared when that is over,
- * NULL in its place; or it has ended the reply (stream_fail) and calls nothing.
- * What is over by then has cost nothing: no model was asked.
+ * NULL in its place (what waits for the ledger keeps it in
+ * s->preparation.find); or it has ended the reply (stream_fail) and calls
+ * nothing. What is over by then has cost nothing: no model was asked.
  *
  * natter-local's answers and kept ones are prepared as well. A turn for which
  * no step has anything to do costs nothing here.
@@ -21,6 +22,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+struct embed;
 struct errand;
 struct stream;
 
@@ -28,6 +30,7 @@ struct stream;
 struct preparation {
 	size_t step;           /* the one that is at work */
 	struct errand *errand; /* what it waits for; NULL: none */
+	struct embed *find;    /* or for the ledger: stream_embed.c's */
 	bool has_waited;       /* some step did */
 };
 

@@ -36,6 +36,7 @@ static const struct {
     {"uuid", 2950},
     {"bool[]", 1000},
     {"bytea[]", 1001},
+    {"int2[]", 1005},
     {"int4[]", 1007},
     {"int8[]", 1016},
     {"jsonb[]", 3807},

@@ -150,6 +150,14 @@ route_moderations(struct conn *c, const struct request *q)
 	moderate(c, q);
 }
 
+static void
+route_embeddings(struct conn *c, const struct request *q)
+{
+	keep_body(q);
+	counters.embedding_requests++;
+	embed(c, q);
+}
+
 /* What was sent here since the last reset, as it came. */
 static void
 route_bodies(struct conn *c, const struct request *q)
@@ -257,6 +265,7 @@ static const struct {
     {"POST", "/v1/chat/completions", route_chat, true},
     {"GET", "/v1/models", route_models, true},
     {"POST", "/v1/moderations", route_moderations, true},
+    {"POST", "/v1/embeddings", route_embeddings, true},
     {"GET", "/_bodies", route_bodies, false},
     {"GET", "/_stats", route_stats, false},
     {"GET", "/_last", route_last, false},
@@ -320,14 +329,16 @@ die_with(pid_t parent)
 static int
 usage(int status)
 {
-	printf("usage: model_standin --listen 127.0.0.1:PORT [--key SECRET] "
-	       "[--die-with-parent]\n\n"
-	       "Routes: POST /v1/chat/completions, /v1/moderations, GET "
-	       "/v1/models, /_stats,\n/_last, /_bodies, POST /_reset\n"
-	       "The reply to MESSAGE is \"You said: MESSAGE\", a delta for "
-	       "every word; after a tool\nmessage, \"Tool said: RESULT\". "
-	       "Else it follows the directives that lead the last\nuser "
-	       "message, as [[name=value name=value]]:\n");
+	printf(
+	    "usage: model_standin --listen 127.0.0.1:PORT [--key SECRET] "
+	    "[--die-with-parent]\n\n"
+	    "Routes: POST /v1/chat/completions, /v1/moderations, "
+	    "/v1/embeddings,\nGET /v1/models, /_stats, /_last, /_bodies, POST "
+	    "/_reset\n"
+	    "The reply to MESSAGE is \"You said: MESSAGE\", a delta for "
+	    "every word; after a tool\nmessage, \"Tool said: RESULT\". "
+	    "Else it follows the directives that lead the last\nuser "
+	    "message, as [[name=value name=value]]:\n");
 	script_help();
 	return status;
 }

@@ -79,6 +79,8 @@ struct request {
 	X(requests)             \
 	X(chat_requests)        \
 	X(moderation_requests)  \
+	X(embedding_requests)   \
+	X(embedding_texts)      \
 	X(connections_accepted) \
 	X(connections_open)     \
 	X(streams_open)         \
@@ -105,6 +107,14 @@ void reply_plan(struct reply *r);
 /* standin_moderate.c: answers a moderation request as words in its input say:
  * see there. */
 void moderate(struct conn *c, const struct request *q);
+
+/* standin_embed.c: answers a request for vectors; words in its texts script
+ * faults: see there. */
+void embed(struct conn *c, const struct request *q);
+
+/* Answers with a status and this JSON; never answers. */
+void standin_say(struct conn *c, int32_t status, const char *json);
+void standin_hang(struct conn *c);
 
 /* Prints the directives, one line each, to standard output. */
 void script_help(void);

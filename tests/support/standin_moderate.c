@@ -14,7 +14,6 @@
 #include <string.h>
 
 #include "standin.h"
-#include "base/buf.h"
 
 /* What follows the word, up to the next space or quote; the caller frees. */
 static char *
@@ -25,29 +24,6 @@ value_of(const char *input, const char *word)
 	return at == NULL ? NULL
 			  : strndup(at + strlen(word),
 				strcspn(at + strlen(word), " \n\""));
-}
-
-static void
-say(struct conn *c, int32_t status, const char *text)
-{
-	struct buf body = {0};
-
-	buf_puts(&body, text);
-	http_answer(c, status, &body);
-	buf_free(&body);
-}
-
-static void
-hang(struct conn *c)
-{
-	static const char ask[] = "{\"model\":\"m\",\"messages\":[{\"role\":"
-				  "\"user\",\"content\":\"[[hang=1]]\"}]}";
-	struct reply *r;
-
-	if (reply_read(ask, strlen(ask), &r) == STANDIN_OK) {
-		r->status = 200;
-		http_begin(c, r);
-	}
 }
 
 static void
@@ -72,7 +48,7 @@ answer(struct conn *c, const char *flags)
 	json_object_array_add(results, result);
 	json_object_object_add(json, "id", json_object_new_string("modr-1"));
 	json_object_object_add(json, "results", results);
-	say(c, 200, json_object_to_json_string(json));
+	standin_say(c, 200, json_object_to_json_string(json));
 	json_object_put(json);
 	free(copy);
 }
@@ -88,7 +64,7 @@ moderate(struct conn *c, const struct request *q)
 
 	free(body);
 	if (input == NULL) {
-		say(c, 400, "{\"error\":{\"message\":\"no input\"}}");
+		standin_say(c, 400, "{\"error\":{\"message\":\"no input\"}}");
 		json_object_put(json);
 		return;
 	}
@@ -101,13 +77,13 @@ moderate(struct conn *c, const struct request *q)
 	if (fault == NULL)
 		answer(c, flags);
 	else if (strcmp(fault, "hang") == 0)
-		hang(c);
+		standin_hang(c);
 	else if (strcmp(fault, "garbage") == 0)
-		say(c, 200, "<html>no</html>");
+		standin_say(c, 200, "<html>no</html>");
 	else if (strcmp(fault, "empty") == 0)
-		say(c, 200, "{\"results\":[]}");
+		standin_say(c, 200, "{\"results\":[]}");
 	else
-		say(c, atoi(fault), "{}");
+		standin_say(c, atoi(fault), "{}");
 	free(fault);
 	free(flags);
 	json_object_put(json);

@@ -1,0 +1,60 @@
+/*
+ * The vectors of passages in the database: what is to be made (a lease on a
+ * document and a few of its passages), what was made, and what could not be.
+ * Leases end with their worker or after EMBEDDING_LEASE_S, so that a kill at
+ * any point leaves nothing to clean up: what was not stored is made again.
+ *
+ * Thread: the ledger, but for embedding_batch_free: any.
+ */
+#ifndef CHAT_EMBEDDING_H
+#define CHAT_EMBEDDING_H
+
+#include <libpq-fe.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/errors.h"
+#include "base/id.h"
+
+struct arena;
+struct config;
+struct embeddings;
+struct pg_call;
+
+/* A batch takes a request's time, which is less than this. */
+#define EMBEDDING_LEASE_S 90
+
+/* Passages of one document. One object of the heap. */
+struct embedding_batch {
+	char lease[ID_TEXT];
+	char user_id[ID_TEXT];
+	char document_id[ID_TEXT];
+	size_t n;
+	char (*ids)[ID_TEXT];
+	/* What the server is told of each: title, headings, the passage. */
+	const char **texts;
+};
+
+/* Asks for a batch. `lease` lives as long as the call. */
+void embedding_claim(const struct config *config, const char *worker_id,
+    const char *lease, struct arena *a, struct pg_call *out_call);
+
+/* What came of it; *out_batch is NULL where nothing is to be done. ERR_BUSY
+ * without memory: the lease ends by itself. */
+enum err embedding_claimed(const PGresult *r, const char *lease,
+    struct embedding_batch **out_batch) MUST_CHECK;
+
+/* Stores its vectors. */
+enum err embedding_store(const struct config *config,
+    const struct embedding_batch *b, const struct embeddings *e,
+    struct arena *a, struct pg_call *out_call) MUST_CHECK;
+
+/* Gives it back; is_refused: the server did not want these passages. */
+void embedding_give_back(const struct config *config,
+    const struct embedding_batch *b, const char *why, const char *is_refused,
+    struct arena *a, struct pg_call *out_call);
+
+/* NULL is fine. */
+void embedding_batch_free(struct embedding_batch *b);
+
+#endif

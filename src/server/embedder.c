@@ -1,0 +1,310 @@
+/*
+ * The background's one batch, and where embeds come back. A batch goes round:
+ * claimed by the ledger, sent, stored or given back by the ledger, and then the
+ * next one is claimed; while there is none, every other second.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/config.h"
+#include "base/log.h"
+#include "base/metrics.h"
+#include "chat/embedding.h"
+#include "model/embedding.h"
+#include "server/embedder.h"
+#include "server/embeds.h"
+#include "server/errand_json.h"
+#include "server/ledger.h"
+#include "server/relay_priv.h"
+
+/* Between two looks for something to do, in ms. */
+#define IDLE_MS 2000
+
+/* Longest wait for a batch's vectors, in ms; less than its lease. */
+#define BATCH_TIMEOUT_MS 60000
+_Static_assert(
+    BATCH_TIMEOUT_MS < EMBEDDING_LEASE_S * 1000, "a lease is longer");
+
+/* After a failure, and the most after many, in ms. */
+#define PAUSE_MS     1000
+#define PAUSE_MAX_MS 60000
+
+/* Failed questions in a row, and how long none is sent then, in ms. */
+#define QUESTIONS_FAILED 3
+#define QUESTIONS_OFF_MS 10000
+
+struct embedder {
+	struct relay *relay;
+	struct embeds *embeds;
+	uv_poll_t poll;
+	uv_timer_t timer;
+	struct embed *work;         /* the batch that is with the server */
+	struct errand *errand;      /* its request */
+	unsigned failures;          /* of batches, in a row */
+	unsigned questions_failed;  /* likewise */
+	uint64_t questions_from_ms; /* before that none is sent */
+};
+
+struct errand *
+embedder_send(struct relay *r, const char *const *texts, size_t n,
+    long timeout_ms, errand_fn fn, void *arg)
+{
+	struct buf body = {0};
+	struct errand_json post = {
+	    .server = embedding_server(r->config),
+	    .path = "/embeddings",
+	    .body = &body,
+	    .timeout_ms = timeout_ms,
+	    .max_bytes = EMBEDDING_ANSWER_MAX(n),
+	};
+	struct errand *e;
+
+	embedding_body(r->config, texts, n, &body);
+	e = errand_post_json(r, &post, fn, arg);
+	buf_free(&body);
+	return e;
+}
+
+bool
+embedder_give(struct relay *r, struct embed *e)
+{
+	if (!embeds_ask(r->embedder->embeds, e))
+		return false;
+	ledger_wake(r->ledger);
+	return true;
+}
+
+bool
+embedder_may_ask(const struct relay *r)
+{
+	return uv_now(&r->loop) >= r->embedder->questions_from_ms;
+}
+
+void
+embedder_answered(struct relay *r)
+{
+	r->embedder->questions_failed = 0;
+}
+
+void
+embedder_failed(struct relay *r)
+{
+	struct embedder *em = r->embedder;
+
+	if (++em->questions_failed < QUESTIONS_FAILED)
+		return;
+	em->questions_failed = 0;
+	em->questions_from_ms = uv_now(&r->loop) + QUESTIONS_OFF_MS;
+	log_text(LOG_WARNING,
+	    "questions are not embedded for %d s: their server failed three",
+	    QUESTIONS_OFF_MS / 1000);
+}
+
+static void claim(uv_timer_t *timer);
+
+static void
+again_in(struct embedder *em, uint64_t ms)
+{
+	if (!em->relay->is_draining)
+		uv_timer_start(&em->timer, claim, ms, 0);
+}
+
+/* A worker that others would take for dead has no leases. */
+static void
+claim(uv_timer_t *timer)
+{
+	struct embedder *em = timer->data;
+	struct embed *e =
+	    ledger_is_known(em->relay->ledger) ? embed_new(EMBED_CLAIM) : NULL;
+
+	if (e != NULL && embedder_give(em->relay, e))
+		return;
+	embed_free(e);
+	again_in(em, IDLE_MS);
+}
+
+/* The first of many is told. */
+static void
+pause_after(struct embedder *em, const char *why)
+{
+	uint64_t ms = PAUSE_MAX_MS;
+
+	if (em->failures++ == 0)
+		log_with(LOG_WARNING, "documents are not embedded at present",
+		    LOG_TEXT("why", why));
+	if (em->failures < 7)
+		ms = (uint64_t)PAUSE_MS << (em->failures - 1);
+	again_in(em, ms < PAUSE_MAX_MS ? ms : PAUSE_MAX_MS);
+}
+
+/* Back to the ledger, which always has room for the one batch. */
+static void
+pass_on(struct embedder *em, struct embed *e)
+{
+	if (embedder_give(em->relay, e))
+		return;
+	embed_free(e);
+	again_in(em, IDLE_MS);
+}
+
+static void
+give_back(struct embedder *em, struct embed *e, const char *why)
+{
+	e->kind = EMBED_GIVE_BACK;
+	(void)snprintf(e->why, sizeof(e->why), "%s", why);
+	pass_on(em, e);
+}
+
+/* A status that another try of the same would have again. */
+static bool
+is_refusal(long status)
+{
+	return status == 400 || status == 413 || status == 422;
+}
+
+static void
+batch_ended(void *arg, const struct errand_end *end)
+{
+	struct embedder *em = arg;
+	struct embed *e = em->work;
+	char why[64];
+
+	em->work = NULL;
+	em->errand = NULL;
+	(void)snprintf(
+	    why, sizeof(why), "the server answered %ld", end->status);
+	if (end->code != CURLE_OK) {
+		e->is_refused = end->is_too_large;
+		give_back(em, e, end->why);
+	} else if (end->status / 100 != 2) {
+		e->is_refused = is_refusal(end->status);
+		give_back(em, e, why);
+	} else {
+		e->kind = EMBED_STORE;
+		buf_add(&e->answer, end->body, end->n);
+		pass_on(em, e);
+	}
+}
+
+static void
+send_batch(struct embedder *em, struct embed *e)
+{
+	const struct embedding_batch *b = e->batch;
+
+	em->errand = embedder_send(
+	    em->relay, b->texts, b->n, BATCH_TIMEOUT_MS, batch_ended, em);
+	if (em->errand != NULL)
+		em->work = e;
+	else
+		give_back(em, e, "no memory for a request");
+}
+
+static void
+batch_stored(struct embedder *em, const struct embed *e)
+{
+	em->failures = 0;
+	metrics_add(METRIC_EMBEDDINGS_PASSAGES_DONE, (int64_t)e->batch->n);
+	metrics_add(METRIC_EMBEDDING_TOKENS_PASSAGES, e->tokens);
+	again_in(em, 0);
+}
+
+static void
+batch_failed(struct embedder *em, const struct embed *e)
+{
+	metrics_add(METRIC_EMBEDDINGS_PASSAGES_FAILED, (int64_t)e->batch->n);
+	if (e->is_refused)
+		again_in(em, 0); /* its document waits, others need not */
+	else
+		pause_after(em, e->why);
+}
+
+static void
+went_round(struct embedder *em, struct embed *e)
+{
+	if (e->error == OK && e->kind == EMBED_CLAIM && e->batch != NULL &&
+	    !em->relay->is_draining) {
+		send_batch(em, e);
+		return;
+	}
+	if (e->error != OK || e->batch == NULL)
+		again_in(em, IDLE_MS);
+	else if (e->kind == EMBED_STORE)
+		batch_stored(em, e);
+	else if (e->kind == EMBED_GIVE_BACK)
+		batch_failed(em, e);
+	embed_free(e);
+}
+
+static void
+came_back(uv_poll_t *handle, int status, int events)
+{
+	struct embedder *em = handle->data;
+	struct embed *e;
+
+	(void)status;
+	(void)events;
+	while ((e = embeds_take(em->embeds)) != NULL) {
+		if (e->kind == EMBED_FIND)
+			stream_embed_found(e);
+		else
+			went_round(em, e);
+	}
+}
+
+void
+embedder_drop(struct relay *r)
+{
+	struct embedder *em = r->embedder;
+
+	if (em == NULL)
+		return;
+	uv_timer_stop(&em->timer);
+	errand_stop(em->errand);
+	embed_free(em->work);
+	em->errand = NULL;
+	em->work = NULL;
+}
+
+bool
+embedder_open(struct relay *r)
+{
+	struct embedder *em;
+
+	if (!embedding_is_on(r->config))
+		return true;
+	em = r->embedder = calloc(1, sizeof(*em));
+	if (em == NULL)
+		return false;
+	em->relay = r;
+	/* A question of each stream, and the one batch. */
+	em->embeds = embeds_new((size_t)r->config->streams_max + 2);
+	if (em->embeds == NULL ||
+	    uv_poll_init(&r->loop, &em->poll, embeds_fd(em->embeds)) != 0)
+		return false;
+	uv_timer_init(&r->loop, &em->timer);
+	em->poll.data = em->timer.data = em;
+	uv_poll_start(&em->poll, UV_READABLE, came_back);
+	again_in(em, IDLE_MS);
+	ledger_embeds_for(r->ledger, em->embeds);
+	return true;
+}
+
+void
+embedder_close(struct relay *r)
+{
+	if (r->embedder == NULL)
+		return;
+	embedder_drop(r);
+	uv_close((uv_handle_t *)&r->embedder->poll, NULL);
+	uv_close((uv_handle_t *)&r->embedder->timer, NULL);
+}
+
+void
+embedder_free(struct relay *r)
+{
+	if (r->embedder == NULL)
+		return;
+	embeds_free(r->embedder->embeds);
+	free(r->embedder);
+}

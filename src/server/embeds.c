@@ -1,0 +1,254 @@
+/*
+ * Two queues, and what the ledger does with an embed. Each is a transaction of
+ * its own.
+ */
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/arena.h"
+#include "base/config.h"
+#include "base/log.h"
+#include "base/queue.h"
+#include "chat/embedding.h"
+#include "chat/retrieve.h"
+#include "model/embedding.h"
+#include "server/embeds.h"
+#include "store/pg.h"
+
+/* Of one round: those who wait for the end of their replies come first. */
+#define BATCH_MAX 4
+
+/* A batch's vectors as text, twice. */
+#define ARENA_MAX ((size_t)16 << 20)
+
+struct embeds {
+	struct queue *asked, *answered;
+	size_t n, max; /* asked and not taken; the relay's */
+};
+
+struct embed *
+embed_new(enum embed_kind kind)
+{
+	struct embed *e = calloc(1, sizeof(*e));
+
+	if (e != NULL)
+		e->kind = kind;
+	return e;
+}
+
+void
+embed_free(struct embed *e)
+{
+	if (e == NULL)
+		return;
+	embedding_batch_free(e->batch);
+	passages_found_free(e->found);
+	buf_free(&e->answer);
+	free(e->question);
+	free(e);
+}
+
+struct embeds *
+embeds_new(size_t max)
+{
+	struct embeds *embeds = calloc(1, sizeof(*embeds));
+
+	if (embeds == NULL)
+		return NULL;
+	embeds->max = max;
+	embeds->asked = queue_new(max);
+	embeds->answered = queue_new(max);
+	if (embeds->asked != NULL && embeds->answered != NULL)
+		return embeds;
+	embeds_free(embeds);
+	return NULL;
+}
+
+static void
+empty(struct queue *q)
+{
+	struct embed *e;
+
+	while (q != NULL && (e = queue_pop(q)) != NULL)
+		embed_free(e);
+	queue_free(q);
+}
+
+void
+embeds_free(struct embeds *embeds)
+{
+	if (embeds == NULL)
+		return;
+	empty(embeds->asked);
+	empty(embeds->answered);
+	free(embeds);
+}
+
+bool
+embeds_ask(struct embeds *embeds, struct embed *e)
+{
+	if (embeds->n == embeds->max || !queue_push(embeds->asked, e))
+		return false;
+	embeds->n++;
+	return true;
+}
+
+struct embed *
+embeds_take(struct embeds *embeds)
+{
+	struct embed *e = queue_pop(embeds->answered);
+
+	if (e != NULL)
+		embeds->n--;
+	return e;
+}
+
+int
+embeds_fd(const struct embeds *embeds)
+{
+	return queue_fd(embeds->answered);
+}
+
+static enum err
+claim(struct embed *e, const struct embeds_stores *stores)
+{
+	struct pg_call call = {0};
+	char lease[ID_TEXT];
+	enum err error;
+
+	id_make(lease);
+	embedding_claim(
+	    stores->config, stores->worker_id, lease, stores->arena, &call);
+	error = pg_run(stores->pg, NULL, &call, 1);
+	if (error == OK)
+		error = embedding_claimed(call.result, lease, &e->batch);
+	pg_calls_clear(&call, 1);
+	return error;
+}
+
+static enum err
+give_back(struct embed *e, const struct embeds_stores *stores)
+{
+	struct pg_call call = {0};
+	enum err error;
+
+	embedding_give_back(stores->config, e->batch, e->why,
+	    e->is_refused ? "t" : "f", stores->arena, &call);
+	error = pg_run(stores->pg, NULL, &call, 1);
+	pg_calls_clear(&call, 1);
+	return error;
+}
+
+/* An answer that is none is a refusal: the next try may end the same way. */
+static enum err
+keep(struct embed *e, const struct embeds_stores *stores)
+{
+	struct embeddings vectors;
+	struct pg_call call = {0};
+	enum err error;
+
+	if (!embeddings_read(e->answer.p, e->answer.n, e->batch->n, &vectors)) {
+		e->kind = EMBED_GIVE_BACK;
+		e->is_refused = true;
+		(void)snprintf(e->why, sizeof(e->why),
+		    "the server's answer cannot be understood");
+		return give_back(e, stores);
+	}
+	e->tokens = vectors.tokens > 0 ? vectors.tokens : 0;
+	error = embedding_store(
+	    stores->config, e->batch, &vectors, stores->arena, &call);
+	embeddings_free(&vectors);
+	if (error == OK)
+		error = pg_run(stores->pg, NULL, &call, 1);
+	pg_calls_clear(&call, 1);
+	return error;
+}
+
+static const char *
+vector_text(const struct embeddings *vector, struct arena *a)
+{
+	struct buf text = {0};
+	const char *copy;
+
+	embeddings_write(vector, &text);
+	copy = text.failed ? NULL : arena_strndup(a, text.p, text.n);
+	buf_free(&text);
+	return copy;
+}
+
+static enum err
+find(struct embed *e, const struct embeds_stores *stores)
+{
+	const struct retrieve_ask ask = {.user_id = e->user_id,
+	    .question = e->question,
+	    .message_id = e->message_id};
+	struct embeddings vector;
+	struct pg_call call = {0};
+	char name[EMBEDDING_NAME];
+	enum err error = ERR_TOO_LARGE;
+
+	if (!embeddings_read(e->answer.p, e->answer.n, 1, &vector)) {
+		(void)snprintf(
+		    e->why, sizeof(e->why), "its answer cannot be understood");
+		return ERR_MODEL_FAILED;
+	}
+	embedding_name(stores->config, name);
+	const struct retrieve_near near = {
+	    .model = name,
+	    .vector = vector_text(&vector, stores->arena),
+	    .least = arena_printf(
+		stores->arena, "%ld", stores->config->embedding_least),
+	};
+	e->tokens = vector.tokens > 0 ? vector.tokens : 0;
+	embeddings_free(&vector);
+	retrieve_call_fused(&ask, &near, &call);
+	if (near.vector != NULL && near.least != NULL)
+		error = pg_run(stores->pg, e->user_id, &call, 1);
+	if (error == OK)
+		error = retrieve_read(call.result, &e->found);
+	else
+		(void)snprintf(
+		    e->why, sizeof(e->why), "%s", pg_why(stores->pg));
+	pg_calls_clear(&call, 1);
+	return error;
+}
+
+static enum err
+run(struct embed *e, const struct embeds_stores *stores)
+{
+	arena_reset(stores->arena, ARENA_MAX);
+	switch (e->kind) {
+	case EMBED_CLAIM:
+		return claim(e, stores);
+	case EMBED_STORE:
+		return keep(e, stores);
+	case EMBED_GIVE_BACK:
+		return give_back(e, stores);
+	case EMBED_FIND:
+		break;
+	}
+	return find(e, stores);
+}
+
+bool
+embeds_answer(struct embeds *embeds, const struct embeds_stores *stores)
+{
+	struct embed *e;
+	size_t n = 0;
+
+	while (n++ < BATCH_MAX && (e = queue_pop(embeds->asked)) != NULL) {
+		enum embed_kind kind = e->kind;
+		bool is_given;
+
+		e->error = run(e, stores);
+		if (e->error != OK && e->error != ERR_UNAVAILABLE &&
+		    kind != EMBED_FIND)
+			log_with(LOG_WARNING, "vectors were not stored",
+			    LOG_TEXT("why", pg_why(stores->pg)));
+		/* There are as many places as embeds. */
+		is_given = queue_push(embeds->answered, e);
+		assert(is_given);
+	}
+	return queue_length(embeds->asked) > 0;
+}

@@ -1,0 +1,83 @@
+/*
+ * What has to do with vectors on its way between the relay, which asks the
+ * server for them, and the ledger, which has the database: batches of passages
+ * in the background, and what a question's vector finds. The ledger also reads
+ * the server's answers: a batch's takes milliseconds, which no stream waits
+ * for.
+ *
+ * An embed changes hands with the push and always comes back. Thread:
+ * embeds_ask and embeds_take the relay's, embeds_answer the ledger's;
+ * embeds_new and embeds_free before and after both.
+ */
+#ifndef SERVER_EMBEDS_H
+#define SERVER_EMBEDS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/errors.h"
+#include "base/id.h"
+
+struct arena;
+struct config;
+struct embedding_batch;
+struct embeds;
+struct passages_found;
+struct pg;
+struct stream;
+
+enum embed_kind {
+	EMBED_CLAIM,     /* what is to be done: `batch` */
+	EMBED_STORE,     /* `answer` is about the batch */
+	EMBED_GIVE_BACK, /* the batch was not answered: `why` */
+	EMBED_FIND,      /* `answer` is about the question: `found` */
+};
+
+struct embed {
+	enum embed_kind kind;
+	struct embedding_batch *batch; /* owned; NULL: none */
+	struct buf answer;             /* the server's */
+	char why[160];                 /* for people */
+	bool is_refused;               /* the server does not want it */
+
+	/* Of a question. */
+	char user_id[ID_TEXT];
+	char message_id[ID_TEXT]; /* of its conversation */
+	char *question;           /* owned */
+	struct stream *owner;     /* the relay's; nobody else looks at it */
+
+	/* What the ledger says. */
+	enum err error;               /* of anything */
+	struct passages_found *found; /* owned; NULL: nothing */
+	int64_t tokens;               /* of the texts; 0: not known */
+};
+
+/* NULL without memory. */
+struct embed *embed_new(enum embed_kind kind);
+void embed_free(struct embed *e);
+
+/* At most `max` of them at a time; NULL without memory. */
+struct embeds *embeds_new(size_t max);
+void embeds_free(struct embeds *embeds);
+
+/* Gives one to the ledger, which is to be woken; false: too many wait. */
+bool embeds_ask(struct embeds *embeds, struct embed *e);
+
+/* One that came back, or NULL; embeds_fd is readable while there is one. */
+struct embed *embeds_take(struct embeds *embeds);
+int embeds_fd(const struct embeds *embeds);
+
+/* What the ledger needs. Borrowed. */
+struct embeds_stores {
+	const struct config *config;
+	const char *worker_id;
+	struct pg *pg;
+	struct arena *arena; /* reset here */
+};
+
+/* Answers a few of what waits; true: more waits. */
+bool embeds_answer(struct embeds *embeds, const struct embeds_stores *stores);
+
+#endif
