@@ -12,12 +12,14 @@
 
 #define ROOM_MIN 256
 
-/* The room to ask for when `need` bytes must fit: twice what there is. */
+/* The room to ask for when `need` bytes must fit: half as much again as there
+ * is. Thousands of replies wait while they grow: a fifth of them would be
+ * empty, and with twice the room a third. */
 static size_t
 next_room(const struct buf *b, size_t need)
 {
 	size_t room;
-	if (__builtin_mul_overflow(b->room, (size_t)2, &room))
+	if (__builtin_add_overflow(b->room, b->room / 2, &room))
 		room = need;
 	if (room < ROOM_MIN)
 		room = ROOM_MIN;

@@ -133,7 +133,7 @@ static bool
 is_whole(const struct turn *t)
 {
 	return t->is_stored && !t->is_cached && t->status == TURN_COMPLETE &&
-	       t->fallback_from[0] == '\0' && t->finish == MODEL_FINISH_STOP &&
+	       !t->fallback_from && t->finish == MODEL_FINISH_STOP &&
 	       t->error == OK && t->text.n > 0 && !t->uses;
 }
 

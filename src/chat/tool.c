@@ -27,34 +27,30 @@ tool_native(enum native_tool which)
 	return &natives[which];
 }
 
-/* So many more at a time; Natter's own fit into the first of them. */
+/* So many more at a time. */
 #define ROOM 8
-_Static_assert(NATIVE_TOOLS <= ROOM, "adding Natter's own cannot fail");
 
 struct tools *
 tools_new(void)
 {
-	struct tools *tools = calloc(1, sizeof(*tools));
-	if (!tools)
-		return NULL;
-	tools->list = calloc(ROOM, sizeof(*tools->list));
-	if (tools->list)
-		return tools;
-	free(tools);
-	return NULL;
+	return calloc(1, sizeof(struct tools));
 }
 
 /* A reply holds them as long as it runs: no more room than is needed. */
 static bool
 make_room(struct tools *tools)
 {
-	if (tools->n == 0 || tools->n % ROOM != 0)
+	if (!tools->is_borrowed && tools->n % ROOM != 0)
 		return true;
+	size_t n = tools->n / ROOM * ROOM + ROOM;
 	struct tool *list =
-	    realloc(tools->list, (tools->n + ROOM) * sizeof(*list));
+	    realloc(tools->is_borrowed ? NULL : tools->list, n * sizeof(*list));
 	if (!list)
 		return false;
+	if (tools->is_borrowed)
+		memcpy(list, tools->list, tools->n * sizeof(*list));
 	tools->list = list;
+	tools->is_borrowed = false;
 	return true;
 }
 
@@ -65,7 +61,7 @@ tools_free(struct tools *tools)
 		if (tools->list[i].site_free)
 			tools->list[i].site_free(tools->list[i].site);
 	}
-	if (tools)
+	if (tools && !tools->is_borrowed)
 		free(tools->list);
 	free(tools);
 }
@@ -80,14 +76,14 @@ tools_add(struct tools *tools, const struct tool *tool)
 	return true;
 }
 
-/* Their names differ, and they are first. */
+/* Nearly every reply has these and no others: nothing is copied. */
 void
 tools_add_native(struct tools *tools)
 {
-	for (size_t i = 0; i < NATIVE_TOOLS; i++) {
-		bool is_added = tools_add(tools, &natives[i]);
-		assert(is_added);
-	}
+	assert(tools->n == 0);
+	tools->list = (struct tool *)natives;
+	tools->n = NATIVE_TOOLS;
+	tools->is_borrowed = true;
 }
 
 void
@@ -96,8 +92,8 @@ tools_add_reading(struct tools *tools)
 	static const enum native_tool reading[] = {
 	    TOOL_LIST_TASKS, TOOL_SEARCH_DOCUMENTS};
 	for (size_t i = 0; i < sizeof(reading) / sizeof(*reading); i++) {
-		bool is_added = tools_add(tools, &natives[reading[i]]);
-		assert(is_added);
+		if (!tools_add(tools, &natives[reading[i]]))
+			return;
 	}
 }
 

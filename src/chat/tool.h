@@ -46,6 +46,7 @@ struct tool {
 struct tools {
 	struct tool *list;
 	size_t n;
+	bool is_borrowed; /* the list is constant: a copy is made to add */
 };
 
 /* One of Natter's own; constant. */
@@ -59,10 +60,10 @@ void tools_free(struct tools *tools);
  * there are TOOLS_MAX. */
 bool tools_add(struct tools *tools, const struct tool *tool) MUST_CHECK;
 
-/* Adds all of Natter's own. */
+/* Adds all of Natter's own, to an empty list. */
 void tools_add_native(struct tools *tools);
 
-/* Adds those of them that change nothing. */
+/* Adds those of them that change nothing; fewer without memory. */
 void tools_add_reading(struct tools *tools);
 
 /* NULL: none has this name. */

@@ -614,6 +614,7 @@ turn_free(struct turn *t)
 	buf_free(&t->local);
 	afterworks_free(t->works);
 	free(t->question);
+	free(t->fallback_from);
 	mask_free(t->mask);
 	free(t->moderation);
 	buf_free(&t->context_note);

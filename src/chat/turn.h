@@ -84,17 +84,17 @@ struct turn {
 	const char *moderated;         /* "question" or "reply" */
 	size_t withheld;               /* bytes of text that nobody may have */
 
-	char model[128];         /* the model that is asked */
-	char fallback_from[128]; /* the one asked for, when another stands in;
-				  * else "" */
-	uint32_t fallbacks; /* stand-ins that its limits allow, a bit each */
-	struct buf local;   /* natter-local's answer, where it stands in */
-	struct buf note;    /* what natter-local did, for its next turn: JSON
-			     * with a NUL behind it */
-	struct buf prompt;  /* the model request's JSON body (natter-local: the
-			     * answer); what stays of it once an answer has
-			     * begun, chat/context_keep.h says */
-	bool is_cut;        /* that: it is not whole */
+	char model[128];     /* the model that is asked */
+	char *fallback_from; /* the one asked for, when another stands in;
+			      * owned, else NULL */
+	uint32_t fallbacks;  /* stand-ins that its limits allow, a bit each */
+	struct buf local;    /* natter-local's answer, where it stands in */
+	struct buf note;     /* what natter-local did, for its next turn: JSON
+			      * with a NUL behind it */
+	struct buf prompt;   /* the model request's JSON body (natter-local: the
+			      * answer); what stays of it once an answer has
+			      * begun, chat/context_keep.h says */
+	bool is_cut;         /* that: it is not whole */
 	int64_t prompt_estimate; /* tokens, estimated from the bytes sent */
 	/* The passages in `prompt`, numbered from 1 in this order; owned. NULL:
 	 * none. Their message's bytes are passages_n from passages_at on (0: it

@@ -193,13 +193,13 @@ static const char *
 metadata_of(const struct turn *t, struct arena *a)
 {
 	struct buf b = {0};
-	if (!t->is_cached && !*t->fallback_from && !t->moderation &&
+	if (!t->is_cached && !t->fallback_from && !t->moderation &&
 	    t->note.n == 0)
 		return "{}";
 	json_write_open(&b, NULL, '{');
 	if (t->is_cached)
 		json_write_flag(&b, "cached", true);
-	if (*t->fallback_from)
+	if (t->fallback_from)
 		json_write_text(&b, "fallback_from", t->fallback_from);
 	if (t->moderation)
 		write_moderation(t, &b);

@@ -34,7 +34,7 @@ is_builder(const struct stream *s)
 	const struct answer_key *key = s->turn->answer;
 
 	return key != NULL && !key->is_waiting && stream_is_running(s) &&
-	       s->turn->fallback_from[0] == '\0' && s->turn->uses == NULL;
+	       s->turn->fallback_from == NULL && s->turn->uses == NULL;
 }
 
 /* What this file sends and listens to is its own: others have commands of the

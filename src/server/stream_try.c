@@ -65,7 +65,7 @@ static const struct {
 static void
 count(const struct stream *s, enum try_kind kind)
 {
-	enum metric first = s->turn->fallback_from[0] != '\0'
+	enum metric first = s->turn->fallback_from != NULL
 				? METRIC_TRIES_FALLBACK_UNREACHED
 				: METRIC_TRIES_ASKED_UNREACHED;
 
@@ -117,8 +117,8 @@ note_tried(struct stream *s, const char *what)
 static void
 rename_turn(struct turn *t, const char *model)
 {
-	if (t->fallback_from[0] == '\0') {
-		memcpy(t->fallback_from, t->model, sizeof(t->fallback_from));
+	if (t->fallback_from == NULL) {
+		t->fallback_from = strdup(t->model);
 		metrics_count(METRIC_MODEL_FALLBACKS);
 	}
 	(void)snprintf(t->model, sizeof(t->model), "%s", model);
