@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <iconv.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -80,13 +81,12 @@ static const struct {
 static const char *
 find(const char *label)
 {
-	char word[LABEL_MAX + 3] = " ";
+	char word[LABEL_MAX + 3];
 	size_t n = strlen(label);
 
 	if (n == 0 || n >= LABEL_MAX || strchr(label, ' '))
 		return NULL;
-	memcpy(word + 1, label, n);
-	word[n + 1] = ' ';
+	(void)snprintf(word, sizeof(word), " %s ", label);
 	for (size_t i = 0; i < sizeof(encodings) / sizeof(*encodings); i++)
 		if (strcasestr(encodings[i].labels, word))
 			return encodings[i].charset;

@@ -302,8 +302,11 @@ take_separator(struct table *t)
 		       strchr(marks, t->at[4]) &&
 		       (t->at[5] == '\r' || t->at[5] == '\n');
 
-	t->separator = is_said ? t->at[4] : guess_separator(t->at, t->end);
-	t->at += is_said ? 6 : 0;
+	t->separator = guess_separator(t->at, t->end);
+	if (is_said) {
+		t->separator = t->at[4];
+		t->at += 6;
+	}
 }
 
 enum extract_end

@@ -94,7 +94,8 @@ struct page {
 	size_t end_at; /* where a heading or a table ended last */
 
 	/* An item or a cell has begun and is empty: what begins within it
-	 * begins no new line. */
+	 * begins no new line. The item's mark comes with its text. */
+	bool has_item;
 	bool is_fresh;
 	size_t fresh_at;
 };
@@ -220,12 +221,13 @@ begin_element(void *arg, const xmlChar *name, const xmlChar **attributes)
 	if (kind == KIND_HEADING) {
 		marked_heading(m, name[1] - '0');
 		page->bars = 0;
+		page->has_item = false;
 	} else if (kind == KIND_ROW) {
 		begin_row(page);
 	} else if (kind == KIND_CELL) {
 		begin_cell(page);
 	} else if (kind == KIND_ITEM) {
-		marked_string(m, "- ");
+		page->has_item = true;
 		freshen(page);
 	} else if (kind == KIND_EXACT) {
 		m->is_exact = true;
@@ -245,7 +247,7 @@ end_element(void *arg, const xmlChar *name)
 		return;
 	}
 	if (kind == KIND_ITEM)
-		page->is_fresh = false;
+		page->is_fresh = page->has_item = false;
 	if (kind != KIND_BREAK)
 		turn_line(page, kind);
 	if (kind == KIND_HEADING)
@@ -296,6 +298,17 @@ put_text(struct marked *m, const char *p, size_t n)
 	}
 }
 
+/* What is due before text. */
+static void
+put_marks(struct page *page)
+{
+	for (; page->bars > 0; page->bars--)
+		marked_string(&page->text, " | ");
+	if (page->has_item)
+		marked_string(&page->text, "- ");
+	page->has_item = false;
+}
+
 static void
 take_text(void *arg, const xmlChar *text, int count)
 {
@@ -309,8 +322,8 @@ take_text(void *arg, const xmlChar *text, int count)
 		put_text(&page->title, p, n);
 		return;
 	}
-	for (; page->bars > 0 && !marked_is_blank(p, n); page->bars--)
-		marked_string(&page->text, " | ");
+	if (!marked_is_blank(p, n))
+		put_marks(page);
 	put_text(&page->text, p, n);
 }
 

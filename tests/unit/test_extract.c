@@ -131,7 +131,7 @@ Test(extract, keeps_a_row_on_its_line)
 		"## T\n\nx"},
 	    {"<ul><li><p>a</p></li><li><p>b</p><p>c</p></li><li></li>"
 	     "<li>d</li></ul>",
-		"- a\n\n- b\n\nc\n\n-\n- d"},
+		"- a\n\n- b\n\nc\n\n- d"},
 	    {"a<br>b<br><br>c<div><br></div>d", "a\nb\n\nc\n\nd"},
 	};
 	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++)
