@@ -8,6 +8,9 @@
 
 #define COUNT(table) (sizeof(table) / sizeof(*(table)))
 
+/* Nobody is politer than that. */
+#define TRIMS_MAX 12
+
 static const char *const openings[] = {
 #define OPENING(pattern) pattern,
 #include "task/openings.def"
@@ -26,11 +29,12 @@ trim_openings(const struct words *w, size_t begin, size_t end)
 {
 	size_t i = 0;
 
-	while (i < COUNT(openings)) {
+	for (int n = 0; i < COUNT(openings) && n < TRIMS_MAX;) {
 		size_t after = pattern_begins(openings[i], w, begin, end);
 		if (after > begin && after < end) {
 			begin = after;
 			i = 0;
+			n++;
 		} else {
 			i++;
 		}
@@ -44,12 +48,13 @@ trim_closings(const struct words *w, size_t begin, size_t end)
 {
 	size_t i = 0;
 
-	while (i < COUNT(closings)) {
+	for (int n = 0; i < COUNT(closings) && n < TRIMS_MAX;) {
 		size_t to = end;
 		if (pattern_ends(closings[i], w, begin + 1, &to) &&
 		    to > begin + 1) {
 			end = to;
 			i = 0;
+			n++;
 		} else {
 			i++;
 		}
