@@ -117,14 +117,26 @@ bill_calls(struct afterwork *w, struct arena *a, struct pg_call *calls)
 		tokens(a, u.cached_tokens), is_estimated ? "t" : "f",
 		*w->store_id ? w->store_id : NULL, w->model},
 	};
-	return rows[w->kind].keep(w, a, &calls[1]) ? 2 : 1;
+	return w->stage == WORK_ANSWERED && rows[w->kind].keep(w, a, &calls[1])
+		   ? 2
+		   : 1;
 }
 
 size_t
 afterwork_calls(struct afterwork *w, struct arena *a, struct pg_call *calls)
 {
-	return w->stage == WORK_ANSWERED ? bill_calls(w, a, calls)
-					 : admit_calls(w, a, calls);
+	return w->stage == WORK_ASKED ? admit_calls(w, a, calls)
+				      : bill_calls(w, a, calls);
+}
+
+bool
+afterwork_failed(struct afterwork *w)
+{
+	bool has_cost = w->text.n > 0 || w->usage.prompt_tokens > 0 ||
+			w->usage.completion_tokens > 0;
+	if (has_cost)
+		w->stage = WORK_SPENT;
+	return has_cost;
 }
 
 void

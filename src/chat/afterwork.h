@@ -9,9 +9,11 @@
  * it; when the reply is stored, the relay composes it and the ledger asks
  * whether the user's limits allow it (WORK_ADMITTED); the relay runs it
  * (server/afterwork.h); the ledger stores what came of it and bills it, in one
- * transaction. What its
- * user used meanwhile may leave less than it takes: it is asked for once, and
- * its numbers are small.
+ * transaction. An answer of no use is billed all the same (WORK_SPENT), for
+ * what the model's server said of it or, where it said nothing, for what there
+ * is of it; as with replies, a request that gave neither costs nothing. What
+ * its user used meanwhile may leave less than it takes: it is asked for once,
+ * and its numbers are small.
  *
  * Ownership: whoever holds the pointer; afterworks_free frees all of a list.
  * Thread: see above; the functions say theirs.
@@ -46,6 +48,7 @@ enum afterwork_stage {
 	WORK_ADMITTED, /* it may */
 	WORK_REFUSED,  /* its user has too little left, or nobody knows */
 	WORK_ANSWERED, /* to be billed and stored */
+	WORK_SPENT,    /* it failed, and is to be billed */
 };
 
 struct afterwork {
@@ -110,6 +113,9 @@ bool afterwork_compose(
 size_t
 afterwork_calls(struct afterwork *w, struct arena *a, struct pg_call *calls);
 void afterwork_done(struct afterwork *w, const struct pg_call *calls);
+
+/* It came to nothing. True: it is to be billed, and WORK_SPENT. Thread: any. */
+bool afterwork_failed(struct afterwork *w);
 
 void afterworks_free(struct afterwork *first);
 

@@ -27,7 +27,8 @@ enum column {
 	QUOTA,
 	LIMIT,
 	REST,
-	ROOM = REST + 3,
+	STANDINS,
+	ROOM = STANDINS + 3,
 };
 
 #define DAY_S ((int64_t)24 * 60 * 60)
@@ -165,6 +166,7 @@ budget_read(struct request *req, const PGresult *begun, struct budget *out)
 	out->is_bounded = out->is_in_money || has_limit(begun, LIMIT_TOKENS);
 	out->cap = pg_number(begun, 0, CAP);
 	out->history_bytes = pg_number(begun, 0, CONTEXT);
+	out->standins = (uint32_t)pg_number(begun, 0, STANDINS);
 	out->room = pg_number(begun, 0, ROOM);
 	(void)snprintf(out->store_id, sizeof(out->store_id), "%s",
 	    store != NULL ? store : "");

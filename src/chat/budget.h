@@ -1,6 +1,6 @@
 /*
  * What a user's limits leave for a reply: the part of beginning a turn that
- * reads what chat.budget_reserve said (migration 017), through TURN_BEGIN's
+ * reads what chat.budget_reserve said (migration 034), through TURN_BEGIN's
  * rows. Deciding and counting are Postgres's alone.
  *
  * Thread: front. No I/O.
@@ -26,7 +26,9 @@ struct budget {
 	bool is_bounded;       /* that, or one in tokens */
 	int64_t history_bytes; /* of facts, passages and the messages before it
 				* that may be sent */
-	int64_t room; /* of the window, in bytes, for all that is sent */
+	int64_t room;      /* of the window, in bytes, for all that is sent */
+	uint32_t standins; /* those that it can pay for, a bit each, in the
+			    * order of model/fallback.h */
 	char store_id[ID_TEXT]; /* "": none */
 	char counted_on[16];    /* the day, as Postgres writes it */
 };

@@ -24,8 +24,8 @@
 /* A short id is 50 random bits, unique per user: twice is already odd. */
 #define SHORT_ID_TRIES 3
 
-/* FACTS only where natter-local may answer, prices where money is limited. */
-enum { BEGIN, ALWAYS, CALLS_MAX = ALWAYS + 2 };
+/* FACTS only where natter-local may answer. */
+enum { BEGIN, ALWAYS, CALLS_MAX = ALWAYS + 1 };
 
 /* What COMPLETION_FACTS gives. */
 enum { FACTS_USERNAME, FACTS_CONVERSATIONS, FACTS_MESSAGES, FACTS_FIRST_MS };
@@ -37,7 +37,7 @@ struct beginning {
 	struct turn *turn;
 	struct pg_call calls[CALLS_MAX];
 	size_t n_calls;
-	const struct pg_call *facts, *prices; /* of them; NULL: not sent */
+	const struct pg_call *facts; /* of them; NULL: not sent */
 };
 
 bool
@@ -122,7 +122,7 @@ fill_begin(struct beginning *b, const char *short_id)
 		ask->title, ask->metadata, ask->messages, t->model, LOCAL_MODEL,
 		services->worker_id, budget_limits(a, services->config),
 		most_tokens(b), arena_printf(a, "%" PRId64, ask->prompt_bytes),
-		ask->last_id, ask->branch_id},
+		ask->last_id, ask->branch_id, turn_fallback_names(b->req)},
 	};
 }
 
@@ -131,7 +131,7 @@ fill_calls(struct beginning *b, const char *short_id)
 {
 	fill_begin(b, short_id);
 	b->n_calls = ALWAYS;
-	b->facts = b->prices = NULL;
+	b->facts = NULL;
 	if (is_local(b) || fallback_has_local(b->req->services->config)) {
 		b->facts = &b->calls[b->n_calls];
 		b->calls[b->n_calls++] = (struct pg_call){
@@ -139,8 +139,6 @@ fill_calls(struct beginning *b, const char *short_id)
 		    .params = {b->turn->user_id},
 		};
 	}
-	if (turn_fallback_call(b->req, &b->calls[b->n_calls]))
-		b->prices = &b->calls[b->n_calls++];
 }
 
 static enum err
@@ -240,8 +238,6 @@ take(struct beginning *b)
 		say_locally(b, &t->prompt);
 		return t->prompt.failed ? ERR_TOO_LARGE : OK;
 	}
-	if (b->prices)
-		turn_fallback_allow(t, b->prices);
 	if (b->facts)
 		say_locally(b, &t->local);
 	return write_request(b, &t->prompt);

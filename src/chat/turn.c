@@ -55,14 +55,13 @@
 #define LOST_AFTER_S 900
 
 /* A claim only where there is a key, TOOLS where they may be offered, FACTS
- * only where natter-local may answer, HISTORY unless there is a copy, prices
- * where money is limited, RETRIEVE unless documents are not wanted, and then
- * EMBEDDED where there are vectors. */
-enum { LOCK, BEGIN, ALWAYS, CALLS_MAX = ALWAYS + 7 };
+ * only where natter-local may answer, HISTORY unless there is a copy, RETRIEVE
+ * unless documents are not wanted, and then EMBEDDED where there are vectors. */
+enum { LOCK, BEGIN, ALWAYS, CALLS_MAX = ALWAYS + 6 };
 
 /* What TURN_BEGIN, TURN_FACTS and TURN_REFUSAL give; TURN_LOCK's columns are
  * turn_context.h's, the rest of TURN_BEGIN's budget.c's. */
-enum { BEGIN_ID, BEGIN_MODEL, BEGIN_PARENT = 12, BEGIN_SUMMARY };
+enum { BEGIN_ID, BEGIN_MODEL, BEGIN_PARENT = 13, BEGIN_SUMMARY };
 enum { FACTS_USERNAME, FACTS_CONVERSATIONS, FACTS_MESSAGES, FACTS_FIRST_MS };
 enum { REFUSAL_PARENT_FITS, REFUSAL_RUNNING, REFUSAL_IS_LOST };
 
@@ -88,14 +87,14 @@ struct beginning {
 	const char *max_tokens;         /* NULL: nothing was said */
 	struct context_limits limits;   /* for the context */
 	const char *tools_bytes;        /* of the tools that may be offered */
+	const char *standins;           /* models, or NULL */
 	const struct turn_words *words; /* what the question says */
 	struct history_copy copy;
 	struct pg_call calls[CALLS_MAX];
 	size_t n_calls;
 	/* Of them; NULL: not sent. */
 	struct pg_call *facts, *history, *passages, *embedded;
-	const struct pg_call *prices; /* of the models that stand in; or NULL */
-	const struct pg_call *tools;  /* of the conversation's store; or NULL */
+	const struct pg_call *tools; /* of the conversation's store; or NULL */
 };
 
 static bool
@@ -221,6 +220,7 @@ prepare(struct beginning *b)
 	if (e == OK && !b->ask->without_documents)
 		b->limits.passages = arena_printf(a, "%d", RETRIEVE_BYTES);
 	b->tools_bytes = arena_printf(a, "%zu", turn_tools_bytes(config));
+	b->standins = turn_fallback_names(b->req);
 	if (e != OK)
 		return e;
 	int64_t most = b->ask->max_tokens > 0 ? b->ask->max_tokens
@@ -250,7 +250,6 @@ fill_calls_of_models(struct beginning *b)
 	bool stands_in = fallback_has_local(b->req->services->config);
 
 	b->facts = NULL;
-	b->prices = NULL;
 	/* The conversation's own model may be natter-local too. */
 	if (!b->forced_model || !strcmp(b->forced_model, LOCAL_MODEL) ||
 	    stands_in) {
@@ -261,8 +260,6 @@ fill_calls_of_models(struct beginning *b)
 			stands_in ? NULL : LOCAL_MODEL},
 		};
 	}
-	if (turn_fallback_call(b->req, &b->calls[b->n_calls]))
-		b->prices = &b->calls[b->n_calls++];
 	b->tools = NULL;
 	if (b->req->services->config->tools &&
 	    (!b->forced_model || strcmp(b->forced_model, LOCAL_MODEL) != 0)) {
@@ -320,7 +317,7 @@ fill_calls(struct beginning *b)
 		b->limits.passages, b->limits.summaries, b->limits.templates,
 		b->limits.template_bytes, b->limits.models, b->limits.windows,
 		b->limits.facts, b->tools_bytes, b->words->intent,
-		b->words->entities},
+		b->words->entities, b->standins},
 	};
 	b->n_calls = ALWAYS;
 	if (b->ask->key)
@@ -529,8 +526,6 @@ take(struct beginning *b)
 	t->wants_vector = b->embedded && pg_flag(b->embedded->result, 0, 0);
 	if (!strcmp(t->model, LOCAL_MODEL))
 		return answer_locally(b);
-	if (b->prices)
-		turn_fallback_allow(t, b->prices);
 	if (fallback_has_local(config))
 		stand_in_locally(b);
 	e = read_history(b);

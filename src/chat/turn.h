@@ -55,7 +55,8 @@ enum turn_status {
 struct turn_rounds {
 	int n;             /* answers that called tools */
 	bool is_estimated; /* a model did not say what one of them took */
-	size_t text_from;  /* where the text of the answer begins */
+	size_t said_from;  /* where the text of the last of them begins */
+	size_t text_from;  /* and that of the answer */
 	int64_t prompt_tokens, completion_tokens, cached_tokens;
 };
 
@@ -87,7 +88,6 @@ struct turn {
 	char model[128];     /* the model that is asked */
 	char *fallback_from; /* the one asked for, when another stands in;
 			      * owned, else NULL */
-	uint32_t fallbacks;  /* stand-ins that its limits allow, a bit each */
 	struct buf local;    /* natter-local's answer, where it stands in */
 	struct buf note;     /* what natter-local did, for its next turn: JSON
 			      * with a NUL behind it */
@@ -184,8 +184,9 @@ struct turn_ask {
 enum err turn_begin(struct request *req, const struct turn_ask *ask,
     struct turn **out_turn) MUST_CHECK;
 
-/* An answer that called tools has ended: what it took is added up, and the
- * next one begins behind its text. Thread: relay. */
+/* An answer that called tools has ended, and its calls are among the turn's
+ * uses: what it took is added up, and the next one begins behind its text.
+ * Thread: relay. */
 void turn_end_round(struct turn *t, const struct model_usage *usage);
 
 /* Tokens of all rounds that have ended, estimated where no model said. */

@@ -1,6 +1,6 @@
 /*
- * Reads the breakers and the price list for a turn that begins. Decides
- * nothing about order: that is the settings'.
+ * Reads the breakers for a turn that begins. Decides nothing about order: that
+ * is the settings'.
  */
 #include <string.h>
 
@@ -9,11 +9,11 @@
 #include "base/clock.h"
 #include "base/config.h"
 #include "chat/queries.h"
-#include "chat/turn.h"
 #include "chat/turn_fallback.h"
 #include "http/request.h"
 #include "model/breaker.h"
 #include "model/fallback.h"
+#include "model/model.h"
 #include "store/pg.h"
 
 /* How long until this model may be asked, in ms; 0: now. */
@@ -81,29 +81,17 @@ turn_fallback_admit(
 	    req, ERR_MODEL_UNAVAILABLE, "the model's breaker is open");
 }
 
-bool
-turn_fallback_call(struct request *req, struct pg_call *call)
+const char *
+turn_fallback_names(struct request *req)
 {
-	const struct config *config = req->services->config;
+	const char *text = NULL;
 	struct buf names = {0};
 	struct fallback f;
 
-	for (size_t i = 0; fallback_at(config, i, &f); i++)
+	for (size_t i = 0; fallback_at(req->services->config, i, &f); i++)
 		buf_printf(&names, "%s%s", i > 0 ? " " : "", f.model);
-	if (names.n == 0)
-		return false;
-	*call = (struct pg_call){
-	    .query = chat_query(CHAT_MODELS_PRICED),
-	    .params = {arena_strdup(req->arena, buf_text(&names))},
-	};
+	if (names.n > 0 && !names.failed)
+		text = arena_strndup(req->arena, names.p, names.n);
 	buf_free(&names);
-	return call->params[0] != NULL;
-}
-
-void
-turn_fallback_allow(struct turn *t, const struct pg_call *call)
-{
-	t->fallbacks = UINT32_MAX;
-	if (t->budget.is_in_money)
-		t->fallbacks = (uint32_t)pg_number(call->result, 0, 0);
+	return text;
 }

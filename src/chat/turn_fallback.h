@@ -1,20 +1,16 @@
 /*
  * What the front knows of models that stand in (model/fallback.h) when a turn
- * begins: whether any model may be asked at all, and which of them the user's
- * limits allow. Asking them is the relay's.
+ * begins: whether any model may be asked at all, and which might be. Asking
+ * them is the relay's.
  *
  * Thread: front.
  */
 #ifndef CHAT_TURN_FALLBACK_H
 #define CHAT_TURN_FALLBACK_H
 
-#include <stdbool.h>
-
 #include "base/errors.h"
 
-struct pg_call;
 struct request;
-struct turn;
 
 /*
  * ERR_MODEL_UNAVAILABLE, with the time to wait: the breakers of this turn's
@@ -25,11 +21,8 @@ struct turn;
 enum err turn_fallback_admit(struct request *req, const char *model,
     const char *const conversation[2]) MUST_CHECK;
 
-/* Fills the call that reads which stand-ins have a price; false: none is
- * needed. Strings are in the request's arena. */
-bool turn_fallback_call(struct request *req, struct pg_call *call);
-
-/* Notes in the turn, whose budget was read, which of them it may have. */
-void turn_fallback_allow(struct turn *t, const struct pg_call *call);
+/* Those that may stand in, in their order, blanks between, for who reserves
+ * (chat/budget.h says which of them it may be). NULL: none, or no memory. */
+const char *turn_fallback_names(struct request *req);
 
 #endif

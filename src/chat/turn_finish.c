@@ -140,6 +140,7 @@ turn_end_round(struct turn *t, const struct model_usage *usage)
 	r->is_estimated |=
 	    usage->prompt_tokens < 0 || usage->completion_tokens < 0;
 	r->n++;
+	r->said_from = r->text_from;
 	r->text_from = t->text.n;
 }
 
@@ -278,6 +279,15 @@ column_of(const struct turn *t, struct arena *a,
 	return text;
 }
 
+/* What the model called; of a completion that is kept, its client's tools. */
+static const char *
+calls_of(struct turn *t, struct arena *a)
+{
+	if (t->completion && t->completion->calls.n > 0)
+		return buf_text(&t->completion->calls);
+	return column_of(t, a, tool_uses_write_calls);
+}
+
 static bool
 is_estimated(const struct turn *t)
 {
@@ -301,20 +311,6 @@ settle(const struct turn *t, struct arena *a, struct pg_call *calls)
 		turn_status_name(t->status), new_id(a), new_id(a), new_id(a),
 		elapsed_ms(t, a, t->first_us),
 		elapsed_ms(t, a, clock_mono_us())},
-	};
-	return 1;
-}
-
-/* What the model called, of a completion that is kept. */
-static size_t
-keep_calls(struct turn *t, struct pg_call *call)
-{
-	if (!t->completion || t->completion->calls.n == 0)
-		return 0;
-	*call = (struct pg_call){
-	    .query = chat_query(CHAT_COMPLETION_CALLS),
-	    .params = {t->user_id, t->message_id,
-		buf_text(&t->completion->calls)},
 	};
 	return 1;
 }
@@ -344,12 +340,11 @@ turn_finish(struct turn *t, struct arena *a, struct pg_call *calls)
 		*t->budget.counted_on ? t->budget.counted_on : NULL,
 		t->is_local || t->is_cached ? "f" : "t", t->model,
 		metadata_of(t, a), context_note_text(t, a),
-		used_documents_of(t, a), column_of(t, a, tool_uses_write_calls),
+		used_documents_of(t, a), calls_of(t, a),
 		column_of(t, a, tool_uses_write_responses), t->intent,
 		new_id(a)},
 	};
-	size_t n = 1 + count_flagged(t, a, &calls[1]);
-	return n + keep_calls(t, &calls[n]);
+	return 1 + count_flagged(t, a, &calls[1]);
 }
 
 /*

@@ -91,16 +91,37 @@ read_answer(struct afterwork *w, const struct errand_end *end)
 	return w->text.failed ? ERR_INTERNAL : e;
 }
 
-/* A model that fails costs nobody their reply: a line in the log, no more. */
+/* A model that fails costs nobody their reply: a line in the log, no more, but
+ * what its server counted is billed. */
 static void
-failed(struct afterwork *w, const char *why)
+failed(struct afterworks *all, struct afterwork *w, const char *why)
 {
 	metrics_count(METRIC_AFTERWORK_FAILED);
 	log_with(LOG_NOTICE, "a request after a reply failed",
 	    LOG_TEXT("work", afterwork_row(w->kind)->name),
 	    LOG_TEXT("message_id", w->message_id), LOG_TEXT("model", w->model),
 	    LOG_TEXT("why", why));
-	afterworks_free(w);
+	if (afterwork_failed(w))
+		give(all, w);
+	else
+		afterworks_free(w);
+}
+
+/* Why there is no answer in it; NULL: there is one. */
+static const char *
+fault_of(struct afterwork *w, const struct errand_end *end)
+{
+	bool has_head = end->status != 0;
+	enum err e = ERR_MODEL_CUT;
+
+	if (has_head && end->status / 100 != 2)
+		return "the model's server refused it";
+	/* Also what broke off may say what it took. */
+	if (has_head)
+		e = read_answer(w, end);
+	if (end->code != CURLE_OK)
+		return end->why;
+	return end->is_too_large || e != OK ? "the answer was not whole" : NULL;
 }
 
 static void
@@ -109,18 +130,15 @@ ended(void *arg, const struct errand_end *end)
 	struct running *place = arg;
 	struct afterworks *all = place->all;
 	struct afterwork *w = place->work;
+	const char *why = fault_of(w, end);
 
 	place->work = NULL;
 	place->errand = NULL;
-	if (end->code != CURLE_OK)
-		failed(w, end->why);
-	else if (end->status / 100 != 2)
-		failed(w, "the model's server refused it");
-	else if (end->is_too_large || read_answer(w, end) != OK)
-		failed(w, "the answer was not whole");
-	else {
+	if (why == NULL) {
 		w->stage = WORK_ANSWERED;
 		give(all, w);
+	} else {
+		failed(all, w, why);
 	}
 	start_next(all);
 }
@@ -174,7 +192,8 @@ start_next(struct afterworks *all)
 		place->errand = send_request(all, place);
 		if (place->errand != NULL)
 			continue;
-		failed(place->work, "no memory for a request to the model");
+		failed(
+		    all, place->work, "no memory for a request to the model");
 		place->work = NULL;
 	}
 }
@@ -229,6 +248,24 @@ afterwork_begin(struct relay *r, struct turn *t, enum model_place place)
 	}
 }
 
+/* What has come of it is billed, as what fails is. */
+static void
+stop(struct afterworks *all, struct running *place)
+{
+	struct afterwork *w = place->work;
+	struct errand_end so_far;
+
+	place->work = NULL;
+	errand_so_far(place->errand, &so_far);
+	(void)fault_of(w, &so_far);
+	errand_stop(place->errand);
+	metrics_count(METRIC_AFTERWORK_DROPPED);
+	if (afterwork_failed(w))
+		give(all, w);
+	else
+		afterworks_free(w);
+}
+
 void
 afterwork_drop(struct relay *r)
 {
@@ -239,11 +276,8 @@ afterwork_drop(struct relay *r)
 	for (size_t i = 0; i < RUNNING_MAX; i++) {
 		struct running *place = &all->running[i];
 
-		if (place->work == NULL)
-			continue;
-		errand_stop(place->errand);
-		drop(place->work);
-		place->work = NULL;
+		if (place->work != NULL)
+			stop(all, place);
 	}
 }
 
@@ -257,7 +291,7 @@ afterwork_open(struct relay *r)
 		return false;
 	all->relay = r;
 	all->last = &all->first;
-	all->works = works_new(ASKED_MAX);
+	all->works = works_new(ASKED_MAX, RUNNING_MAX + WAITING_MAX);
 	if (all->works == NULL ||
 	    uv_poll_init(&r->loop, &all->poll, works_fd(all->works)) != 0)
 		return false;

@@ -24,6 +24,7 @@ struct errand {
 	struct buf body;
 	size_t max_bytes;
 	size_t head_n;
+	long status; /* of the answer; 0: none came */
 	bool is_too_large;
 	bool was_kept_out; /* of an address inside */
 	bool has_socket;   /* to one that may be */
@@ -98,7 +99,7 @@ head_came(void *arg, long status, const char *type)
 {
 	struct errand *e = arg;
 
-	(void)status;
+	e->status = status;
 	e->type = type == NULL ? NULL : strdup(type);
 }
 
@@ -267,6 +268,21 @@ errand_stop(struct errand *e)
 	upstream_stop(e->relay->upstream, &e->transfer);
 	forget(e);
 	errand_free(e);
+}
+
+void
+errand_so_far(struct errand *e, struct errand_end *out)
+{
+	*out = (struct errand_end){
+	    .code = CURLE_ABORTED_BY_CALLBACK,
+	    .status = e->status,
+	    .type = e->type == NULL ? "" : e->type,
+	    .body = buf_text(&e->body),
+	    .n = e->body.n,
+	    .why = "the worker had to stop",
+	    .is_too_large = e->is_too_large,
+	    .was_sent = true,
+	};
 }
 
 /* Takes the first one off the list. */

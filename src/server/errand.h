@@ -66,6 +66,10 @@ struct errand *errand_start(
 /* Breaks it off; fn will not be called. Not after fn was. NULL is fine. */
 void errand_stop(struct errand *e);
 
+/* What has come by now, valid until the errand goes on or ends; its code is
+ * CURLE_ABORTED_BY_CALLBACK. For who breaks it off and wants to know. */
+void errand_so_far(struct errand *e, struct errand_end *out);
+
 /* Ends all that are left, with CURLE_ABORTED_BY_CALLBACK: the worker stops. */
 void errands_end(struct relay *r);
 

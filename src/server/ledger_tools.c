@@ -66,6 +66,27 @@ run_use(struct ledger *l, const struct tool_batch *b, struct tool_use *use)
 	return OK;
 }
 
+/* Should the worker die, this is billed. Nothing waits for it. */
+static enum err
+note(struct ledger *l, struct tool_batch *b)
+{
+	struct pg_call call = {0};
+	enum err e;
+
+	if (b->is_noted)
+		return OK;
+	arena_reset(l->arena, ARENA_MAX);
+	round_note_call(b->place.user_id, &b->note, l->arena, &call);
+	e = pg_run(l->pg, b->place.user_id, &call, 1);
+	pg_calls_clear(&call, 1);
+	b->is_noted = e != ERR_UNAVAILABLE;
+	if (e != OK)
+		log_with(LOG_WARNING, "what a reply took was not noted",
+		    LOG_TEXT("request_id", b->request_id),
+		    LOG_TEXT("why", pg_why(l->pg)));
+	return e;
+}
+
 static bool
 is_given_up(const struct ledger *l, const struct tool_batch *b)
 {
@@ -87,6 +108,9 @@ give_up(struct tool_batch *b)
 static bool
 run_batch(struct ledger *l, struct tool_batch *b)
 {
+	if (!is_given_up(l, b) && note(l, b) == ERR_UNAVAILABLE && b->n > 0 &&
+	    !is_given_up(l, b))
+		return false;
 	for (size_t i = 0; i < b->n; i++) {
 		struct tool_use *use = b->uses[i];
 

@@ -179,6 +179,7 @@ struct stream_tools {
 	size_t n_open;            /* uses that have not ended */
 	int64_t reserved;         /* tokens, for all rounds; 0: not bounded */
 	bool is_last;             /* the model was told to call no more */
+	bool is_ready;            /* the next request is written */
 	enum turn_status status;  /* of STREAM_LEAVING: how it ends */
 	enum err error;
 };

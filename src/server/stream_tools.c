@@ -4,6 +4,10 @@
  * (CHAT_TOOL_ROUNDS), in time (the reply's own), in cost (what was reserved for
  * the reply). What a tool does and who does it is others' business.
  *
+ * Whenever an answer has ended, and before the next one is asked for, the
+ * ledger notes what the reply took (chat/round_note.h), so that a kill at any
+ * point leaves a row that says what is to be billed.
+ *
  * The answer of the last round must be text: the model is told so by
  * `tool_choice`, and where it calls all the same the reply ends as one that
  * reached its length. So it ends too where nothing is left of what was
@@ -96,8 +100,9 @@ add_uses(struct stream *s)
 	return t->uses != NULL;
 }
 
+/* With the note; `prompt` is what the model is asked with next. */
 static struct tool_batch *
-make_batch(const struct stream *s)
+make_batch(const struct stream *s, int64_t prompt)
 {
 	struct tool_batch *b = calloc(1, sizeof(*b));
 	const struct config *config = s->relay->config;
@@ -114,7 +119,16 @@ make_batch(const struct stream *s)
 	memcpy(b->request_id, t->request_id, sizeof(b->request_id));
 	b->until_ms = clock_mono_ms() + PATIENCE_MS;
 	b->owner = (struct stream *)s;
+	round_note_take(t, prompt, &b->note);
 	return b;
+}
+
+static void
+give(struct stream *s, struct tool_batch *b)
+{
+	s->tools.batch = b;
+	if (b != NULL)
+		ledger_tools_give(s->relay->ledger, b);
 }
 
 static bool
@@ -138,21 +152,17 @@ static void
 give_natives(struct stream *s, size_t from)
 {
 	struct tool_uses *uses = s->turn->uses;
-	struct tool_batch *b = NULL;
+	struct tool_batch *b = make_batch(s, 0);
 
 	for (size_t i = from; i < uses->n; i++) {
 		if (!is_native(&uses->list[i]))
 			continue;
-		if (b == NULL)
-			b = make_batch(s);
 		if (b != NULL)
 			b->uses[b->n++] = &uses->list[i];
 		else
 			tool_failed(&uses->list[i], ERR_BUSY);
 	}
-	s->tools.batch = b;
-	if (b != NULL)
-		ledger_tools_give(s->relay->ledger, b);
+	give(s, b);
 }
 
 /* Whoever calls what it was not offered is told so. */
@@ -208,16 +218,17 @@ end_at_length(struct stream *s)
 	stream_complete(s);
 }
 
-/* The text that the answer said before it called. */
+/* The text that the answer said before it called, the calls, the results. */
 static void
-write_round(const struct turn *t, size_t from, struct buf *out)
+write_round(const struct turn *t, struct buf *out)
 {
+	size_t from = t->rounds.said_from;
 	const char *text = t->text.n > from ? t->text.p + from : "";
 	size_t n = t->text.n - from;
 
 	for (; n > 0 && *text == '\n'; n--)
 		text++;
-	tool_round_messages(t->uses, t->rounds.n + 1, text, n, out);
+	tool_round_messages(t->uses, t->rounds.n, text, n, out);
 }
 
 /* The request of the next round takes the prompt's place. */
@@ -239,7 +250,7 @@ write_prompt(struct stream *s, struct openai_round *round)
 	return true;
 }
 
-/* All results are there: the same model is asked again. */
+/* All results are there: the same model is asked again, once that is noted. */
 static void
 next_round(struct stream *s)
 {
@@ -249,11 +260,9 @@ next_round(struct stream *s)
 	int64_t left;
 	bool is_written;
 
-	write_round(t, t->rounds.text_from, &messages);
+	write_round(t, &messages);
 	if (t->mask != NULL)
 		mask_whole_json(t->mask, &messages);
-	turn_end_round(t, &s->parser.usage);
-	s->parser.usage = (struct model_usage){0, 0, 0};
 	left = tokens_left(s, t->prompt_estimate + context_tokens(messages.n));
 	if (left < 0) {
 		buf_free(&messages);
@@ -269,10 +278,19 @@ next_round(struct stream *s)
 	is_written = !messages.failed && write_prompt(s, &round);
 	buf_free(&messages);
 	s->plan.tries = 0;
-	if (is_written)
-		stream_ask(s);
-	else
+	if (!is_written) {
 		stream_fail(s, ERR_INTERNAL, "no memory for a tool's result");
+		return;
+	}
+	s->tools.is_ready = true;
+	give(s, make_batch(s, t->prompt_estimate));
+}
+
+static void
+ask_again(struct stream *s)
+{
+	s->tools.is_ready = false;
+	stream_ask(s);
 }
 
 /* Some have ended: the client hears of it, and the reply goes on when all
@@ -287,8 +305,14 @@ go_on(struct stream *s)
 	if (s->state != STREAM_TOOLING)
 		return;
 	stream_log_go(s);
-	if (s->state == STREAM_TOOLING && s->tools.n_open == 0)
+	if (s->state == STREAM_TOOLING && s->tools.n_open == 0 &&
+	    s->tools.batch == NULL && !s->tools.is_ready)
 		next_round(s);
+	/* That may have been the reply's end, or there was nobody to note it.
+	 */
+	if (s->state == STREAM_TOOLING && s->tools.batch == NULL &&
+	    s->tools.is_ready)
+		ask_again(s);
 }
 
 /* What was reserved is for all rounds; it was said for the first. */
@@ -299,6 +323,14 @@ note_reserved(struct stream *s)
 
 	if (t->rounds.n == 0 && t->budget.is_bounded && t->budget.cap > 0)
 		s->tools.reserved = t->prompt_estimate + t->budget.cap;
+}
+
+/* What the answer took counts as that of a round from now on. */
+static void
+end_round(struct stream *s)
+{
+	turn_end_round(s->turn, &s->parser.usage);
+	s->parser.usage = (struct model_usage){0, 0, 0};
 }
 
 bool
@@ -322,7 +354,8 @@ stream_tools_begin(struct stream *s)
 		stream_fail(s, ERR_INTERNAL, "no memory for a tool's call");
 		return true;
 	}
-	from = round_from(t->uses, t->rounds.n + 1);
+	end_round(s);
+	from = round_from(t->uses, t->rounds.n);
 	refuse_unknown(s, from);
 	give_natives(s, from);
 	site_tools_begin(s, from);

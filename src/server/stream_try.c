@@ -149,8 +149,8 @@ take_fallback(struct stream *s, size_t i, const struct fallback *f)
 
 	if (f->is_local)
 		return take_local(s);
-	if ((t->fallbacks & UINT32_C(1) << i) == 0)
-		return false; /* it has no price, and money is limited */
+	if ((t->budget.standins & UINT32_C(1) << i) == 0)
+		return false; /* what was reserved would not pay for it */
 	if (f->place == s->transfer.place && strcmp(f->model, t->model) == 0)
 		return false;
 	if (!enter(s, f->place, f->model))

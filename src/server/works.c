@@ -22,16 +22,18 @@
 
 struct works {
 	struct queue *asked, *answered;
+	size_t max; /* of those asked, without bills */
 };
 
 struct works *
-works_new(size_t max)
+works_new(size_t max, size_t bills)
 {
 	struct works *works = calloc(1, sizeof(*works));
 
 	if (works == NULL)
 		return NULL;
-	works->asked = queue_new(max);
+	works->max = max;
+	works->asked = queue_new(max + bills);
 	works->answered = queue_new(max);
 	if (works->asked != NULL && works->answered != NULL)
 		return works;
@@ -62,7 +64,9 @@ works_free(struct works *works)
 bool
 works_ask(struct works *works, struct afterwork *w)
 {
-	return queue_push(works->asked, w);
+	return (w->stage != WORK_ASKED ||
+		   queue_length(works->asked) < works->max) &&
+	       queue_push(works->asked, w);
 }
 
 struct afterwork *
@@ -84,7 +88,7 @@ run(struct afterwork *w, const struct works_stores *stores)
 	struct pg_call calls[AFTERWORK_CALLS] = {0};
 	const char *users[AFTERWORK_CALLS] = {w->user_id, w->user_id};
 	struct cache_write write = {.users = {w->user_id}, .n_users = 1};
-	bool is_write = w->stage == WORK_ANSWERED;
+	bool is_write = w->stage != WORK_ASKED;
 	enum err e;
 	size_t n;
 
@@ -101,26 +105,35 @@ run(struct afterwork *w, const struct works_stores *stores)
 	return e;
 }
 
+static void
+complain(const struct afterwork *w, const struct works_stores *stores)
+{
+	log_with(LOG_WARNING, "what follows a reply was not stored",
+	    LOG_TEXT("work", afterwork_row(w->kind)->name),
+	    LOG_TEXT("message_id", w->message_id),
+	    LOG_TEXT("why", pg_why(stores->pg)));
+}
+
 /* False: Postgres is away. A bill waits for it, if there is room; a question is
  * answered: nobody knows. */
 static bool
 answer(
     struct works *works, struct afterwork *w, const struct works_stores *stores)
 {
-	const char *name = afterwork_row(w->kind)->name;
-	bool is_end = w->stage == WORK_ANSWERED;
+	bool is_end = w->stage != WORK_ASKED;
+	bool is_answer = w->stage == WORK_ANSWERED;
 	enum err e = run(w, stores);
 
 	if (is_end && e == ERR_UNAVAILABLE && queue_push(works->asked, w))
 		return false;
 	if (e != OK)
-		log_with(LOG_WARNING, "what follows a reply was not stored",
-		    LOG_TEXT("work", name),
-		    LOG_TEXT("message_id", w->message_id),
-		    LOG_TEXT("why", pg_why(stores->pg)));
-	if (is_end)
+		complain(w, stores);
+	if (is_answer)
 		metrics_count(
 		    e == OK ? METRIC_AFTERWORK_DONE : METRIC_AFTERWORK_FAILED);
+	/* What cannot be stored is billed all the same. */
+	if (is_answer && e != OK && e != ERR_UNAVAILABLE && afterwork_failed(w))
+		return answer(works, w, stores);
 	if (is_end || !queue_push(works->answered, w))
 		afterworks_free(w);
 	return e != ERR_UNAVAILABLE;

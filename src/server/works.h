@@ -18,12 +18,13 @@ struct cache;
 struct pg;
 struct works;
 
-/* At most `max` of them at a time on either way; NULL without memory. */
-struct works *works_new(size_t max);
+/* At most `max` of them at a time on either way, and so many bills besides;
+ * NULL without memory. */
+struct works *works_new(size_t max, size_t bills);
 void works_free(struct works *works);
 
 /* Gives one to the ledger, which is to be woken; false: too many wait. One that
- * was answered does not come back. */
+ * is to be billed does not come back, and finds room where others do not. */
 bool works_ask(struct works *works, struct afterwork *w);
 
 /* One that came back, or NULL; works_fd is readable while there is one. */

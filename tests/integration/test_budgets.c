@@ -3,6 +3,7 @@
  * refused, what its end counts, and that the sums are those of the rows however
  * many begin, end, die and are deleted at once.
  */
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -545,6 +546,70 @@ Test(budgets, money_is_a_limit_too)
 	turn_free(t);
 	sweep();
 	cr_expect_eq(amiss(), 0);
+}
+
+/*
+ * A tenth and a bit with the model asked for, four tenths with the dear one;
+ * another takes more than there is, one has no price, and one is cheaper.
+ */
+Test(budgets, what_is_reserved_is_enough_for_who_may_stand_in)
+{
+	static const struct {
+		int64_t reserved; /* in all, ten thousandths */
+		uint32_t standins;
+	} rows[] = {{4010, 0xa}, {8020, 0xa}, {9025, 0x8}};
+	struct turn *t[3] = {NULL};
+	char c[ID_TEXT];
+
+	world_sql(
+	    "INSERT INTO chat.model_prices (model, input, output)"
+	    " VALUES ('test-model', 100, 1000), ('budget-dear', 200, 4000),"
+	    " ('budget-dearer', 100000, 100000), ('budget-cheap', 1, 1)"
+	    " ON CONFLICT DO NOTHING");
+	w.config.fallback_models =
+	    (char *)"budget-dearer budget-dear priceless budget-cheap";
+	w.config.max_cost_per_day = 100;
+	for (size_t i = 0; i < 3; i++) {
+		world_conversation(&w, c);
+		cr_assert_eq(begin(&w, c, 100, &t[i]), OK);
+		cr_expect_eq(t[i]->budget.cap, 100);
+		cr_expect_eq(t[i]->budget.standins, rows[i].standins, "%zu: %x",
+		    i, t[i]->budget.standins);
+		cr_expect_eq(budget("cost_reserved * 10000", "day"),
+		    rows[i].reserved, "%zu: %" PRId64, i,
+		    budget("cost_reserved * 10000", "day"));
+	}
+	for (size_t i = 0; i < 3; i++) {
+		cr_expect_eq(world_finish(&w, t[i], "x"), OK);
+		turn_free(t[i]);
+	}
+	cr_expect_eq(budget("cost_reserved", "day"), 0);
+	/* Where money is not limited, anybody may. */
+	w.config.max_cost_per_day = 0;
+	world_conversation(&w, c);
+	cr_assert_eq(begin(&w, c, 100, &t[0]), OK);
+	cr_expect_eq(t[0]->budget.standins, UINT32_MAX);
+	cr_expect_eq(world_finish(&w, t[0], "x"), OK);
+	turn_free(t[0]);
+	cr_expect_eq(amiss(), 0);
+}
+
+/* Tools may turn what is kept for the reply into prompts. */
+Test(budgets, what_is_reserved_is_enough_for_later_rounds)
+{
+	struct turn *t = NULL;
+	char c[ID_TEXT];
+
+	world_sql("INSERT INTO chat.model_prices (model, input, output)"
+		  " VALUES ('budget-wordy', 1000, 10) ON CONFLICT DO NOTHING");
+	w.config.model = (char *)"budget-wordy";
+	w.config.max_cost_per_day = 100;
+	world_conversation(&w, c);
+	cr_assert_eq(begin(&w, c, 100, &t), OK);
+	cr_expect_eq(t->budget.cap, 100);
+	cr_expect_eq(budget("cost_reserved * 10000", "day"), 1050);
+	cr_expect_eq(world_finish(&w, t, "x"), OK);
+	turn_free(t);
 }
 
 Test(budgets, a_store_has_budgets_for_each_user)

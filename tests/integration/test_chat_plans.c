@@ -215,7 +215,7 @@ expect_few_pages(const struct look *rows, size_t n)
 /* What TURN_BEGIN is told of windows and templates. */
 #define CONTEXT_LIMITS                                                 \
 	", 128000, 16384, true, '{default}', '{0,40,60}', '{m,\"\"}'," \
-	" '{8192,128000}', 8192, 0, NULL, NULL"
+	" '{8192,128000}', 8192, 0, NULL, NULL, 'm n'"
 
 /* As a new month finds them: planned while there was nothing, and Postgres has
  * not looked since. */
@@ -268,8 +268,6 @@ Test(chat_plans, every_statement_touches_a_few_pages)
 		20},
 	    {"chat_TURN_MODEL", "'" USER "', " A_CONVERSATION ", NULL, 'm'",
 		15},
-	    {"chat_MODELS_PRICED", "'m n'", 200}, /* planned, too */
-	    {"chat_MODELS_PRICED", "'m n'", 20},
 	    {"chat_TURN_HISTORY",
 		"'" USER "', " A_MESSAGE ", 40, 1000000, true", 250},
 	    {"chat_TURN_BEGIN",

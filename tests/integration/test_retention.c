@@ -43,9 +43,12 @@ static const struct {
 } borders[] = {
     {"system",
 	"SELECT t.say(u, c, now() - interval '30 days' - i, 'system', 'rule')"
-	" FROM k, g",
+	" FROM k, g; UPDATE chat.messages SET tool_calls = '[1]',"
+	" tool_responses = '[2]', used_documents = '[3]'"
+	" WHERE role = 'system'",
 	"SELECT count(*) FROM chat.messages WHERE role = 'system'"
-	" AND content = 'rule' AND blanked_at IS NULL"
+	" AND content = 'rule' AND blanked_at IS NULL AND tool_calls = '[1]'"
+	" AND tool_responses = '[2]' AND used_documents = '[3]'"
 	" AND id > natter.uuid_floor(now() - interval '30 days')"},
     {"temporary",
 	"CREATE TABLE n AS SELECT t.talk(u, now()) AS talk, i FROM k, g;"
@@ -124,10 +127,12 @@ Test(retention, every_kind_takes_what_is_over_and_leaves_what_is_not)
 	}
 	command_end_clear(&dry);
 	command_end_clear(&run);
-	/* A blanked message stays where it was. */
+	/* A blanked message stays where it was, with nothing in it. */
 	cr_expect_str_eq(
 	    ages_value("SELECT count(*) FROM chat.messages WHERE role = "
-		       "'system' AND content = '' AND blanked_at IS NOT NULL"),
+		       "'system' AND content = '' AND blanked_at IS NOT NULL"
+		       " AND tool_calls = '[]' AND tool_responses = '[]'"
+		       " AND used_documents = '[]'"),
 	    "1");
 	run = RUN(admin_natterctl(), "retention", "run");
 	for (size_t i = 0; i < N_BORDERS; i++)

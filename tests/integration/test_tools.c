@@ -609,6 +609,91 @@ Test(tools, documents_are_searched)
 	answer_clear(&a);
 }
 
+static void
+make_document(const struct person *p, const char *json, char out_id[40])
+{
+	struct answer a;
+
+	http_ask(&(struct ask){.method = "POST",
+		     .base = stack.base,
+		     .path = "/api/v1/documents",
+		     .token = p->token,
+		     .json = json},
+	    &a);
+	cr_assert_eq(a.status, 201, "%s", a.body.p);
+	snprintf(out_id, 40, "%s", answer_text(&a, "id"));
+	answer_clear(&a);
+}
+
+/* No later question tells a model what its tools quoted of it, and the reply
+ * shows that there was one; what they quoted of others stays. */
+Test(tools, a_document_that_is_deleted_takes_its_quotes_along)
+{
+	static const struct {
+		const char *sql;
+		const char *want;
+	} rows[] = {
+	    {"SELECT count(*) FROM chat.messages WHERE user_id = $1::uuid"
+	     " AND tool_responses::text LIKE '%descaled%'",
+		"0"},
+	    {"SELECT count(*) FROM chat.messages WHERE user_id = $1::uuid"
+	     " AND tool_responses::text LIKE '%cucumbers%'",
+		"1"},
+	    {"SELECT count(*) FROM chat.messages m CROSS JOIN LATERAL"
+	     " jsonb_path_query(m.tool_responses,"
+	     " '$[*].result.passages[*] ? (@.deleted == true)') p"
+	     " WHERE m.user_id = $1::uuid AND p ?& '{document_id,deleted}'"
+	     " AND NOT p ?| '{text,title,heading}'",
+		"1"},
+	    /* The reply's own words are the conversation's. */
+	    {"SELECT count(*) FROM chat.messages WHERE user_id = $1::uuid"
+	     " AND role = 'assistant' AND content LIKE '%descaled%'",
+		"1"},
+	};
+	struct json_object *request;
+	char id[40], other[40], path[96], got[16];
+	const char *told;
+	struct person p;
+	struct answer a;
+
+	person_make(&stack, &p);
+	make_document(&p,
+	    "{\"title\":\"Kettle\",\"content\":\"The kettle is descaled with "
+	    "vinegar once a month.\"}",
+	    id);
+	make_document(&p,
+	    "{\"title\":\"Pickles\",\"content\":\"The cucumbers lie in "
+	    "vinegar.\"}",
+	    other);
+	person_say(&stack, &p,
+	    "[[tool=search_documents args={\"query\":\"vinegar\"}]] go", &a);
+	cr_assert(answer_ends_with(&a, "done"), "%s", a.body.p);
+	cr_expect_not_null(strstr(a.text.p, "descaled"));
+	answer_clear(&a);
+	snprintf(path, sizeof(path), "/api/v1/documents/%s", id);
+	http_ask(&(struct ask){.method = "DELETE",
+		     .base = stack.base,
+		     .path = path,
+		     .token = p.token},
+	    &a);
+	cr_assert_eq(a.status, 204, "%s", a.body.p);
+	answer_clear(&a);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		db_value(rows[i].sql, p.user_id, got, sizeof(got));
+		cr_expect_str_eq(got, rows[i].want, "%zu: %s", i, got);
+	}
+	/* What the reply said is told again, what the tool said is not. */
+	person_say(&stack, &p, "and now?", &a);
+	answer_clear(&a);
+	request = last_request();
+	told = json_object_to_json_string(request);
+	cr_expect_not_null(strstr(told, "deleted"));
+	told = strstr(told, "descaled");
+	cr_expect_not_null(told);
+	cr_expect(told == NULL || strstr(told + 1, "descaled") == NULL);
+	json_object_put(request);
+}
+
 Test(tools, a_store_can_do_without)
 {
 	struct person p;

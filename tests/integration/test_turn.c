@@ -5,11 +5,13 @@
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
 #include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "api/api.h"
 #include "base/arena.h"
 #include "base/json.h"
+#include "chat/completion.h"
 #include "chat/conversation.h"
 #include "chat/message.h"
 #include "chat/queries.h"
@@ -176,6 +178,32 @@ Test(turn, finish_twice_changes_nothing_and_gives_the_same)
 			 t->message_id),
 	    1);
 	buf_free(&first);
+	turn_free(t);
+}
+
+/* What its client's tools were called with is stored with its end, once. */
+Test(turn, finish_twice_keeps_what_was_called_first)
+{
+	char c[ID_TEXT];
+	struct turn *t = NULL;
+	world_conversation(&w, c);
+	cr_assert_eq(world_begin(&w, c, NULL, "Hello", &t), OK);
+	t->completion = calloc(1, sizeof(*t->completion));
+	t->completion->is_kept = true;
+	buf_puts(&t->completion->calls, "[{\"id\":\"first\"}]");
+	cr_assert_eq(world_finish(&w, t, "Once."), OK);
+	cr_expect(holds(&t->stored, "\"tool_calls\":[{\"id\": \"first\"}]"),
+	    "%.*s", (int)t->stored.n, t->stored.p);
+	buf_clear(&t->completion->calls);
+	buf_puts(&t->completion->calls, "[{\"id\":\"second\"}]");
+	cr_expect_eq(world_finish(&w, t, "Once."), OK);
+	/* Nor does one that comes late, with other words. */
+	cr_expect_eq(world_finish(&w, t, "Twice."), ERR_INTERRUPTED);
+	cr_expect_eq(world_number("SELECT count(*) FROM chat.messages"
+				  " WHERE id = '%s'"
+				  " AND tool_calls->0->>'id' = 'first'",
+			 t->message_id),
+	    1);
 	turn_free(t);
 }
 

@@ -74,7 +74,8 @@ struct request {
 	bool is_http10, wants_close;
 };
 
-/* Counters; connections_open and streams_open survive /_reset. */
+/* Counters; connections_open and streams_open survive /_reset. Tokens are
+ * those of answers whose usage was told at their end. */
 #define STANDIN_COUNTERS(X)     \
 	X(requests)             \
 	X(chat_requests)        \
@@ -85,6 +86,8 @@ struct request {
 	X(connections_open)     \
 	X(streams_open)         \
 	X(streams_completed)    \
+	X(prompt_tokens)        \
+	X(completion_tokens)    \
 	X(client_hangups)       \
 	X(bytes_sent)
 

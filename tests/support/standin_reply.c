@@ -144,12 +144,28 @@ put_line(const struct reply *r, struct buf *out, const char *line)
 	put_event(r, out);
 }
 
+static void
+put_tokens(uint32_t prompt, uint32_t completion, struct buf *to)
+{
+	buf_printf(to,
+	    "{\"prompt_tokens\":%u,\"completion_tokens\":%u,"
+	    "\"total_tokens\":%u,\"prompt_tokens_details\":{\"cached_tokens\""
+	    ":0},\"completion_tokens_details\":{\"reasoning_tokens\":0}}",
+	    prompt, completion, prompt + completion);
+}
+
 /* Ends the chunk that open_delta began; finish is JSON. */
 static void
 close_delta(const struct reply *r, struct buf *out, const char *finish)
 {
-	buf_printf(&json, "},%s\"logprobs\":null,\"finish_reason\":%s}]%s}",
-	    line_break(r), finish, r->wants_usage ? ",\"usage\":null" : "");
+	buf_printf(&json, "},%s\"logprobs\":null,\"finish_reason\":%s}]%s",
+	    line_break(r), finish,
+	    r->wants_usage ? r->script.meter ? ",\"usage\":" : ",\"usage\":null"
+			   : "");
+	if (r->wants_usage && r->script.meter)
+		put_tokens(
+		    r->prompt_tokens, (uint32_t)((r->text_at + 3) / 4), &json);
+	buf_puts(&json, "}");
 	put_event(r, out);
 }
 
@@ -214,8 +230,8 @@ put_content(struct reply *r, struct buf *out)
 	if (end > r->text_at)
 		json_escape(&json, r->text + r->text_at, end - r->text_at);
 	buf_puts(&json, "\"");
-	close_delta(r, out, "null");
 	r->text_at = end;
+	close_delta(r, out, "null");
 }
 
 static void
@@ -266,12 +282,9 @@ finish_reason(const struct reply *r)
 static void
 put_usage(const struct reply *r, struct buf *to)
 {
-	buf_printf(to,
-	    "{\"prompt_tokens\":%u,\"completion_tokens\":%u,"
-	    "\"total_tokens\":%u,\"prompt_tokens_details\":{\"cached_tokens\""
-	    ":0},\"completion_tokens_details\":{\"reasoning_tokens\":0}}",
-	    r->prompt_tokens, r->completion_tokens,
-	    r->prompt_tokens + r->completion_tokens);
+	counters.prompt_tokens += r->prompt_tokens;
+	counters.completion_tokens += r->completion_tokens;
+	put_tokens(r->prompt_tokens, r->completion_tokens, to);
 }
 
 static enum reply_next

@@ -303,7 +303,7 @@ has_script(const struct buf *text)
 	return text->n >= 2 && memcmp(text->p, "[[", 2) == 0;
 }
 
-/* What is to go wrong after a tool's answer goes well before. */
+/* What is to go wrong after a round of tools goes well before. */
 static void
 drop_faults(struct script *s)
 {
@@ -406,7 +406,7 @@ read_request(struct json_object *root, struct messages *m, struct reply *r)
 	    &rest);
 	if (err == STANDIN_OK && !is_ascii(r->script.args))
 		err = STANDIN_BAD_SCRIPT;
-	if (r->script.later && !m->has_tool)
+	if (m->rounds < r->script.later)
 		drop_faults(&r->script);
 	choose_call(root, m, r);
 	if (err == STANDIN_OK)
