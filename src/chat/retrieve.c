@@ -28,7 +28,8 @@ retrieve_call(const struct retrieve_ask *ask, struct pg_call *out_call)
 	*out_call = (struct pg_call){
 	    .query = chat_query(CHAT_RETRIEVE),
 	    .params = {ask->user_id, ask->question, ask->message_id, ask->store,
-		ask->language ? ask->language : language_guess(q, strlen(q))},
+		ask->language ? ask->language : language_guess(q, strlen(q)),
+		ask->documents},
 	};
 }
 

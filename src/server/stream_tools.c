@@ -18,6 +18,7 @@
 #include "base/metrics.h"
 #include "base/queue.h"
 #include "chat/context.h"
+#include "chat/context_rounds.h"
 #include "chat/tool.h"
 #include "chat/tool_use.h"
 #include "server/ledger.h"
@@ -207,16 +208,18 @@ end_at_length(struct stream *s)
 	stream_complete(s);
 }
 
-/* The text that the answer said before it called. */
+/* With the text that the answer said before it called. */
 static void
-write_round(const struct turn *t, size_t from, struct buf *out)
+write_round(const struct turn *t, struct context_round *told, struct buf *out)
 {
-	const char *text = t->text.n > from ? t->text.p + from : "";
-	size_t n = t->text.n - from;
+	size_t at = t->rounds.text_from;
 
-	for (; n > 0 && *text == '\n'; n--)
-		text++;
-	tool_round_messages(t->uses, t->rounds.n + 1, text, n, out);
+	while (at < t->text.n && t->text.p[at] == '\n')
+		at++;
+	told->text_at = at;
+	told->text_n = t->text.n - at;
+	tool_round_messages(t->uses, t->rounds.n + 1,
+	    told->text_n > 0 ? t->text.p + at : "", told->text_n, out);
 }
 
 /* The request of the next round takes the prompt's place. */
@@ -244,10 +247,11 @@ next_round(struct stream *s)
 	struct turn *t = s->turn;
 	struct buf messages = {0};
 	struct openai_round round;
+	struct context_round told;
 	int64_t left;
 	bool is_written;
 
-	write_round(t, t->rounds.text_from, &messages);
+	write_round(t, &told, &messages);
 	if (t->mask != NULL)
 		mask_whole_json(t->mask, &messages);
 	turn_end_round(t, &s->parser.usage);
@@ -267,9 +271,10 @@ next_round(struct stream *s)
 	is_written = !messages.failed && write_prompt(s, &round);
 	buf_free(&messages);
 	s->plan.tries = 0;
-	if (is_written)
+	if (is_written) {
+		context_rounds_add(t, &told, &round);
 		stream_ask(s);
-	else
+	} else
 		stream_fail(s, ERR_INTERNAL, "no memory for a tool's result");
 }
 
