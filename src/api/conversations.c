@@ -34,6 +34,7 @@ static const char *const fields_of_new[] = {
     "temporary",
     "expires_at",
     "expires_in",
+    "documents",
     NULL,
 };
 
@@ -48,6 +49,7 @@ static const char *const fields_of_change[] = {
     "store_id",
     "expires_at",
     "leaf_id",
+    "documents",
     NULL,
 };
 
@@ -158,6 +160,16 @@ read_store(struct request *req, struct json_object *body,
 	return e;
 }
 
+/* Reads whether documents are looked through: null is as the store says. */
+static enum err
+read_documents(struct request *req, struct json_object *body,
+    struct conversation_change *c)
+{
+	struct json_object *value = NULL;
+	c->has_documents = json_object_object_get_ex(body, "documents", &value);
+	return value ? read_flag(req, body, "documents", &c->documents) : OK;
+}
+
 /* Reads the time of its end: null is never. */
 static enum err
 read_end(struct request *req, struct json_object *body,
@@ -248,6 +260,8 @@ read_change(struct request *req, const char *const *known,
 		e = read_life(req, body, &c);
 	if (e == OK)
 		e = read_leaf(req, body, &c.leaf_id);
+	if (e == OK)
+		e = read_documents(req, body, &c);
 	if (e == OK)
 		*out = c;
 	return e;

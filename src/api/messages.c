@@ -248,6 +248,17 @@ read_wish(struct request *req, struct json_object *body, struct turn_ask *ask)
 	return e;
 }
 
+static enum err
+read_documents(
+    struct request *req, struct json_object *body, struct turn_ask *ask)
+{
+	bool flag = false;
+	enum err e = request_field_flag(req, body, "documents", &flag);
+	if (e == OK && json_object_object_get_ex(body, "documents", NULL))
+		ask->documents = flag ? "t" : "f";
+	return e;
+}
+
 /* Reads the body; one that says nothing may be left out of TURN_AGAIN. */
 static enum err
 read_turn(struct request *req, struct turn_ask *ask)
@@ -268,10 +279,8 @@ read_turn(struct request *req, struct turn_ask *ask)
 		e = request_field_flag(req, body, "stream", &ask->wants_stream);
 	if (e == OK)
 		e = read_wish(req, body, ask);
-	bool documents = true;
 	if (e == OK)
-		e = request_field_flag(req, body, "documents", &documents);
-	ask->without_documents = !documents;
+		e = read_documents(req, body, ask);
 	return e;
 }
 

@@ -12,6 +12,7 @@
 #include "chat/admin.h"
 #include "chat/conversation.h"
 #include "chat/store.h"
+#include "chat/store_setting.h"
 #include "http/reply.h"
 #include "http/request.h"
 
@@ -78,6 +79,8 @@ check_store(struct request *req, bool is_new)
 	enum err e = fields_read(req, fields, N_FIELDS, v);
 	if (e == OK && v[MODEL].text && !model_name_is_fit(v[MODEL].text))
 		e = request_refuse(req, "model", "It must be a model's name.");
+	if (e == OK && v[SETTINGS].text)
+		e = store_settings_check(req, v[SETTINGS].text);
 	return e;
 }
 

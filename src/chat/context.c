@@ -8,6 +8,7 @@
 
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/text.h"
 #include "chat/context.h"
 #include "chat/retrieve.h"
 #include "chat/turn.h"
@@ -113,33 +114,63 @@ is_summary(const struct context *c, int row)
 	return !strcmp(pg_text(c->history, row, ROLE), CONTEXT_SUMMARY_ROLE);
 }
 
-/* The first message of the history that goes with it, and whether what a
- * summary says of those before does. */
+static int64_t
+row_bytes(const struct context *c, int row)
+{
+	return (int64_t)strlen(pg_text(c->history, row, CONTENT));
+}
+
+/* The bytes of the last question and answer, of a history from `oldest` on. */
+static int64_t
+newest_bytes(const struct context *c, int oldest)
+{
+	int64_t bytes = 0;
+	int n = pg_rows(c->history);
+	for (int i = n - 1; i >= oldest && i >= n - 2; i--)
+		bytes += row_bytes(c, i);
+	return bytes;
+}
+
+/* The summary, cut to its share, unless the newest messages need its room.
+ * What it takes of `left`. */
+static int64_t
+choose_summary(struct arena *a, const struct context *c, struct chosen *chosen,
+    int64_t left)
+{
+	int64_t frame = prompt_bytes(c->system, PROMPT_SUMMARY);
+	int64_t most = context_most(CONTEXT_SUMMARY, c->window);
+	const char *text = pg_text(c->history, 0, CONTENT);
+	size_t n = strlen(text);
+	if ((int64_t)n > most)
+		n = text_prefix(text, n, (size_t)most);
+	if ((int64_t)n + frame + newest_bytes(c, 1) > left)
+		return 0;
+	chosen->summary = arena_strndup(a, text, n);
+	return chosen->summary ? (int64_t)n + frame : 0;
+}
+
+/* The summary, if there is one, and the newest messages that fit beside it. */
 static void
-choose_history(
-    const struct context *c, struct chosen *chosen, struct context_use *used)
+choose_history(struct arena *a, const struct context *c, struct chosen *chosen,
+    struct context_use *used)
 {
 	int n = pg_rows(c->history);
 	int oldest = n > 0 && is_summary(c, 0) ? 1 : 0;
 	int64_t left = min64(chosen->left, CONTEXT_BYTES_MAX);
 
+	if (oldest > 0)
+		left -= choose_summary(a, c, chosen, left);
+	if (chosen->summary)
+		used[CONTEXT_SUMMARY] =
+		    (struct context_use){(int64_t)strlen(chosen->summary), 1};
 	for (chosen->first = n; chosen->first > oldest; chosen->first--) {
-		int64_t bytes = (int64_t)strlen(
-		    pg_text(c->history, chosen->first - 1, CONTENT));
+		int64_t bytes = row_bytes(c, chosen->first - 1);
 		if (bytes > left)
 			break;
 		left -= bytes;
 		used[CONTEXT_HISTORY].bytes += bytes;
 		used[CONTEXT_HISTORY].items++;
 	}
-	if (oldest == 0 || chosen->first > oldest)
-		return;
-	const char *text = pg_text(c->history, 0, CONTENT);
-	int64_t bytes = (int64_t)strlen(text);
-	if (bytes + prompt_bytes(c->system, PROMPT_SUMMARY) > left)
-		return;
-	chosen->summary = text;
-	used[CONTEXT_SUMMARY] = (struct context_use){bytes, 1};
 }
 
 static void
@@ -348,7 +379,7 @@ context_request(struct arena *a, const struct context *c, struct turn *t)
 	    min64(chosen.left, min64(c->passages_bytes,
 				   context_most(CONTEXT_PASSAGES, c->window)));
 	chosen.left -= t->passages_room;
-	choose_history(c, &chosen, t->used);
+	choose_history(a, c, &chosen, t->used);
 	t->used[CONTEXT_QUESTION] =
 	    (struct context_use){(int64_t)strlen(c->question), 1};
 	t->passages_prompt = c->passages_prompt;
@@ -417,14 +448,18 @@ context_replace_passages(struct turn *t, struct passages_found *found)
 	return is_done ? OK : ERR_BUSY;
 }
 
+bool
+context_sha256(const struct buf *body, unsigned char out[static CONTEXT_SHA256])
+{
+	return EVP_Digest(body->p, body->n, out, NULL, EVP_sha256(), NULL) == 1;
+}
+
 void
 context_seal(struct turn *t)
 {
-	_Static_assert(sizeof(t->sent_sha256) == 32, "SHA-256");
 	if (t->is_sealed || t->is_local || t->is_cached)
 		return;
-	t->is_sealed = EVP_Digest(t->prompt.p, t->prompt.n, t->sent_sha256,
-			   NULL, EVP_sha256(), NULL) == 1;
+	t->is_sealed = context_sha256(&t->prompt, t->sent_sha256);
 }
 
 int64_t

@@ -14,6 +14,7 @@
 #define CHAT_CONTEXT_H
 
 #include <libpq-fe.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -32,8 +33,9 @@ struct turn;
  */
 #define CONTEXT_BYTES_MAX (1024L * 1024)
 
-/* Facts and passages are never longer, in bytes. */
+/* Facts, a summary and passages are never longer, in bytes. */
 #define CONTEXT_FACTS_MAX    8192
+#define CONTEXT_SUMMARY_MAX  8192
 #define CONTEXT_PASSAGES_MAX 16384
 
 /* The role of a row of TURN_HISTORY that is a summary. */
@@ -62,6 +64,8 @@ struct context_fact {
 struct context {
 	const char *model;
 	const struct prompt *system; /* template of the system message */
+	/* The one that its store names, where that is not there; or NULL. */
+	const char *missing_template;
 	const struct prompt *passages_prompt; /* of the passages' */
 	/* For both. FACTS, SUMMARY and PASSAGES are the builder's. */
 	const char *values[PROMPT__MAX];
@@ -102,6 +106,11 @@ enum err context_replace_passages(
 
 /* Notes the hash of the body, unless it is known. Before it is sent. */
 void context_seal(struct turn *t);
+
+/* The SHA-256 of a body; false: there is none. */
+#define CONTEXT_SHA256 32
+bool context_sha256(const struct buf *body,
+    unsigned char out[static CONTEXT_SHA256]) MUST_CHECK;
 
 /* The most bytes of a part in a window of so many tokens; of all parts of the
  * prompt together for CONTEXT__MAX. */

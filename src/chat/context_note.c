@@ -7,8 +7,10 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/json_write.h"
+#include "base/text.h"
 #include "chat/context.h"
 #include "chat/context_note.h"
+#include "chat/context_rounds.h"
 #include "chat/retrieve.h"
 #include "chat/tool.h"
 #include "chat/turn.h"
@@ -109,6 +111,8 @@ write_tools(struct buf *b, const struct tools *tools)
 		return;
 	json_write_flag(
 	    b, "changes_tasks", tools_find(tools, "create_task") != NULL);
+	json_write_flag(b, "searches_documents",
+	    tools_find(tools, "search_documents") != NULL);
 	json_write_open(b, "tools", '[');
 	for (size_t i = 0; i < tools->n; i++) {
 		const struct tool *t = &tools->list[i];
@@ -137,6 +141,11 @@ context_note_begin(struct turn *t, const struct context *c, int64_t at_ms)
 	json_write_number(b, "max_tokens", c->max_tokens);
 	json_write_text(b, "tokens_field", c->tokens_field);
 	write_template(b, "template", c->system);
+	if (c->missing_template)
+		json_write_bytes(b, "template_asked_for", c->missing_template,
+		    text_prefix(c->missing_template,
+			strlen(c->missing_template), PROMPT_NAME_MAX));
+	json_write_flag(b, "is_masked", t->mask != NULL);
 	write_values(b, c);
 	json_write_text(b, "system_prompt", hash);
 	write_facts(b, t, c);
@@ -187,6 +196,7 @@ context_note_text(const struct turn *t, struct arena *a)
 	json_write_text(&b, "model", t->model);
 	write_passages(&b, t);
 	write_parts(&b, t);
+	context_rounds_note(t, &b);
 	json_write_text(&b, "sha256", hex);
 	json_write_close(&b, '}');
 	const char *text = b.failed ? NULL : arena_strndup(a, b.p, b.n);

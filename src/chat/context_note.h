@@ -2,7 +2,8 @@
  * What a request to a model was made of, as JSON that is stored with the reply
  * (chat.messages.context). It names what was shown and has short hashes of it,
  * but quotes none of it: what its user deletes is gone. Names and dates that
- * the template said are in it, since nothing else remembers them.
+ * the template said are in it, since nothing else remembers them, and so is
+ * what tools were told in this very reply (chat/context_rounds.h).
  *
  * Thread: whoever has the turn.
  */

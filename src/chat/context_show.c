@@ -15,6 +15,7 @@
 #include "base/json_write.h"
 #include "chat/context.h"
 #include "chat/context_note.h"
+#include "chat/context_rounds.h"
 #include "chat/context_show.h"
 #include "chat/prompts.h"
 #include "chat/queries.h"
@@ -37,6 +38,8 @@ enum column {
 	SYSTEM_PROMPT,
 	FACTS,
 	SUMMARY,
+	SUMMARY_TEMPLATE,
+	REPLY,
 };
 
 /* A path of as many messages as a context may have (CHAT_CONTEXT_MESSAGES). */
@@ -52,6 +55,8 @@ struct showing {
 	struct turn *turn; /* holds the body that is built */
 	struct passages_found *passages;
 	PGresult *history;  /* what is left of that; owned */
+	struct buf rounds;  /* JSON: the requests after the first */
+	bool is_exact;      /* the first one is what was sent */
 	struct buf changes; /* JSON objects, commas between */
 };
 
@@ -68,6 +73,14 @@ text_of(struct json_object *o, const char *name)
 {
 	struct json_object *v = member(o, name);
 	return v ? json_object_get_string(v) : NULL;
+}
+
+/* A flag that notes of before may not have. */
+static bool
+flag_of(struct json_object *o, const char *name, bool otherwise)
+{
+	struct json_object *v = member(o, name);
+	return v ? json_object_get_boolean(v) : otherwise;
 }
 
 static int64_t
@@ -238,10 +251,12 @@ read_tools(struct showing *s)
 	struct tools *tools = s->turn->tools = tools_new();
 	if (!tools)
 		return ERR_BUSY;
-	if (json_object_get_boolean(member(s->note, "changes_tasks")))
+	if (flag_of(s->note, "changes_tasks", false))
 		tools_add_native(tools);
 	else
 		tools_add_reading(tools);
+	if (!flag_of(s->note, "searches_documents", true))
+		tools_remove(tools, TOOL_SEARCH_DOCUMENTS);
 	for (size_t i = 0; i < json_object_array_length(list); i++) {
 		struct json_object *o = json_object_array_get_idx(list, i);
 		const struct tool tool = {
@@ -266,6 +281,14 @@ add_row(PGresult *to, const char *role, const char *content)
 	       PQsetvalue(to, row, 1, (char *)content, (int)strlen(content));
 }
 
+/* Of `n` bytes of a summary, so many were told. */
+static size_t
+cut_summary(const struct showing *s, size_t n)
+{
+	int64_t told = noted(s, CONTEXT_SUMMARY).bytes;
+	return told >= 0 && (size_t)told < n ? (size_t)told : n;
+}
+
 /* The rows that went with it: a summary, the last `n` of the path. */
 static enum err
 keep_rows(struct showing *s, const PGresult *path)
@@ -280,6 +303,9 @@ keep_rows(struct showing *s, const PGresult *path)
 		return ERR_BUSY;
 	if (noted(s, CONTEXT_SUMMARY).items > 0 && !summary)
 		tell(s, "summary", "deleted", NULL);
+	if (summary)
+		summary = arena_strndup(
+		    s->req->arena, summary, cut_summary(s, strlen(summary)));
 	if (summary && !add_row(s->history, CONTEXT_SUMMARY_ROLE, summary))
 		return ERR_BUSY;
 	for (int i = n < all ? all - n : 0; i < all; i++)
@@ -345,16 +371,47 @@ build(struct showing *s)
 		e = read_tools(s);
 	if (e == OK)
 		e = read_history(s);
-	/* As the settings are: those of then may have been others. */
-	if (e == OK && s->req->services->config->pii_mask &&
+	if (e == OK &&
+	    flag_of(s->note, "is_masked", s->req->services->config->pii_mask) &&
 	    !(s->turn->mask = mask_new()))
 		e = ERR_BUSY;
 	if (e == OK)
 		e = context_request(s->req->arena, c, s->turn);
-	if (e == OK) {
+	if (e == OK)
 		compare_parts(s);
-		context_seal(s->turn);
-	}
+	return e;
+}
+
+/* Is the first request what was sent? */
+static void
+judge(struct showing *s, const char *sent)
+{
+	char hex[2 * CONTEXT_SHA256 + 1];
+	context_seal(s->turn);
+	sodium_bin2hex(hex, sizeof(hex), s->turn->sent_sha256, CONTEXT_SHA256);
+	s->is_exact = sent && !strcmp(sent, hex);
+	if (s->is_exact)
+		buf_clear(&s->changes);
+	else if (s->changes.n == 0)
+		tell(s, "request", "changed", NULL);
+}
+
+/* The others, of a reply whose model called tools. */
+static enum err
+build_rounds(struct showing *s)
+{
+	const struct rounds_left left = {
+	    .note = s->note,
+	    .first = &s->turn->prompt,
+	    .mask = s->turn->mask,
+	    .text = pg_text(s->row, 0, REPLY),
+	    .calls = pg_text(s->row, 0, TOOL_CALLS),
+	    .responses = pg_text(s->row, 0, TOOL_RESPONSES),
+	};
+	bool are_exact;
+	enum err e = context_rounds_show(&left, &s->rounds, &are_exact);
+	if (e == OK && s->is_exact && !are_exact)
+		tell(s, "tools", "changed", NULL);
 	return e;
 }
 
@@ -377,51 +434,68 @@ write_parts(struct showing *s, struct buf *out)
 	json_write_close(out, ']');
 }
 
+/* Those of passages and of a summary, if there are such. */
 static void
-write_template(struct showing *s, struct buf *out)
+write_others(struct showing *s, struct buf *out)
+{
+	struct json_object *passages = member(s->note, "passages_template");
+	const char *of_summary = pg_text(s->row, 0, SUMMARY_TEMPLATE);
+	const char *version = of_summary ? strchr(of_summary, ' ') : NULL;
+	json_write_raw(out, "passages_template",
+	    passages ? json_text(passages, NULL) : NULL);
+	if (!version) {
+		json_write_raw(out, "summary_template", NULL);
+		return;
+	}
+	json_write_open(out, "summary_template", '{');
+	json_write_bytes(
+	    out, "name", of_summary, (size_t)(version - of_summary));
+	json_write_text(out, "version", version + 1);
+	json_write_close(out, '}');
+}
+
+static void
+write_templates(struct showing *s, struct buf *out)
 {
 	struct json_object *o = member(s->note, "template");
 	json_write_open(out, "template", '{');
 	json_write_text(out, "name", text_of(o, "name"));
 	json_write_text(out, "version", text_of(o, "version"));
+	json_write_text(
+	    out, "asked_for", text_of(s->note, "template_asked_for"));
 	json_write_close(out, '}');
+	write_others(s, out);
 }
 
 static enum err
 write_all(struct showing *s, const char *id, struct buf *out)
 {
-	char hex[2 * sizeof(s->turn->sent_sha256) + 1];
 	const char *sent = text_of(s->note, "sha256");
-	sodium_bin2hex(hex, sizeof(hex), s->turn->sent_sha256,
-	    sizeof(s->turn->sent_sha256));
-	bool is_exact = sent && !strcmp(sent, hex);
-	if (!is_exact && s->changes.n == 0)
-		tell(s, "request", "changed", NULL);
+	judge(s, sent);
+	enum err e = build_rounds(s);
+	if (e != OK)
+		return e;
 	json_write_open(out, NULL, '{');
 	json_write_text(out, "message_id", id);
 	json_write_text(out, "model", s->context.model);
 	json_write_text(out, "answered_by", pg_text(s->row, 0, MODEL));
 	json_write_text(
 	    out, "fallback_from", pg_text(s->row, 0, FALLBACK_FROM));
-	json_write_flag(out, "exact", is_exact);
+	json_write_flag(out, "exact", s->is_exact);
 	json_write_text(out, "sha256", sent);
 	json_write_open(out, "changes", '[');
-	if (!is_exact)
-		buf_add(out, s->changes.p, s->changes.n);
+	buf_add(out, s->changes.p, s->changes.n);
 	json_write_close(out, ']');
-	write_template(s, out);
+	write_templates(s, out);
 	json_write_number(out, "window", number_of(s->note, "window"));
 	write_parts(s, out);
-	const char *request =
-	    arena_strndup(s->req->arena, s->turn->prompt.p, s->turn->prompt.n);
-	if (!request)
-		return ERR_TOO_LARGE;
-	json_write_raw(out, "request", request);
+	json_write_raw(out, "request", buf_text(&s->turn->prompt));
 	json_write_raw(out, "tool_calls", pg_text(s->row, 0, TOOL_CALLS));
 	json_write_raw(
 	    out, "tool_responses", pg_text(s->row, 0, TOOL_RESPONSES));
+	json_write_raw(out, "rounds", buf_text(&s->rounds));
 	json_write_close(out, '}');
-	return out->failed ? ERR_TOO_LARGE : OK;
+	return out->failed || s->rounds.failed ? ERR_TOO_LARGE : OK;
 }
 
 static enum err
@@ -452,6 +526,7 @@ show(struct request *req, const char *id, const PGresult *row, struct buf *out)
 	turn_free(s.turn);
 	passages_found_free(s.passages);
 	PQclear(s.history);
+	buf_free(&s.rounds);
 	buf_free(&s.changes);
 	return e;
 }

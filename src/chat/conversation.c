@@ -34,6 +34,7 @@ enum column {
 	LAST_MESSAGE_AT,
 	STORE_ID,
 	EXPIRES_AT,
+	DOCUMENTS,
 };
 
 /* The keys before the first row of a list. */
@@ -44,6 +45,16 @@ enum column {
 #define SHORT_ID_TRIES 3
 
 #define TITLE_CHARACTERS 60
+
+/* True, false or null. */
+static void
+write_switch(struct buf *out, const char *key, const char *flag)
+{
+	json_write_raw(out, key,
+	    !flag          ? NULL
+	    : *flag == 't' ? "true"
+			   : "false");
+}
 
 void
 conversation_write(struct buf *out, const PGresult *r, int row)
@@ -67,6 +78,7 @@ conversation_write(struct buf *out, const PGresult *r, int row)
 	    out, "last_message_at", pg_text(r, row, LAST_MESSAGE_AT));
 	json_write_text(out, "store_id", pg_text(r, row, STORE_ID));
 	json_write_time(out, "expires_at", pg_text(r, row, EXPIRES_AT));
+	write_switch(out, "documents", pg_text(r, row, DOCUMENTS));
 	json_write_close(out, '}');
 }
 
@@ -134,7 +146,8 @@ conversation_create(struct request *req, const struct conversation_change *c,
 		    .query = chat_query(CHAT_CONVERSATION_CREATE),
 		    .params = {req->who.user_id, id, short_id, c->title,
 			c->metadata, c->tags, c->model, c->system_prompt,
-			c->store_id, c->expires_at, c->expires_in},
+			c->store_id, c->expires_at, c->expires_in,
+			c->documents},
 		};
 		e = run_for_one(req, &call, out);
 		if (e == ERR_NOT_FOUND)
@@ -283,7 +296,8 @@ conversation_update(struct request *req, const char *name,
 		    c->has_model ? "t" : "f", c->system_prompt,
 		    c->has_system_prompt ? "t" : "f", c->is_active, c->store_id,
 		    c->has_store ? "t" : "f", c->expires_at,
-		    c->has_end ? "t" : "f", max, leaf},
+		    c->has_end ? "t" : "f", max, leaf, c->documents,
+		    c->has_documents ? "t" : "f"},
 	    },
 	    {
 		.query = chat_query(CHAT_CONVERSATION_EXISTS),

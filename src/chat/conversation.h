@@ -46,6 +46,8 @@ struct conversation_change {
 	bool has_end; /* NULL counts: it is kept */
 	const char *expires_at;
 	const char *expires_in; /* seconds, instead; at creation only */
+	bool has_documents;     /* NULL counts: as the store says */
+	const char *documents;  /* "t" or "f" */
 	/* A change alone: a message; the newest that hangs below it becomes
 	 * the current leaf. */
 	const char *leaf_id;

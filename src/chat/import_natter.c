@@ -283,6 +283,15 @@ copy_flag(
 	return OK;
 }
 
+/* A flag that need not say anything. */
+static enum err
+copy_switch(struct carried *c, struct json_object *o, const char *member)
+{
+	struct json_object *value = NULL;
+	(void)json_object_object_get_ex(o, member, &value);
+	return value ? copy_flag(c, o, member, false) : OK;
+}
+
 static enum err
 copy_conversation(struct carried *c, struct json_object *o)
 {
@@ -304,6 +313,8 @@ copy_conversation(struct carried *c, struct json_object *o)
 		e = copy_flag(c, o, "is_active", true);
 	if (e == OK)
 		e = copy_flag(c, o, "is_archived", false);
+	if (e == OK)
+		e = copy_switch(c, o, "documents");
 	if (e == OK)
 		e = copy_time(c, c->at, o, "created_at", out);
 	if (e == OK)

@@ -86,6 +86,7 @@ read_all(struct local_turn *l)
 		    .user_id = l->turn->user_id,
 		    .question = question,
 		    .message_id = l->turn->user_message_id,
+		    .documents = l->documents,
 		};
 		retrieve_call(&ask, &calls[n++]);
 	}

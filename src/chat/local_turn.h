@@ -30,8 +30,9 @@ struct local_turn {
 	struct turn *turn;
 	const struct turn_words *words;
 	const char *question;
-	bool is_again;     /* an answer is wanted once more: nothing is done */
-	bool has_searched; /* the documents: those found are the turn's */
+	bool is_again; /* an answer is wanted once more: nothing is done */
+	const char *documents; /* as turn_ask has it */
+	bool has_searched;     /* the documents: those found are the turn's */
 
 	/* Filled on the way. */
 	struct local_clock clock;

@@ -44,12 +44,20 @@ prompt_value_most(enum prompt_value value)
 	return values[value].most;
 }
 
+/* "passages", or "shop.passages" */
+static bool
+is_for(const char *name, const char *purpose)
+{
+	const char *dot = strchr(name, '.');
+	return !strcmp(dot ? dot + 1 : name, purpose);
+}
+
 int
 prompt_place(const char *name)
 {
-	if (!strcmp(name, "passages"))
+	if (is_for(name, "passages"))
 		return PROMPT_IN_PASSAGES;
-	if (!strcmp(name, "summary"))
+	if (is_for(name, "summary"))
 		return PROMPT_IN_SUMMARY;
 	return PROMPT_IN_SYSTEM;
 }

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,12 +16,30 @@
 
 #define SUFFIX ".txt"
 
+/* Names that were missed, by their hashes. */
+static struct {
+	pthread_mutex_t lock;
+	uint64_t hashes[PROMPTS_MAX];
+	size_t n;
+} missed = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
 static struct prompts *in_use;
 static pthread_once_t shipped_once = PTHREAD_ONCE_INIT;
 
+/* "shop", or "shop.passages" and the like. */
 static bool
 is_name(const char *s, size_t n)
 {
+	static const char *const purposes[] = {
+	    "." PROMPT_PASSAGES_FILE, "." PROMPT_SUMMARY_FILE};
+	for (size_t i = 0; i < sizeof(purposes) / sizeof(*purposes); i++) {
+		size_t end = strlen(purposes[i]);
+		if (n > end && n <= PROMPT_NAME_MAX &&
+		    !memcmp(s + n - end, purposes[i], end)) {
+			n -= end;
+			break;
+		}
+	}
 	return n > 0 && n <= PROMPT_NAME_MAX &&
 	       strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789-_") >= n;
 }
@@ -38,6 +57,23 @@ const struct prompt *
 prompts_find(const struct prompts *p, const char *name)
 {
 	return find(p, name);
+}
+
+const struct prompt *
+prompts_system(const struct prompts *p, const char *name)
+{
+	const struct prompt *one = find(p, name);
+	return one && prompt_place(one->name) == PROMPT_IN_SYSTEM ? one : NULL;
+}
+
+const struct prompt *
+prompts_beside(
+    const struct prompts *p, const struct prompt *system, const char *purpose)
+{
+	char name[2 * PROMPT_NAME_MAX + 2];
+	(void)snprintf(name, sizeof(name), "%s.%s", system->name, purpose);
+	const struct prompt *own = find(p, name);
+	return own ? own : find(p, purpose);
 }
 
 /* Takes a template's place, or is one more. */
@@ -89,7 +125,8 @@ load_file(struct prompts *p, const char *folder, const char *file, char *why)
 	if (!is_name(file, n)) {
 		(void)snprintf(why, PROMPTS_WHY,
 		    "CHAT_PROMPTS_DIR: %.80s: a template's name has 1 to %d of "
-		    "a to z, 0 to 9, - and _",
+		    "a to z, 0 to 9, - and _, and .passages or .summary behind "
+		    "them, if it is that of another",
 		    file, PROMPT_NAME_MAX);
 		return ERR_INVALID_FIELD;
 	}
@@ -175,6 +212,18 @@ section_bytes(const struct prompt *p, enum prompt_value value)
 	return prompt_says(p, value) ? prompt_bytes(p, value) : -1;
 }
 
+/* What a template says of its user takes a look at their row. */
+static bool
+says_person(const struct prompt *p)
+{
+	static const enum prompt_value values[] = {
+	    PROMPT_USER_NAME, PROMPT_DATE, PROMPT_WEEKDAY, PROMPT_TIME_ZONE};
+	for (size_t i = 0; i < sizeof(values) / sizeof(*values); i++)
+		if (prompt_minds(p, values[i]))
+			return true;
+	return false;
+}
+
 /* What statements are told of the list. */
 static enum err
 write_lists(struct prompts *p)
@@ -183,7 +232,7 @@ write_lists(struct prompts *p)
 	for (size_t i = 0; i < p->n; i++) {
 		const struct prompt *one = &p->list[i];
 		char before = i == 0 ? '{' : ',';
-		p->says_user_name |= prompt_minds(one, PROMPT_USER_NAME);
+		p->says_person |= says_person(one);
 		buf_printf(&names, "%c%s", before, one->name);
 		buf_printf(&bytes, "%c%" PRId64 ",%" PRId64 ",%" PRId64, before,
 		    prompt_bytes(one, PROMPT__MAX),
@@ -254,4 +303,23 @@ prompts_current(void)
 	if (!in_use)
 		(void)pthread_once(&shipped_once, use_shipped);
 	return in_use;
+}
+
+bool
+prompts_miss(const char *name)
+{
+	unsigned char bytes[crypto_generichash_BYTES_MIN];
+	uint64_t hash;
+	size_t i = 0;
+	(void)crypto_generichash(bytes, sizeof(bytes),
+	    (const unsigned char *)name, strlen(name), NULL, 0);
+	memcpy(&hash, bytes, sizeof(hash));
+	pthread_mutex_lock(&missed.lock);
+	while (i < missed.n && missed.hashes[i] != hash)
+		i++;
+	bool is_new = i == missed.n && i < PROMPTS_MAX;
+	if (is_new)
+		missed.hashes[missed.n++] = hash;
+	pthread_mutex_unlock(&missed.lock);
+	return is_new;
 }

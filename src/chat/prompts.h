@@ -3,7 +3,8 @@
  * NAME.txt of CHAT_PROMPTS_DIR, which take the place of shipped ones of the
  * same name. `default` is what conversations begin with; a store's settings may
  * name another one (prompt_template). `passages` stands around passages,
- * `summary` asks for a summary.
+ * `summary` asks for a summary; where conversations begin with `shop`,
+ * `shop.passages` and `shop.summary` do, if they are there.
  *
  * Read by the main thread before it forks or makes threads (prompts_use) and
  * never changed after that: workers of the next generation have other ones.
@@ -35,7 +36,7 @@ struct prompts {
 	 * says none). Owned. */
 	char *names;
 	char *bytes;
-	bool says_user_name; /* one of them does */
+	bool says_person; /* one says who its user is, or when they ask */
 };
 
 struct shipped_prompt {
@@ -56,6 +57,18 @@ void prompts_free(struct prompts *p);
 
 /* NULL: there is none of that name. */
 const struct prompt *prompts_find(const struct prompts *p, const char *name);
+
+/* May a store's conversations begin with it? NULL: they may not. */
+const struct prompt *prompts_system(const struct prompts *p, const char *name);
+
+/* The one for another purpose (PROMPT_PASSAGES_FILE, PROMPT_SUMMARY_FILE) where
+ * conversations begin with this one. */
+const struct prompt *prompts_beside(
+    const struct prompts *p, const struct prompt *system, const char *purpose);
+
+/* A store names this one, and there is none: true when that was not known to
+ * this process yet (of the first PROMPTS_MAX names). */
+bool prompts_miss(const char *name);
 
 /* From now on these are in use; those before are freed. */
 void prompts_use(struct prompts *p);

@@ -28,7 +28,8 @@ retrieve_call(const struct retrieve_ask *ask, struct pg_call *out_call)
 	*out_call = (struct pg_call){
 	    .query = chat_query(CHAT_RETRIEVE),
 	    .params = {ask->user_id, ask->question, ask->message_id, ask->store,
-		ask->language ? ask->language : language_guess(q, strlen(q))},
+		ask->language ? ask->language : language_guess(q, strlen(q)),
+		ask->documents},
 	};
 }
 
@@ -38,9 +39,9 @@ retrieve_call_fused(const struct retrieve_ask *ask,
 {
 	retrieve_call(ask, out_call);
 	out_call->query = chat_query(CHAT_RETRIEVE_FUSED);
-	out_call->params[5] = near->model;
-	out_call->params[6] = near->vector;
-	out_call->params[7] = near->least;
+	out_call->params[6] = near->model;
+	out_call->params[7] = near->vector;
+	out_call->params[8] = near->least;
 }
 
 static size_t

@@ -44,6 +44,9 @@ struct retrieve_ask {
 	const char *message_id;
 	const char *store;    /* slug or id: only this one's; NULL: as above */
 	const char *language; /* ISO 639 of the question; NULL: it is guessed */
+	/* Whether the request wants documents, "t" or "f"; NULL: as the
+	 * conversation says, its store, or yes. */
+	const char *documents;
 };
 
 /* The question's vector (model/embedding.h). Borrowed as well. */

@@ -13,17 +13,26 @@
 #include "base/text.h"
 #include "chat/afterwork.h"
 #include "chat/context.h"
-#include "chat/prompts.h"
+#include "chat/prompt.h"
 #include "chat/queries.h"
 #include "chat/summary.h"
 #include "chat/turn.h"
 #include "chat/turn_context.h"
 #include "http/request.h"
-#include "model/mask.h"
 #include "model/model.h"
+#include "model/window.h"
 #include "store/pg.h"
 
 enum column { ROLE, CONTENT, DEPTH };
+
+/* "Assistant: " and the blank line. */
+#define WHO_BYTES 13
+
+/* What is summed up: rows, and at most so many bytes of each. */
+struct talk {
+	int from, to;
+	size_t each;
+};
 
 static bool
 is_role(const PGresult *rows, int row, const char *role)
@@ -50,69 +59,141 @@ summary_rows(const struct turn_context *c)
 	return first > (has_summary ? 1 : 0) ? first : 0;
 }
 
+/* A row that is written, with what stands before it. */
+static size_t
+talk_bytes(const PGresult *rows, int row)
+{
+	return is_role(rows, row, "tools")
+		   ? 0
+		   : strlen(pg_text(rows, row, CONTENT)) + WHO_BYTES;
+}
+
+/*
+ * Of the rows from `from` to `to`, as many as fit into `most` bytes: a later
+ * summary takes the others in. They end before a question, behind one answer at
+ * least, which is cut if need be.
+ */
+static struct talk
+fit(const PGresult *rows, int from, int to, size_t most)
+{
+	struct talk talk = {from, from, SIZE_MAX};
+	size_t bytes = 0;
+	for (int n = from; n < to;) {
+		do
+			bytes += talk_bytes(rows, n++);
+		while (n < to && !is_role(rows, n, "user"));
+		if (bytes > most && talk.to > from)
+			break;
+		talk.to = n;
+		if (bytes > most)
+			talk.each = most / (size_t)(n - from);
+	}
+	return talk;
+}
+
 /* "User: …", one after the other. */
 static void
-write_talk(struct buf *out, const PGresult *rows, int from, int to)
+write_talk(struct buf *out, const PGresult *rows, const struct talk *talk)
 {
-	for (int i = from; i < to; i++) {
+	for (int i = talk->from; i < talk->to; i++) {
 		if (is_role(rows, i, "tools"))
 			continue;
-		buf_printf(out, "%s%s: %s", out->n > 0 ? "\n\n" : "",
-		    is_role(rows, i, "user") ? "User" : "Assistant",
-		    pg_text(rows, i, CONTENT));
+		const char *text = pg_text(rows, i, CONTENT);
+		buf_printf(out, "%s%s: ", out->n > 0 ? "\n\n" : "",
+		    is_role(rows, i, "user") ? "User" : "Assistant");
+		buf_add(out, text, text_prefix(text, strlen(text), talk->each));
 	}
 	(void)buf_text(out);
 }
 
+/* A request while it is written. */
+struct asking {
+	struct request *req;
+	const struct prompt *task;
+	const PGresult *rows;
+	int64_t window; /* of the model */
+	struct afterwork *w;
+};
+
+/* The task, with what came before as far as a summary may be told. */
 static void
-write_body(struct afterwork *w, const struct config *config,
-    const PGresult *rows, int n)
+write_task(const struct asking *a, struct buf *out)
 {
-	bool goes_on = is_role(rows, 0, CONTEXT_SUMMARY_ROLE);
-	const char *values[PROMPT__MAX] = {
-	    [PROMPT_SUMMARY] = goes_on ? pg_text(rows, 0, CONTENT) : NULL,
-	};
-	struct buf system = {0}, talk = {0};
-	prompt_render(prompts_find(prompts_current(), PROMPT_SUMMARY_FILE),
-	    values, &system);
-	write_talk(&talk, rows, goes_on ? 1 : 0, n);
+	const char *values[PROMPT__MAX] = {NULL};
+	int64_t most = context_most(CONTEXT_SUMMARY, a->window);
+	if (is_role(a->rows, 0, CONTEXT_SUMMARY_ROLE)) {
+		const char *before = pg_text(a->rows, 0, CONTENT);
+		values[PROMPT_SUMMARY] = arena_strndup(a->req->arena, before,
+		    text_prefix(before, strlen(before), (size_t)most));
+		out->failed |= !values[PROMPT_SUMMARY];
+	}
+	prompt_render(a->task, values, out);
+}
+
+/* Of the first `n` rows; how many of them it covers. */
+static int
+write_body(const struct asking *a, int n)
+{
+	struct afterwork *w = a->w;
+	bool goes_on = is_role(a->rows, 0, CONTEXT_SUMMARY_ROLE);
+	struct buf system = {0}, said = {0};
+	write_task(a, &system);
+	int64_t most =
+	    context_most(CONTEXT__MAX, a->window) - (int64_t)system.n;
+	struct talk talk =
+	    fit(a->rows, goes_on ? 1 : 0, n, most > 0 ? (size_t)most : 0);
+	write_talk(&said, a->rows, &talk);
 	const struct model_message messages[] = {
 	    {.role = "system", .content = buf_text(&system)},
-	    {.role = "user", .content = buf_text(&talk)}};
-	openai_request_body(
-	    &w->body, &(struct model_request){
-			  .model = w->model,
-			  .messages = messages,
-			  .n_messages = 2,
-			  .mask = w->mask,
-			  .max_tokens = w->max_tokens,
-			  .tokens_field = config->model_tokens_field,
-		      });
-	w->body.failed |= system.failed || talk.failed;
-	w->prompt_tokens = context_tokens(system.n + talk.n);
+	    {.role = "user", .content = buf_text(&said)}};
+	openai_request_body(&w->body,
+	    &(struct model_request){
+		.model = w->model,
+		.messages = messages,
+		.n_messages = 2,
+		.mask = w->mask,
+		.max_tokens = w->max_tokens,
+		.tokens_field = a->req->services->config->model_tokens_field,
+	    });
+	w->body.failed |= system.failed || said.failed;
+	w->prompt_tokens = context_tokens(system.n + said.n);
 	buf_free(&system);
-	buf_free(&talk);
+	buf_free(&said);
+	return talk.to;
+}
+
+/* What the model may say: it is cut to that where it is told. */
+static int64_t
+most_tokens(int64_t window)
+{
+	int64_t share = context_most(CONTEXT_SUMMARY, window) / 4;
+	return share < SUMMARY_TOKENS ? share : SUMMARY_TOKENS;
 }
 
 void
-summary_want(struct request *req, const struct turn_context *c)
+summary_want(struct request *req, const struct turn_context *c,
+    const struct prompt *task)
 {
 	const struct config *config = req->services->config;
 	struct turn *t = c->turn;
 	int n = t->wants_summary ? summary_rows(c) : 0;
-	struct afterwork *w =
-	    n > 0 ? afterwork_add(t, AFTERWORK_SUMMARY, c->quotas) : NULL;
+	struct asking asking = {
+	    .req = req,
+	    .task = task,
+	    .rows = c->history,
+	    .window = window_of(config->model_window, t->model),
+	    .w = n > 0 ? afterwork_add(t, AFTERWORK_SUMMARY, c->quotas) : NULL,
+	};
+	struct afterwork *w = asking.w;
 	if (!w)
 		return;
-	if (config->pii_mask)
-		w->mask = mask_new();
 	(void)snprintf(w->model, sizeof(w->model), "%s", t->model);
-	w->max_tokens = SUMMARY_TOKENS;
+	w->max_tokens = most_tokens(asking.window);
+	n = write_body(&asking, n);
 	/* From the reply, which is one further down than the question. */
-	buf_printf(
-	    &w->note, "%" PRId64, pg_number(c->history, n - 1, DEPTH) + 1);
-	write_body(w, config, c->history, n);
-	if (w->note.failed || w->body.failed || (config->pii_mask && !w->mask))
+	buf_printf(&w->note, "%" PRId64 " %s %s",
+	    pg_number(c->history, n - 1, DEPTH) + 1, task->name, task->version);
+	if (w->note.failed || w->body.failed)
 		afterwork_remove(t, w);
 }
 
@@ -123,13 +204,15 @@ summary_keep(struct afterwork *w, struct arena *a, struct pg_call *out_call)
 		       ? text_prefix(w->text.p, w->text.n, SUMMARY_BYTES_MAX)
 		       : 0;
 	const char *text = n > 0 ? arena_strndup(a, w->text.p, n) : NULL;
-	if (!text || text[strspn(text, " \t\r\n")] == '\0')
+	char *depth = arena_strndup(a, w->note.p, w->note.n);
+	char *template = depth ? strchr(depth, ' ') : NULL;
+	if (!text || text[strspn(text, " \t\r\n")] == '\0' || !template)
 		return false;
+	*template ++ = '\0';
 	*out_call = (struct pg_call){
 	    .query = chat_query(CHAT_SUMMARY_KEEP),
-	    .params = {w->user_id, w->message_id,
-		arena_strndup(a, w->note.p, w->note.n), w->conversation_id,
-		text, *w->answered_by ? w->answered_by : w->model},
+	    .params = {w->user_id, w->message_id, depth, w->conversation_id,
+		text, *w->answered_by ? w->answered_by : w->model, template},
 	};
-	return out_call->params[2] != NULL;
+	return true;
 }

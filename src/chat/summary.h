@@ -15,6 +15,7 @@
 struct afterwork;
 struct arena;
 struct pg_call;
+struct prompt;
 struct request;
 struct turn_context;
 
@@ -26,9 +27,10 @@ struct turn_context;
  * since too little was said since the last one. */
 int summary_rows(const struct turn_context *c);
 
-/* Hangs the work onto the turn, where it calls for it. Without memory there is
- * none. Thread: front. */
-void summary_want(struct request *req, const struct turn_context *c);
+/* Hangs the work onto the turn, where it calls for it; `task` is the template
+ * that asks. Without memory there is none. Thread: front. */
+void summary_want(struct request *req, const struct turn_context *c,
+    const struct prompt *task);
 
 /* afterwork_row's keep. Thread: ledger. */
 bool

@@ -97,6 +97,19 @@ tools_add_reading(struct tools *tools)
 	}
 }
 
+void
+tools_remove(struct tools *tools, enum native_tool which)
+{
+	for (size_t i = 0; i < tools->n; i++) {
+		if (strcmp(tools->list[i].name, natives[which].name) != 0)
+			continue;
+		tools->n--;
+		memmove(&tools->list[i], &tools->list[i + 1],
+		    (tools->n - i) * sizeof(*tools->list));
+		return;
+	}
+}
+
 const struct tool *
 tools_find(const struct tools *tools, const char *name)
 {

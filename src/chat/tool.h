@@ -66,6 +66,9 @@ void tools_add_native(struct tools *tools);
 /* Adds those of them that change nothing; fewer without memory. */
 void tools_add_reading(struct tools *tools);
 
+/* Takes one of Natter's own out, if it is there. */
+void tools_remove(struct tools *tools, enum native_tool which);
+
 /* NULL: none has this name. */
 const struct tool *tools_find(const struct tools *tools, const char *name);
 

@@ -84,6 +84,8 @@ fill_search(const struct tool_place *at, struct json_object *arguments,
 	    .user_id = at->user_id,
 	    .question = arena_strdup(a, json_member_text(arguments, "query")),
 	    .message_id = at->question_id,
+	    /* Where they are not wanted the tool is not offered. */
+	    .documents = "t",
 	};
 	if (!ask.question)
 		return ERR_TOO_LARGE;

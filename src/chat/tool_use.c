@@ -304,6 +304,62 @@ write_stored_response(
 	write_tool(out, id, NOT_KNOWN, strlen(NOT_KNOWN));
 }
 
+/* What came of a call, if anything is known of that. */
+static void
+read_response(struct json_object *responses, struct tool_use *use)
+{
+	size_t n = json_object_array_length(responses), len;
+	for (size_t i = 0; i < n && !use->has_ended; i++) {
+		struct json_object *r = json_object_array_get_idx(responses, i);
+		const char *id = json_member_text(r, "id");
+		if (!id || strcmp(id, use->id) != 0)
+			continue;
+		const char *text = member(r, "result", &len);
+		buf_add(&use->result, text, len);
+		use->has_ended = true;
+	}
+}
+
+static bool
+read_use(struct json_object *call, struct json_object *responses,
+    struct tool_use *use)
+{
+	const char *id = json_member_text(call, "id");
+	const char *name = json_member_text(call, "name");
+	size_t n;
+	if (!id || !name || strlen(id) > MODEL_CALL_ID_MAX ||
+	    strlen(name) > MODEL_CALL_NAME_MAX)
+		return false;
+	memcpy(use->id, id, strlen(id) + 1);
+	memcpy(use->name, name, strlen(name) + 1);
+	use->round = (int)json_member_number(call, "round");
+	const char *arguments = member(call, "arguments", &n);
+	buf_add(&use->arguments, arguments, n);
+	read_response(responses, use);
+	return !use->arguments.failed && !use->result.failed;
+}
+
+struct tool_uses *
+tool_uses_read(const char *calls, const char *responses)
+{
+	struct json_object *c AUTO_JSON = json_tokener_parse(calls);
+	struct json_object *r AUTO_JSON = json_tokener_parse(responses);
+	if (!json_object_is_type(c, json_type_array) ||
+	    !json_object_is_type(r, json_type_array) ||
+	    json_object_array_length(c) > TOOL_USES_MAX)
+		return NULL;
+	struct tool_uses *uses = tool_uses_new();
+	size_t n = uses ? json_object_array_length(c) : 0;
+	for (size_t i = 0; i < n; i++) {
+		struct json_object *call = json_object_array_get_idx(c, i);
+		if (read_use(call, r, &uses->list[uses->n++]))
+			continue;
+		tool_uses_free(uses);
+		return NULL;
+	}
+	return uses;
+}
+
 /* The calls of one round, those from `i` on; the first of the next. */
 static size_t
 write_stored_round(struct buf *out, struct json_object *calls,

@@ -72,6 +72,10 @@ void tool_use_write_result(const struct tool_use *use, struct buf *out);
 void tool_uses_write_calls(const struct tool_uses *uses, struct buf *out);
 void tool_uses_write_responses(const struct tool_uses *uses, struct buf *out);
 
+/* The uses of a stored message, from its columns; NULL: these are none. */
+struct tool_uses *
+tool_uses_read(const char *calls, const char *responses) MUST_CHECK;
+
 /*
  * Appends what one round adds to the next request: the assistant's message
  * with its calls (and the text that it said before them), and a `tool`

@@ -19,6 +19,7 @@
 #include "chat/afterwork.h"
 #include "chat/completion.h"
 #include "chat/context.h"
+#include "chat/context_rounds.h"
 #include "chat/conversation.h"
 #include "chat/local_turn.h"
 #include "chat/queries.h"
@@ -200,6 +201,12 @@ make_turn(const struct request *req, const struct turn_ask *ask)
 	return t;
 }
 
+static bool
+refuses_documents(const struct turn_ask *ask)
+{
+	return ask->documents && *ask->documents == 'f';
+}
+
 /* Everything that is sent with the pipeline, made once. */
 static enum err
 prepare(struct beginning *b)
@@ -217,7 +224,7 @@ prepare(struct beginning *b)
 	b->bytes = arena_printf(a, "%ld", CONTEXT_BYTES_MAX);
 	b->quotas = budget_limits(a, config);
 	e = context_limits(a, config, b->forced_model, &b->limits);
-	if (e == OK && !b->ask->without_documents)
+	if (e == OK && !refuses_documents(b->ask))
 		b->limits.passages = arena_printf(a, "%d", RETRIEVE_BYTES);
 	b->tools_bytes = arena_printf(a, "%zu", turn_tools_bytes(config));
 	b->standins = turn_fallback_names(b->req);
@@ -276,12 +283,13 @@ fill_retrieval(struct beginning *b)
 	    .user_id = b->turn->user_id,
 	    .question = b->ask->content,
 	    .message_id = b->turn->message_id,
+	    .documents = b->ask->documents,
 	};
 	const struct config *config = b->req->services->config;
 	char model[EMBEDDING_NAME];
 	b->passages = NULL;
 	b->embedded = NULL;
-	if (b->ask->without_documents)
+	if (refuses_documents(b->ask))
 		return;
 	b->passages = &b->calls[b->n_calls++];
 	retrieve_call(&ask, b->passages);
@@ -303,7 +311,8 @@ fill_calls(struct beginning *b)
 	const struct services *services = b->req->services;
 	b->calls[LOCK] = (struct pg_call){
 	    .query = chat_query(CHAT_TURN_LOCK),
-	    .params = {user, b->key[0], b->key[1], b->limits.user_name},
+	    .params = {user, b->key[0], b->key[1], b->limits.person,
+		b->ask->documents},
 	};
 	b->calls[BEGIN] = (struct pg_call){
 	    .query = chat_query(CHAT_TURN_BEGIN),
@@ -317,7 +326,7 @@ fill_calls(struct beginning *b)
 		b->limits.passages, b->limits.summaries, b->limits.templates,
 		b->limits.template_bytes, b->limits.models, b->limits.windows,
 		b->limits.facts, b->tools_bytes, b->words->intent,
-		b->words->entities, b->standins},
+		b->words->entities, b->standins, b->limits.summary},
 	};
 	b->n_calls = ALWAYS;
 	if (b->ask->key)
@@ -478,7 +487,8 @@ answer_locally(struct beginning *b)
 	    .words = b->words,
 	    .question = b->ask->content,
 	    .is_again = b->ask->kind == TURN_AGAIN,
-	    .has_searched = b->passages != NULL,
+	    .documents = b->ask->documents,
+	    .has_searched = pg_flag(b->calls[LOCK].result, 0, LOCK_DOCUMENTS),
 	};
 	t->is_local = true;
 	if (!local_turn_answer(&local, &t->prompt, &t->note))
@@ -523,7 +533,8 @@ take(struct beginning *b)
 	    b->passages ? retrieve_read(b->passages->result, &t->passages) : OK;
 	if (e != OK)
 		return e;
-	t->wants_vector = b->embedded && pg_flag(b->embedded->result, 0, 0);
+	t->wants_vector = b->embedded && pg_flag(b->embedded->result, 0, 0) &&
+			  pg_flag(lock, 0, LOCK_DOCUMENTS);
 	if (!strcmp(t->model, LOCAL_MODEL))
 		return answer_locally(b);
 	if (fallback_has_local(config))
@@ -539,6 +550,8 @@ take(struct beginning *b)
 		turn_tools_offer_again(b->req, t);
 	else if (may_call)
 		turn_tools_offer(b->req, t, b->ask->content);
+	if (t->tools && !pg_flag(lock, 0, LOCK_DOCUMENTS))
+		tools_remove(t->tools, TOOL_SEARCH_DOCUMENTS);
 	if (t->tools && b->tools)
 		e = store_tools_take(t, b->tools);
 	if (e != OK)
@@ -613,6 +626,7 @@ turn_free(struct turn *t)
 	mask_free(t->mask);
 	free(t->moderation);
 	buf_free(&t->context_note);
+	context_rounds_free(t->asked);
 	passages_found_free(t->passages);
 	cited_free(&t->cited);
 	turn_events_free(&t->events);

@@ -32,6 +32,7 @@
 struct afterwork;
 struct arena;
 struct completion;
+struct context_rounds;
 struct mask;
 struct moderation;
 struct json_object;
@@ -112,7 +113,8 @@ struct turn {
 	bool wants_summary;       /* the next turn may lack room */
 	bool wants_vector;        /* of the question: passages have some */
 	bool is_sealed;           /* the hash is that of `prompt` */
-	unsigned char sent_sha256[32]; /* of the body, as it was sent last */
+	unsigned char sent_sha256[CONTEXT_SHA256]; /* of the body */
+	struct context_rounds *asked; /* requests after that; NULL: none */
 
 	struct tools *tools; /* offered with the question; NULL: none */
 	const char *intent;  /* of a new question, constant; NULL: not known */
@@ -164,8 +166,10 @@ struct turn_ask {
 	int64_t max_tokens;   /* of the reply; 0: nothing was said */
 	bool wants_stream;
 	enum answer_wish cache;
-	bool without_documents; /* nothing is looked for in them */
-	struct send_key *key;   /* NULL: none */
+	/* Are documents looked through? "t" or "f"; NULL: as the conversation
+	 * says, its store, or yes. */
+	const char *documents;
+	struct send_key *key; /* NULL: none */
 };
 
 /*

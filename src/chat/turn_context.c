@@ -5,13 +5,15 @@
 #include <json-c/json.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/config.h"
 #include "base/json.h"
+#include "base/log.h"
+#include "base/metrics.h"
 #include "base/text.h"
+#include "base/zone.h"
 #include "chat/context.h"
 #include "chat/context_note.h"
 #include "chat/prompts.h"
@@ -19,6 +21,7 @@
 #include "chat/summary.h"
 #include "chat/turn.h"
 #include "chat/turn_context.h"
+#include "chat/turn_words.h"
 #include "http/request.h"
 #include "model/fallback.h"
 #include "model/mask.h"
@@ -87,12 +90,13 @@ context_limits(struct arena *a, const struct config *config, const char *model,
 	    .templates = prompts->names,
 	    .template_bytes = prompts->bytes,
 	    .facts = write_number(a, CONTEXT_FACTS_MAX),
+	    .summary = write_number(a, CONTEXT_SUMMARY_MAX),
 	    .passages = "0",
 	    .summaries = config->summary ? "t" : "f",
-	    .user_name = prompts->says_user_name ? "t" : "f",
+	    .person = prompts->says_person ? "t" : "f",
 	};
 	if (!out->prompt_bytes || !out->window || !out->facts ||
-	    !list_windows(a, config, out))
+	    !out->summary || !list_windows(a, config, out))
 		return ERR_TOO_LARGE;
 	return OK;
 }
@@ -134,23 +138,25 @@ shorten(struct arena *a, const char *text, enum prompt_value value)
 }
 
 void
-context_time_values(struct arena *a, int64_t at_ms, const char **values)
+context_time_values(struct arena *a, int64_t at_ms, const struct zone *zone,
+    const char **values)
 {
-	static const char *const days[] = {"Sunday", "Monday", "Tuesday",
-	    "Wednesday", "Thursday", "Friday", "Saturday"};
-	time_t at = (time_t)(at_ms / 1000);
-	struct tm tm = {0};
-	(void)gmtime_r(&at, &tm);
-	values[PROMPT_DATE] = arena_printf(a, "%04d-%02d-%02d",
-	    (tm.tm_year + 1900) % 10000, tm.tm_mon + 1, tm.tm_mday);
-	values[PROMPT_WEEKDAY] = days[tm.tm_wday];
-	values[PROMPT_TIME_ZONE] = "UTC";
+	static const char *const days[] = {"Monday", "Tuesday", "Wednesday",
+	    "Thursday", "Friday", "Saturday", "Sunday"};
+	struct civil at = zone_local(zone, at_ms / 1000);
+	values[PROMPT_DATE] = arena_printf(
+	    a, "%04d-%02d-%02d", at.year % 10000, at.month, at.day);
+	values[PROMPT_WEEKDAY] =
+	    days[civil_weekday(civil_days(at.year, at.month, at.day))];
+	values[PROMPT_TIME_ZONE] = arena_strdup(a, zone_name(zone));
 }
 
 static void
-fill_values(struct arena *a, const struct config *config,
-    const struct turn_context *from, struct context *c)
+fill_values(const struct request *req, const struct turn_context *from,
+    struct context *c)
 {
+	struct arena *a = req->arena;
+	const struct config *config = req->services->config;
 	const char *own = pg_text(from->lock, 0, LOCK_SYSTEM_PROMPT);
 	c->values[PROMPT_SYSTEM_PROMPT] = own ? own : config->system_prompt;
 	c->values[PROMPT_USER_NAME] = shorten(
@@ -158,7 +164,8 @@ fill_values(struct arena *a, const struct config *config,
 	c->values[PROMPT_STORE_NAME] = shorten(
 	    a, pg_text(from->lock, 0, LOCK_STORE_NAME), PROMPT_STORE_NAME);
 	c->values[PROMPT_MODEL] = shorten(a, from->turn->model, PROMPT_MODEL);
-	context_time_values(a, pg_number(from->lock, 0, LOCK_AT_MS), c->values);
+	context_time_values(a, pg_number(from->lock, 0, LOCK_AT_MS),
+	    turn_zone(req, pg_text(from->lock, 0, LOCK_TIME_ZONE)), c->values);
 	/* What the template does not say need not be remembered. */
 	for (int i = 0; i < PROMPT__MAX; i++)
 		if (prompt_value_most((enum prompt_value)i) > 0 &&
@@ -166,13 +173,25 @@ fill_values(struct arena *a, const struct config *config,
 			c->values[i] = NULL;
 }
 
-static const struct prompt *
-template_of(const struct prompts *prompts, const char *name)
+/* A template whose file has gone is not worth failing every question of its
+ * store: `default` stands in, and whoever runs this is told. */
+static void
+choose_template(const struct turn_context *from, struct context *c)
 {
-	const struct prompt *p = name ? prompts_find(prompts, name) : NULL;
-	return p && prompt_place(p->name) == PROMPT_IN_SYSTEM
-		   ? p
-		   : &prompts->list[0];
+	const struct prompts *prompts = prompts_current();
+	const char *name = pg_text(from->lock, 0, LOCK_TEMPLATE);
+	c->system = name ? prompts_system(prompts, name) : &prompts->list[0];
+	if (c->system)
+		return;
+	c->system = &prompts->list[0];
+	c->missing_template = name;
+	metrics_count(METRIC_PROMPT_TEMPLATES_MISSING);
+	if (prompts_miss(name))
+		log_with(LOG_WARNING,
+		    "a store names a prompt template that is not there",
+		    LOG_TEXT("template", name),
+		    LOG_TEXT("used", c->system->name),
+		    LOG_TEXT("store", from->turn->budget.store_id));
 }
 
 /* Will the messages that the next turns are told have room? Early enough that
@@ -206,13 +225,10 @@ enum err
 turn_context(struct request *req, const struct turn_context *from)
 {
 	const struct config *config = req->services->config;
-	const struct prompts *prompts = prompts_current();
 	const PGresult *lock = from->lock;
 	struct turn *t = from->turn;
 	struct context c = {
 	    .model = t->model,
-	    .system = template_of(prompts, pg_text(lock, 0, LOCK_TEMPLATE)),
-	    .passages_prompt = prompts_find(prompts, PROMPT_PASSAGES_FILE),
 	    .passages = t->passages,
 	    .history = from->history,
 	    .question = from->question,
@@ -223,7 +239,10 @@ turn_context(struct request *req, const struct turn_context *from)
 	    .tokens_field = config->model_tokens_field,
 	    .tools = t->tools,
 	};
-	fill_values(req->arena, config, from, &c);
+	choose_template(from, &c);
+	c.passages_prompt =
+	    prompts_beside(prompts_current(), c.system, PROMPT_PASSAGES_FILE);
+	fill_values(req, from, &c);
 	enum err e =
 	    context_read_facts(req->arena, pg_text(lock, 0, LOCK_FACTS), &c);
 	if (e == OK)
@@ -231,7 +250,8 @@ turn_context(struct request *req, const struct turn_context *from)
 	if (e != OK)
 		return e;
 	t->wants_summary = wants_summary(config, from);
-	summary_want(req, from);
+	summary_want(req, from,
+	    prompts_beside(prompts_current(), c.system, PROMPT_SUMMARY_FILE));
 	context_note_begin(t, &c, pg_number(lock, 0, LOCK_AT_MS));
 	context_seal(t);
 	/* What is masked alike may be another's: no answer is shared then. */

@@ -17,6 +17,7 @@ struct config;
 struct context;
 struct request;
 struct turn;
+struct zone;
 
 /* TURN_LOCK's columns. */
 enum lock_column {
@@ -31,6 +32,8 @@ enum lock_column {
 	LOCK_USER_NAME,
 	LOCK_AT_MS,
 	LOCK_NO_TOOLS,
+	LOCK_TIME_ZONE,
+	LOCK_DOCUMENTS,
 };
 
 /* Parameters of TURN_LOCK, TURN_BEGIN and TURN_HISTORY, as text. */
@@ -39,9 +42,9 @@ struct context_limits {
 	const char *window; /* of the model that is asked for, in tokens */
 	const char *models, *windows;
 	const char *templates, *template_bytes;
-	const char *facts, *passages; /* the most bytes of them */
-	const char *summaries;        /* do they count? */
-	const char *user_name;        /* is it to be told? */
+	const char *facts, *summary, *passages; /* the most bytes of them */
+	const char *summaries;                  /* do they count? */
+	const char *person; /* is the user's name or zone to be told? */
 };
 
 /* `model`: the one asked for; NULL: none. ERR_TOO_LARGE without memory. */
@@ -67,8 +70,10 @@ turn_context(struct request *req, const struct turn_context *c) MUST_CHECK;
 enum err context_read_facts(
     struct arena *a, const char *json, struct context *c) MUST_CHECK;
 
-/* The short values of a template, at a time: date and the like. */
-void context_time_values(struct arena *a, int64_t at_ms, const char **values);
+/* The short values of a template at a time, as a clock in a zone shows it:
+ * date and the like. */
+void context_time_values(struct arena *a, int64_t at_ms,
+    const struct zone *zone, const char **values);
 
 /* Had the conversation no title until now, and will it stay? Of TURN_LOCK's
  * row. */

@@ -15,7 +15,7 @@
 #include "base/env_file.h"
 #include "ctl/ctl.h"
 
-#define OPTIONS_MAX 8
+#define OPTIONS_MAX 12
 
 static void
 say(const char *fmt, va_list ap)

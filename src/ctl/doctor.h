@@ -5,7 +5,8 @@
  *   {"slow_s", "ports", "postgres_skew_ms", "config": {KEY: value}, "database":
  * {"user", "host", "sslmode"}, "redis": {"state", "why", "host", "skew_ms",
  *    "has_password", and what INFO and CONFIG GET say}, "migrations": [{"name",
- *    "state"}], "files": [{"what", "path", "mode" or "why"}]}
+ *    "state"}], "files": [{"what", "path", "mode" or "why"}], "templates":
+ * [what stores may name], "templates_why"}
  *
  * No secret is in it. Thread: there is one.
  */

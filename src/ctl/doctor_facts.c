@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/config.h"
+#include "chat/prompts.h"
 #include "ctl/doctor.h"
 #include "ctl/migration_plan.h"
 #include "ctl/settings.h"
@@ -219,6 +220,24 @@ add_postgres_clock(struct json_object *o, PGconn *conn)
 	    theirs - (before + (int64_t)clock_wall_ms()) / 2);
 }
 
+/* The templates that stores may name, or why there are none. */
+static void
+add_templates(struct json_object *o, const char *folder)
+{
+	struct json_object *names = json_object_new_array();
+	struct prompts *p = NULL;
+	char why[PROMPTS_WHY];
+
+	if (prompts_load(folder, &p, why) != OK)
+		json_put_text(o, "templates_why", why);
+	for (size_t i = 0; p != NULL && i < p->n; i++)
+		if (prompts_system(p, p->list[i].name) != NULL)
+			json_object_array_add(
+			    names, json_object_new_string(p->list[i].name));
+	json_object_object_add(o, "templates", names);
+	prompts_free(p);
+}
+
 /* How many connections to one address this host can have at once. */
 static void
 add_ports(struct json_object *o)
@@ -259,6 +278,7 @@ doctor_facts(PGconn *conn, const struct doctor_options *options,
 	json_object_object_add(o, "files", files);
 	add_postgres_clock(o, conn);
 	add_redis(o, config->redis_url);
+	add_templates(o, config->prompts_dir);
 	config_free(config);
 	code = add_migrations(o, conn);
 	if (code != CTL_OK)

@@ -25,9 +25,8 @@ static const char *const examples[PROMPT__MAX] = {
     [PROMPT_TIME_ZONE] = "UTC",
 };
 
-/* The templates of a folder, or of the settings where none is given. */
-static enum ctl_exit
-load(const char *folder, const char *file, struct prompts **out)
+enum ctl_exit
+ctl_templates(const char *folder, const char *file, struct prompts **out)
 {
 	char why[PROMPTS_WHY];
 	struct config *config = NULL;
@@ -59,7 +58,7 @@ ctl_prompts_list(const struct command *self, int argc, char **argv)
 
 	if (!ctl_options(self, argc, argv, rows, NULL, 0, &code))
 		return code;
-	code = load(folder, file, &p);
+	code = ctl_templates(folder, file, &p);
 	if (code != CTL_OK)
 		return code;
 	printf("%-20s %-12s %s\n", "NAME", "VERSION", "BYTES");
@@ -84,7 +83,7 @@ ctl_prompts_check(const struct command *self, int argc, char **argv)
 
 	if (!ctl_options(self, argc, argv, rows, NULL, 0, &code))
 		return code;
-	code = load(folder, file, &p);
+	code = ctl_templates(folder, file, &p);
 	if (code != CTL_OK)
 		return code;
 	printf("%zu templates, all of them good.\n", p->n);
@@ -125,7 +124,7 @@ ctl_prompts_render(const struct command *self, int argc, char **argv)
 
 	if (!ctl_options(self, argc, argv, rows, &name, 1, &code))
 		return code;
-	code = load(folder, file, &p);
+	code = ctl_templates(folder, file, &p);
 	if (code != CTL_OK)
 		return code;
 	one = prompts_find(p, name);

@@ -8,7 +8,9 @@
 #include "base/arena.h"
 #include "base/id.h"
 #include "base/json.h"
+#include "chat/prompts.h"
 #include "ctl/account.h"
+#include "ctl/settings.h"
 #include "store/pg.h"
 
 #define MODEL_MAX 128
@@ -20,6 +22,8 @@ struct wanted {
 	const char *description;
 	const char *model;
 	const char *prompt;
+	const char *template; /* of its conversations' system messages */
+	const char *config;   /* natterd's settings */
 	bool is_open, is_members_only, is_active, is_inactive;
 };
 
@@ -43,6 +47,25 @@ judge(const struct wanted *w)
 	return CTL_OK;
 }
 
+/* Has natterd, with these settings, such a template? */
+static enum ctl_exit
+judge_template(const struct wanted *w)
+{
+	struct prompts *p = NULL;
+	enum ctl_exit code = CTL_OK;
+
+	if (w->template == NULL || w->template[0] == '\0')
+		return CTL_OK;
+	code = ctl_templates(NULL, w->config, &p);
+	if (code == CTL_OK && prompts_system(p, w->template) == NULL)
+		code = ctl_refuse(CTL_FAILED,
+		    "--prompt-template: there is no %s for system messages; "
+		    "natterctl prompts list names those of CHAT_PROMPTS_DIR",
+		    w->template);
+	prompts_free(p);
+	return code;
+}
+
 /* Writes what is wanted into store `id`, which is made where `is_new`. */
 static enum ctl_exit
 write_store(
@@ -50,6 +73,7 @@ write_store(
 {
 	AUTO_JSON struct json_object *o = json_object_new_object();
 	AUTO_PGRESULT PGresult *r = NULL;
+	struct json_object *settings;
 	const char *values[3] = {id, is_new ? "t" : "f", NULL};
 	enum ctl_exit code;
 
@@ -59,6 +83,11 @@ write_store(
 		json_put_text(o, "description", w->description);
 	put(o, "model", w->model);
 	put(o, "system_prompt", w->prompt);
+	if (w->template != NULL) {
+		settings = json_object_new_object();
+		put(settings, "prompt_template", w->template);
+		json_object_object_add(o, "settings", settings);
+	}
 	if (w->is_open || w->is_members_only)
 		json_put_flag(o, "is_open", w->is_open);
 	if (w->is_active || w->is_inactive)
@@ -83,6 +112,8 @@ begin(const struct command *self, int argc, char **argv, struct wanted *w,
 	    {"description", OPTION_TEXT, &w->description},
 	    {"model", OPTION_TEXT, &w->model},
 	    {"system-prompt", OPTION_TEXT, &w->prompt},
+	    {"prompt-template", OPTION_TEXT, &w->template},
+	    {"config", OPTION_TEXT, &w->config},
 	    {"open", OPTION_FLAG, &w->is_open},
 	    {"members-only", OPTION_FLAG, &w->is_members_only},
 	    {"active", OPTION_FLAG, &w->is_active},
@@ -96,6 +127,8 @@ begin(const struct command *self, int argc, char **argv, struct wanted *w,
 		return code;
 	}
 	code = judge(w);
+	if (code == CTL_OK)
+		code = judge_template(w);
 	return code == CTL_OK ? ctl_connect_owner(&a->conn) : code;
 }
 

@@ -182,7 +182,8 @@ find(struct embed *e, const struct embeds_stores *stores)
 {
 	const struct retrieve_ask ask = {.user_id = e->user_id,
 	    .question = e->question,
-	    .message_id = e->message_id};
+	    .message_id = e->message_id,
+	    .documents = "t"}; /* or the front would not have asked for it */
 	struct embeddings vector;
 	struct pg_call call = {0};
 	char name[EMBEDDING_NAME];

@@ -14,6 +14,7 @@
 #include "base/metrics.h"
 #include "base/text.h"
 #include "chat/context_keep.h"
+#include "chat/context_rounds.h"
 #include "chat/turn.h"
 #include "http/route.h"
 #include "server/afterwork.h"
@@ -196,6 +197,8 @@ stream_store(struct stream *s, enum turn_status status, enum err error)
 	stream_answer_leave(s);
 	if (stream_tools_leave(s, status, error))
 		return;
+	if (s->tools.is_ready)
+		context_rounds_drop(t);
 	end_text(s);
 	stream_moderate_drop(s);
 	if (status == TURN_COMPLETE && !t->is_local && !t->is_cached)

@@ -23,6 +23,7 @@
 #include "base/queue.h"
 #include "chat/context.h"
 #include "chat/context_keep.h"
+#include "chat/context_rounds.h"
 #include "chat/tool.h"
 #include "chat/tool_use.h"
 #include "server/ledger.h"
@@ -220,15 +221,16 @@ end_at_length(struct stream *s)
 
 /* The text that the answer said before it called, the calls, the results. */
 static void
-write_round(const struct turn *t, struct buf *out)
+write_round(const struct turn *t, struct context_round *told, struct buf *out)
 {
-	size_t from = t->rounds.said_from;
-	const char *text = t->text.n > from ? t->text.p + from : "";
-	size_t n = t->text.n - from;
+	size_t at = t->rounds.said_from;
 
-	for (; n > 0 && *text == '\n'; n--)
-		text++;
-	tool_round_messages(t->uses, t->rounds.n, text, n, out);
+	while (at < t->text.n && t->text.p[at] == '\n')
+		at++;
+	told->text_at = at;
+	told->text_n = t->text.n - at;
+	tool_round_messages(t->uses, t->rounds.n,
+	    told->text_n > 0 ? t->text.p + at : "", told->text_n, out);
 }
 
 /* The request of the next round takes the prompt's place. */
@@ -257,10 +259,11 @@ next_round(struct stream *s)
 	struct turn *t = s->turn;
 	struct buf messages = {0};
 	struct openai_round round;
+	struct context_round told;
 	int64_t left;
 	bool is_written;
 
-	write_round(t, &messages);
+	write_round(t, &told, &messages);
 	if (t->mask != NULL)
 		mask_whole_json(t->mask, &messages);
 	left = tokens_left(s, t->prompt_estimate + context_tokens(messages.n));
@@ -282,6 +285,7 @@ next_round(struct stream *s)
 		stream_fail(s, ERR_INTERNAL, "no memory for a tool's result");
 		return;
 	}
+	context_rounds_add(t, &told, &round);
 	s->tools.is_ready = true;
 	give(s, make_batch(s, t->prompt_estimate));
 }

@@ -77,6 +77,10 @@ static const struct step steps[] = {
 	"{\"is_archived\":true}", 200, {NULL},
 	"conversation.update" MINE "conversation {talk} "
 	"{\"changed\": [\"archived_at\", \"is_archived\"]}"},
+    {"PATCH " API "/conversations/{id}", API "/conversations/{talk}", "t",
+	"{\"documents\":false}", 200, {NULL},
+	"conversation.update" MINE
+	"conversation {talk} {\"changed\": [\"documents\"]}"},
     {"POST " API "/me/facts", NULL, "t", "{\"content\":\"Likes tea.\"}", 201,
 	{"fact=id"}, "fact.create" MINE "fact {fact}"},
     {"PATCH " API "/me/facts/{id}", API "/me/facts/{fact}", "t",

@@ -180,6 +180,48 @@ Test(admin, a_store_is_made_changed_and_deleted)
 	expect(&boss, "DELETE", path_of(STORES, id, ""), NULL, 404);
 }
 
+/* What would be passed over in silence is refused, and nothing is changed. */
+Test(admin, a_store_s_settings_are_what_natter_understands)
+{
+	static const struct {
+		const char *json, *field;
+	} rows[] = {
+	    {"{\"prompt_template\":\"nowhere\"}", "settings.prompt_template"},
+	    {"{\"prompt_template\":\"passages\"}", "settings.prompt_template"},
+	    {"{\"prompt_template\":\"\"}", "settings.prompt_template"},
+	    {"{\"prompt_template\":7}", "settings.prompt_template"},
+	    {"{\"documents\":\"no\"}", "settings.documents"},
+	    {"{\"tools\":0}", "settings.tools"},
+	    {"{\"answer_cache\":\"true\"}", "settings.answer_cache"},
+	};
+	char id[40], slug[40], json[256];
+	struct answer a;
+
+	make_store(",\"settings\":{\"prompt_template\":\"default\","
+		   "\"tools\":false,\"of_the_site\":[1]}",
+	    id, slug);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		snprintf(json, sizeof(json), "{\"settings\":%s}", rows[i].json);
+		call(&boss, "PATCH", path_of(STORES, id, ""), json, 422, &a);
+		cr_expect_str_eq(
+		    answer_text(&a, "field"), rows[i].field, "%s", json);
+		answer_clear(&a);
+		snprintf(json, sizeof(json),
+		    "{\"slug\":\"x%s\",\"name\":\"X\",\"settings\":%s}", slug,
+		    rows[i].json);
+		expect(&boss, "POST", STORES, json, 422);
+	}
+	call(&boss, "PATCH", path_of(STORES, id, ""),
+	    "{\"settings\":{\"tools\":null,\"documents\":false}}", 200, &a);
+	cr_expect_str_eq(
+	    answer_text(&a, "settings.prompt_template"), "default");
+	cr_expect_str_eq(answer_text(&a, "settings.tools"), "");
+	cr_expect_str_eq(answer_text(&a, "settings.documents"), "false");
+	answer_clear(&a);
+	expect(&boss, "PATCH", path_of(STORES, id, ""),
+	    "{\"settings\":{\"prompt_template\":null}}", 200);
+}
+
 Test(admin, members_see_their_stores_and_all_see_open_ones)
 {
 	char id[40], slug[40], below[64];

@@ -668,7 +668,7 @@ Test(branches, a_fork_is_the_path_and_nothing_else)
 	grow(60);
 	world_sql("UPDATE chat.conversations SET tags = '{a,b}', title = 'T',"
 		  " model = 'm', system_prompt = 'p', is_archived = true,"
-		  " metadata = '{\"k\": 1}',"
+		  " metadata = '{\"k\": 1}', documents = false,"
 		  " expires_at = now() + interval '1 day' WHERE id = '%s'",
 	    conversation);
 	world_sql("UPDATE chat.messages SET created_at = '2024-02-03',"
@@ -713,6 +713,7 @@ Test(branches, a_fork_is_the_path_and_nothing_else)
 			" AND f.tags = c.tags AND f.title = 'T'"
 			" AND f.model = 'm' AND f.system_prompt = 'p'"
 			" AND f.expires_at = c.expires_at AND NOT f.is_archived"
+			" AND NOT f.documents"
 			" AND f.metadata = c.metadata || jsonb_build_object("
 			"'forked_from', jsonb_build_object('conversation_id',"
 			" c.id, 'message_id', '%s'::text))",

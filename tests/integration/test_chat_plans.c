@@ -215,7 +215,7 @@ expect_few_pages(const struct look *rows, size_t n)
 /* What TURN_BEGIN is told of windows and templates. */
 #define CONTEXT_LIMITS                                                 \
 	", 128000, 16384, true, '{default}', '{0,40,60}', '{m,\"\"}'," \
-	" '{8192,128000}', 8192, 0, NULL, NULL, 'm n'"
+	" '{8192,128000}', 8192, 0, NULL, NULL, 'm n', 8192"
 
 /* As a new month finds them: planned while there was nothing, and Postgres has
  * not looked since. */
@@ -257,15 +257,18 @@ Test(chat_plans, every_statement_touches_a_few_pages)
 	    {"chat_CONVERSATION_PATCH",
 		"'" USER "', " A_CONVERSATION
 		", NULL, 'x', '{\"a\":1}', '[\"a\"]', NULL, NULL, false,"
-		" NULL, false, NULL, NULL, false, NULL, false, 16384, " A_REPLY,
+		" NULL, false, NULL, NULL, false, NULL, false, 16384, " A_REPLY
+		", false, true",
 		200},
 	    {"chat_MESSAGE_GET", "'" USER "', " A_REPLY, 20},
 	    {"chat_MESSAGES_LIST",
 		"'" USER "', " A_CONVERSATION ", NULL, 5000, 51, 4000000", 400},
 	    {"chat_MESSAGES_LIST_DESC",
 		"'" USER "', " A_CONVERSATION ", NULL, 5000, 51, 4000000", 400},
-	    {"chat_TURN_LOCK", "'" USER "', " A_CONVERSATION ", NULL, true",
-		20},
+	    {"chat_TURN_LOCK",
+		"'" USER "', " A_CONVERSATION ", NULL, true, NULL", 20},
+	    {"chat_TURN_LOCK",
+		"'" USER "', " A_CONVERSATION ", NULL, false, true", 20},
 	    {"chat_TURN_MODEL", "'" USER "', " A_CONVERSATION ", NULL, 'm'",
 		15},
 	    {"chat_TURN_HISTORY",

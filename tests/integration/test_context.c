@@ -422,6 +422,89 @@ Test(context, that_has_no_room_is_summed_up)
 	turn_free(t);
 }
 
+/* Nor may the request for a summary exceed the window: it takes in what it
+ * can, a later one the rest. */
+Test(context, a_summary_is_asked_for_within_the_window)
+{
+	char reply[ID_TEXT], question[700];
+	struct turn *t;
+	memset(question, 'x', sizeof(question) - 1);
+	question[sizeof(question) - 1] = '\0';
+	w.config.summary = true;
+	/* The window was larger until now. */
+	for (int i = 0; i < 12; i++) {
+		memcpy(question, (char[]){'Q', (char)('A' + i), '.'}, 3);
+		t = begin(NULL, question);
+		expect_shown(t, reply);
+	}
+	w.config.model_window = (char *)"1000"; /* 3000 bytes of a prompt */
+	t = begin(NULL, "Next.");
+	cr_assert(wants_summary(t));
+	struct afterwork *work = t->works;
+	cr_expect_not_null(memmem(work->body.p, work->body.n, "QA.", 3));
+	cr_expect_not_null(memmem(work->body.p, work->body.n, "QC.", 3));
+	cr_expect_null(memmem(work->body.p, work->body.n, "QF.", 3));
+	cr_expect_leq(work->prompt_tokens, 750);
+	cr_expect_eq(work->max_tokens, 100); /* its share */
+	cr_assert_eq(world_finish(&w, t, "An answer."), OK);
+	summarise(t, "They spoke of tea.");
+	turn_free(t);
+	/* It ends where the talk did that it was made of. */
+	w.config.model_window = NULL;
+	t = begin(NULL, "After.");
+	cr_expect(says(t, "They spoke of tea."));
+	cr_expect_not(says(t, "QC."));
+	cr_expect(says(t, "QF."));
+	expect_shown(t, reply);
+
+	/* A message that is too long for it is cut. */
+	world_conversation(&w, talk);
+	char *big = malloc(40001);
+	memset(big, 'y', 40000);
+	big[40000] = '\0';
+	for (int i = 0; i < 3; i++)
+		expect_shown(begin(NULL, i == 0 ? big : "Short."), reply);
+	free(big);
+	w.config.model_window = (char *)"1000";
+	t = begin(NULL, "Next.");
+	cr_assert(wants_summary(t));
+	cr_expect_leq(t->works->prompt_tokens, 760);
+	cr_expect_gt(t->works->prompt_tokens, 200);
+	turn_free(t);
+}
+
+/* A long message does not take the summary of what came before along. */
+Test(context, a_summary_stays_beside_what_has_no_room)
+{
+	char reply[ID_TEXT];
+	struct turn *t;
+	char big[2201];
+	memset(big, 'z', sizeof(big) - 1);
+	big[sizeof(big) - 1] = '\0';
+	w.config.summary = true;
+	w.config.context_messages = 8;
+	for (int i = 0; i < 3; i++)
+		expect_shown(begin(NULL, "Early."), reply);
+	t = begin(NULL, "Fourth.");
+	cr_assert(wants_summary(t));
+	cr_assert_eq(world_finish(&w, t, "An answer."), OK);
+	summarise(t, "They spoke of tea.");
+	turn_free(t);
+	w.config.context_messages = 40;
+	expect_shown(begin(NULL, big), reply);
+	w.config.model_window = (char *)"1000"; /* 3000 bytes of a prompt */
+	expect_shown(begin(NULL, big + 1200), reply);
+	t = begin(NULL, "Next.");
+	cr_expect(says(t, "They spoke of tea."));
+	cr_expect_not(says(t, big));
+	cr_expect(says(t, big + 1200));
+	cr_expect_leq(t->prompt_estimate,
+	    world_number("SELECT prompt_tokens FROM chat.running_replies"
+			 " WHERE message_id = '%s'",
+		t->message_id));
+	expect_shown(t, reply);
+}
+
 /* What a summary of a deleted conversation would be kept with is gone. */
 Test(context, whose_conversation_has_gone_keeps_no_summary)
 {
@@ -511,6 +594,127 @@ Test(context, of_a_store_has_the_store_s_template)
 	unlink(path);
 	rmdir(folder);
 	buf_free(&bytes);
+}
+
+/* Makes `default` say that, until the test ends. */
+static void
+say_by_default(const char *text)
+{
+	char folder[] = "/tmp/natter-templates-XXXXXX";
+	char path[128], why[PROMPTS_WHY];
+	struct prompts *p = NULL;
+	cr_assert_not_null(mkdtemp(folder));
+	put_file(folder, "default.txt", text);
+	cr_assert_eq(prompts_load(folder, &p, why), OK, "%s", why);
+	prompts_use(p);
+	snprintf(path, sizeof(path), "%s/default.txt", folder);
+	unlink(path);
+	rmdir(folder);
+}
+
+/* What `fmt` of the database's clock is there. */
+static void
+at(const char *zone, const char *fmt, char out[64])
+{
+	PGresult *r;
+	char sql[256];
+	PGconn *db = PQconnectdb(getenv("TEST_WORLD_URL"));
+	snprintf(sql, sizeof(sql),
+	    "SELECT to_char(now() AT TIME ZONE '%s', '%s')", zone, fmt);
+	r = PQexec(db, sql);
+	cr_assert_eq(
+	    PQresultStatus(r), PGRES_TUPLES_OK, "%s", PQerrorMessage(db));
+	snprintf(out, 64, "%s", PQgetvalue(r, 0, 0));
+	PQclear(r);
+	PQfinish(db);
+}
+
+/* Twenty-six hours lie between these two: their dates are never the same. */
+Test(context, tells_the_date_where_its_user_is)
+{
+	static const struct {
+		const char *own, *server, *told;
+	} rows[] = {
+	    {"Pacific/Kiritimati", "UTC", "Pacific/Kiritimati"},
+	    {"Etc/GMT+12", "Pacific/Kiritimati", "Etc/GMT+12"},
+	    {NULL, "Pacific/Kiritimati", "Pacific/Kiritimati"},
+	    {NULL, "Etc/GMT+12", "Etc/GMT+12"},
+	    /* One that the time zone database has lost. */
+	    {"Nowhere/Atall", "Etc/GMT+12", "Etc/GMT+12"},
+	};
+	char reply[ID_TEXT], date[64], want[128];
+	say_by_default("{{date}}, a {{weekday}} in {{time_zone}}");
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		w.config.time_zone = (char *)rows[i].server;
+		world_sql("UPDATE auth.users SET time_zone = nullif('%s', '')"
+			  " WHERE id = '%s'",
+		    rows[i].own ? rows[i].own : "", w.user);
+		at(rows[i].told, "YYYY-MM-DD, \"a\" FMDay \"in\"", date);
+		struct turn *t = begin(NULL, "Q");
+		snprintf(want, sizeof(want), "\"%s %s\"", date, rows[i].told);
+		cr_expect(says(t, want), "%s: %.300s", want, t->prompt.p);
+		/* It is shown as it was, wherever its user goes then. */
+		world_sql("UPDATE auth.users SET time_zone = 'Asia/Tokyo'"
+			  " WHERE id = '%s'",
+		    w.user);
+		expect_shown(t, reply);
+	}
+}
+
+/* A template of nobody: counted, told, and the note says what was taken. */
+Test(context, whose_template_has_gone_begins_with_another)
+{
+	char store[ID_TEXT], reply[ID_TEXT];
+	struct buf bytes = {0};
+	struct json_object *o;
+	id_make(store);
+	world_sql("INSERT INTO chat.stores (id, slug, name, is_open, settings)"
+		  " VALUES ('%s', 'g-' || right('%s', 8), 'Gone', true,"
+		  " '{\"prompt_template\":\"gone\"}')",
+	    store, store);
+	world_sql("UPDATE chat.conversations SET store_id = '%s'"
+		  " WHERE id = '%s'",
+	    store, talk);
+	expect_shown(begin(NULL, "Q"), reply);
+	o = json_object_object_get(show(reply, &bytes), "template");
+	cr_expect_str_eq(text_of(o, "name"), "default");
+	cr_expect_str_eq(text_of(o, "asked_for"), "gone");
+	cr_expect_not(prompts_miss("gone"));
+	cr_expect(prompts_miss("another"));
+	/* Nor is the template of something else one of a conversation. */
+	world_sql("UPDATE chat.stores SET settings ="
+		  " '{\"prompt_template\":\"summary\"}' WHERE id = '%s'",
+	    store);
+	struct turn *t = begin(NULL, "Q");
+	cr_expect_not(says(t, "Summarise"));
+	expect_shown(t, reply);
+	o = json_object_object_get(show(reply, &bytes), "template");
+	cr_expect_str_eq(text_of(o, "asked_for"), "summary");
+	world_sql("UPDATE chat.stores SET settings ="
+		  " '{\"prompt_template\":\"default\"}' WHERE id = '%s'",
+	    store);
+	expect_shown(begin(NULL, "Q"), reply);
+	o = json_object_object_get(show(reply, &bytes), "template");
+	cr_expect_null(text_of(o, "asked_for"));
+	buf_free(&bytes);
+}
+
+/* Where documents are not wanted no tool for them is offered, and that is
+ * shown as it was. */
+Test(context, without_documents_offers_no_search)
+{
+	char reply[ID_TEXT];
+	w.config.tools = true;
+	struct turn *t = begin(NULL, "Q");
+	cr_expect(says(t, "search_documents"));
+	expect_shown(t, reply);
+	world_sql("UPDATE chat.conversations SET documents = false"
+		  " WHERE id = '%s'",
+	    talk);
+	t = begin(NULL, "Q");
+	cr_expect_not(says(t, "search_documents"));
+	cr_expect(says(t, "create_task"));
+	expect_shown(t, reply);
 }
 
 Test(context, facts_are_lines_of_their_owner)

@@ -14,14 +14,27 @@ static struct stack stack;
 static struct person someone;
 
 static void
-setup(void)
+start(const char *masking)
 {
 	struct stack_options o = {.has_model = true,
 	    .settings = {"CHAT_FALLBACK_MODELS=spare-model",
-		"CHAT_MODEL_RETRIES=0", "CHAT_WORKERS=1"}};
+		"CHAT_MODEL_RETRIES=0", "CHAT_TOOLS=on", "CHAT_TOOL_ROUNDS=3",
+		masking, "CHAT_WORKERS=1"}};
 
 	stack_start(&stack, &o);
 	person_make(&stack, &someone);
+}
+
+static void
+setup(void)
+{
+	start("CHAT_PII_MASK=off");
+}
+
+static void
+setup_masked(void)
+{
+	start("CHAT_PII_MASK=on");
 }
 
 static void
@@ -118,4 +131,126 @@ Test(context_sent, is_shown_byte_for_byte)
 	answer_clear(&a);
 	expect_sent("Go on.", "test-model");
 	expect_sent("[[only=test-model status=500]] And now?", "spare-model");
+}
+
+/* Has the model forget what it was asked. */
+static void
+reset_model(void)
+{
+	struct ask reset = {
+	    .method = "POST", .base = stack.model, .path = "/_reset"};
+	struct answer a;
+
+	http_ask(&reset, &a);
+	answer_clear(&a);
+}
+
+/* The nth of the bodies that the model received since; NUL-terminated. */
+static char *
+body_at(struct answer *bodies, size_t n)
+{
+	char *line = bodies->body.p;
+
+	for (; n > 0 && line != NULL; n--) {
+		line = strchr(line, '\n');
+		line = line != NULL ? line + 1 : NULL;
+	}
+	cr_assert_not_null(line);
+	line[strcspn(line, "\n")] = '\0';
+	cr_assert_neq(*line, '\0', "there is none");
+	return line;
+}
+
+/* Says it, which takes so many requests; each must be shown as it was. */
+static void
+expect_rounds(const char *content, size_t n)
+{
+	char path[128], name[32];
+	struct answer said, bodies, shown;
+
+	reset_model();
+	person_say(&stack, &someone, content, &said);
+	snprintf(path, sizeof(path), "/api/v1/messages/%s/context",
+	    answer_event_text(&said, "done", "id"));
+	ask(stack.base, path, NULL, &shown);
+	cr_expect_str_eq(answer_text(&shown, "exact"), "true");
+	cr_expect_str_eq(answer_text(&shown, "changes.0.part"), "");
+	for (size_t i = 0; i < n; i++) {
+		ask(stack.model, "/_bodies", NULL, &bodies);
+		const char *body = body_at(&bodies, i);
+		cr_expect_not_null(strstr(shown.body.p, body), "%zu: %s\n%s", i,
+		    body, shown.body.p);
+		answer_clear(&bodies);
+		if (i == 0)
+			continue;
+		snprintf(name, sizeof(name), "rounds.%zu.round", i - 1);
+		cr_expect_eq((size_t)atol(answer_text(&shown, name)), i + 1);
+		snprintf(name, sizeof(name), "rounds.%zu.exact", i - 1);
+		cr_expect_str_eq(answer_text(&shown, name), "true", "%zu", i);
+	}
+	snprintf(name, sizeof(name), "rounds.%zu.round", n - 1);
+	cr_expect_str_eq(answer_text(&shown, name), "");
+	answer_clear(&said);
+	answer_clear(&shown);
+}
+
+/* Whatever its author's spelling: jsonb would sort the names, and would write
+ * the number otherwise. */
+Test(context_sent, each_round_is_shown_byte_for_byte)
+{
+	expect_rounds("[[tool=list_tasks]] What is to do?", 2);
+	expect_rounds("[[text=40 rounds=3 tool=create_task"
+		      " args={\"title\":\"Mend\",\"tags\":[\"b\"],"
+		      "\"no\":1.50e1}]] Go.",
+	    4);
+	/* Two at once, then others; what is no JSON; what nobody offered. */
+	expect_rounds("[[calls=2 rounds=2 tool=create_task args={\"title\":"
+		      "\"Sweep\"} then=complete_task"
+		      " thenargs={\"id\":\"$id\"}]] Go.",
+	    3);
+	expect_rounds("[[tool=create_task args=not-json]] Go.", 2);
+	expect_rounds("[[tool=nobodys]] Go.", 2);
+	/* The last one may call no tool any more. */
+	expect_rounds("[[rounds=9 tool=list_tasks]] Go.", 4);
+	expect_rounds("No tools.", 1);
+}
+
+/* The spellings go with what they spell. */
+Test(context_sent, a_round_that_has_changed_is_not_exact)
+{
+	char path[128], sql[256], ignored[8];
+	struct answer said, shown;
+
+	person_say(&stack, &someone,
+	    "[[tool=create_task args={\"title\":\"Secret\"}]] Go.", &said);
+	snprintf(path, sizeof(path), "/api/v1/messages/%s/context",
+	    answer_event_text(&said, "done", "id"));
+	snprintf(sql, sizeof(sql),
+	    "UPDATE chat.messages SET tool_calls = '[]', tool_responses = '[]',"
+	    " content = '' WHERE id = '%s' RETURNING 1",
+	    answer_event_text(&said, "done", "id"));
+	db_value(sql, NULL, ignored, sizeof(ignored));
+	ask(stack.base, path, NULL, &shown);
+	cr_expect_str_eq(answer_text(&shown, "exact"), "true");
+	cr_expect_str_eq(answer_text(&shown, "changes.0.part"), "tools");
+	cr_expect_str_eq(answer_text(&shown, "rounds.0.exact"), "false");
+	const char *rounds = strstr(shown.body.p, "\"rounds\":");
+	cr_assert_not_null(rounds);
+	cr_expect_null(strstr(rounds, "\"arguments\":"), "%s", rounds);
+	answer_clear(&said);
+	answer_clear(&shown);
+}
+
+/* What the model wrote in placeholders was done and stored with the values. */
+Test(context_sent, each_round_is_shown_as_it_was_masked, .init = setup_masked)
+{
+	struct answer a;
+
+	ask(stack.base, "/api/v1/me/facts",
+	    "{\"content\":\"is carl@example.org\"}", &a);
+	answer_clear(&a);
+	expect_rounds("[[rounds=2 tool=create_task args={\"title\":"
+		      "\"Mail-[EMAIL_2]\"}]] Write to anna@example.com.",
+	    3);
+	expect_rounds("[[tool=list_tasks]] And bob@example.com?", 2);
 }

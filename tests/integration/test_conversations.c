@@ -80,11 +80,12 @@ Test(conversations, a_new_one_has_every_member)
 	static const char *const members[] = {"id", "short_id", "title",
 	    "metadata", "tags", "model", "system_prompt", "is_active",
 	    "is_archived", "message_count", "leaf_id", "created_at",
-	    "updated_at", "last_message_at", "store_id", "expires_at"};
+	    "updated_at", "last_message_at", "store_id", "expires_at",
+	    "documents"};
 	for (size_t i = 0; i < sizeof(members) / sizeof(*members); i++)
 		cr_expect(json_object_object_get_ex(w.answer, members[i], NULL),
 		    "%s", members[i]);
-	cr_expect_eq(json_object_object_length(w.answer), 16);
+	cr_expect_eq(json_object_object_length(w.answer), 17);
 	cr_expect(id_is_uuid(world_text(&w, "id")));
 	cr_expect(id_is_short(world_text(&w, "short_id")));
 	cr_expect_str_eq(world_text(&w, "title"), "");
@@ -92,6 +93,7 @@ Test(conversations, a_new_one_has_every_member)
 	cr_expect_str_eq(world_text(&w, "tags"), "[ ]");
 	cr_expect_null(world_text(&w, "model"));
 	cr_expect_null(world_text(&w, "leaf_id"));
+	cr_expect_null(world_text(&w, "documents"));
 	cr_expect_str_eq(world_text(&w, "is_active"), "true");
 	cr_expect_str_eq(world_text(&w, "message_count"), "0");
 }
@@ -113,11 +115,13 @@ Test(conversations, what_was_sent_comes_back)
 {
 	create("{\"title\":\"Über \\\"alles\\\"\",\"metadata\":{\"a\":[1,"
 	       "{\"b\":null}]},\"tags\":[\"x y\",\"q\\\"\\\\{}\",\"é\"],"
-	       "\"model\":\"m-1\",\"system_prompt\":\"Answer\\nbriefly.\"}");
+	       "\"model\":\"m-1\",\"system_prompt\":\"Answer\\nbriefly.\","
+	       "\"documents\":false}");
 	cr_assert_eq(get(id), OK);
 	cr_expect_str_eq(world_text(&w, "title"), "Über \"alles\"");
 	cr_expect_str_eq(world_text(&w, "model"), "m-1");
 	cr_expect_str_eq(world_text(&w, "system_prompt"), "Answer\nbriefly.");
+	cr_expect_str_eq(world_text(&w, "documents"), "false");
 	struct json_object *tags = json_object_object_get(w.answer, "tags");
 	cr_assert_eq(json_object_array_length(tags), 3);
 	cr_expect_str_eq(
@@ -174,6 +178,8 @@ Test(conversations, a_bad_field_is_refused_by_name)
 	    {"{\"model\":\"a b\"}", "model"},
 	    {"{\"model\":\"\\u00e9\"}", "model"},
 	    {"{\"system_prompt\":{}}", "system_prompt"},
+	    {"{\"documents\":\"no\"}", "documents"},
+	    {"{\"documents\":0}", "documents"},
 	};
 	for (size_t i = 0; i < sizeof(table) / sizeof(*table); i++) {
 		cr_expect_eq(world_call(&w, api_conversation_create, NULL, "",
@@ -203,14 +209,17 @@ Test(conversations, patch_changes_what_it_names_and_nothing_else)
 	    {"{\"is_active\":false}", "is_active", "false"},
 	    {"{\"is_archived\":true}", "is_archived", "true"},
 	    {"{\"is_archived\":false}", "is_archived", "false"},
+	    {"{\"documents\":false}", "documents", "false"},
+	    {"{\"documents\":null}", "documents", NULL},
 	    {"{}", "title", "Old"},
 	};
 	static const char *const members[] = {"title", "tags", "metadata",
 	    "model", "system_prompt", "is_active", "is_archived", "short_id",
-	    "message_count", "last_message_at"};
+	    "message_count", "last_message_at", "documents"};
 	for (size_t i = 0; i < sizeof(table) / sizeof(*table); i++) {
 		create("{\"title\":\"Old\",\"tags\":[\"t\"],\"model\":\"m\","
-		       "\"system_prompt\":\"p\",\"metadata\":{\"a\":2}}");
+		       "\"system_prompt\":\"p\",\"metadata\":{\"a\":2},"
+		       "\"documents\":true}");
 		struct json_object *before = json_object_get(w.answer);
 		cr_assert_eq(patch(id, table[i].body), OK);
 		const char *now = world_text(&w, table[i].member);

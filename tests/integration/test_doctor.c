@@ -480,6 +480,14 @@ static const struct row rows[] = {
 	.mend_sql = "DELETE FROM natter.schema_migrations", .mend = migrate_up},
     {"schema", .sql = "COMMENT ON TABLE chat.workers IS NULL",
 	.mend_sql = "COMMENT ON TABLE chat.workers IS 'x'"},
+    {"prompt_templates_amiss", .variable = "CHAT_PROMPTS_DIR",
+	.value = "/nonexistent"},
+    {"prompt_template_missing",
+	.sql = "INSERT INTO chat.stores (id, slug, name, settings) VALUES "
+	       "(natter.uuid_v7(), 'nameless', 'Nameless', "
+	       "'{\"prompt_template\": \"nowhere\"}')",
+	.mend_sql = "UPDATE chat.stores SET settings = "
+		    "'{\"prompt_template\": \"default\"}'"},
     {"file_readable", .act = open_keys, .mend = close_keys},
     {"file_missing", .variable = "JWT_KEYS_FILE", .value = "/nonexistent"},
     {"database_role", .variable = "DATABASE_URL",

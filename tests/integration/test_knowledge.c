@@ -21,7 +21,8 @@ static struct api_caller caller;
 ReportHook(PRE_ALL)(struct criterion_test_set *tests)
 {
 	struct stack_options o = {.has_model = true,
-	    .settings = {"CHAT_WORKERS=2", "CHAT_DOCUMENT_MAX_BYTES=300000"}};
+	    .settings = {"CHAT_WORKERS=2", "CHAT_TOOLS=on",
+		"CHAT_DOCUMENT_MAX_BYTES=300000"}};
 
 	(void)tests;
 	stack_share(&o);
@@ -305,6 +306,70 @@ Test(knowledge, who_wants_no_documents_is_given_none)
 	cr_expect_str_eq(
 	    answer_event_text(&a, "done", "used_documents.0.number"), "");
 	answer_clear(&a);
+}
+
+/* Says it of the caller's conversation. */
+static void
+set(const char *method, const char *path, const char *json)
+{
+	struct answer a;
+
+	call(&caller.person,
+	    (struct ask){.method = method, .path = path, .json = json}, 200,
+	    &a);
+	answer_clear(&a);
+}
+
+/* Asks; is anything looked for, and may the model look? */
+static void
+expect_documents(const char *said, bool are_wanted)
+{
+	static const char tool[] = "[[tool=search_documents "
+				   "args={\\\"query\\\":\\\"kettle\\\"}]] ";
+	char json[512];
+	struct answer a;
+
+	snprintf(json, sizeof(json),
+	    "{\"stream\":true,%s\"content\":\"" ASKED "\"}", said);
+	say(&caller.person, json, &a);
+	cr_expect_eq(count(&a, "citation"), are_wanted, "%s", said);
+	answer_clear(&a);
+	snprintf(json, sizeof(json),
+	    "{\"stream\":true,%s\"content\":\"%sDoes it hiss?\"}", said, tool);
+	say(&caller.person, json, &a);
+	cr_expect_eq(strstr(a.body.p, "unknown_tool") == NULL, are_wanted,
+	    "%s: %s", said, a.body.p);
+	answer_clear(&a);
+}
+
+/* The request's word, then the conversation's, then the store's. */
+Test(knowledge, the_nearest_word_on_documents_counts)
+{
+	char path[128], sql[512], store[40], ignored[64], body[128];
+
+	bring_two();
+	snprintf(path, sizeof(path), API "/conversations/%s",
+	    caller.person.conversation);
+	expect_documents("", true);
+	set("PATCH", path, "{\"documents\":false}");
+	expect_documents("", false);
+	expect_documents("\"documents\":true,", true);
+
+	id_make(store);
+	snprintf(sql, sizeof(sql),
+	    "INSERT INTO chat.stores (id, slug, name, is_open, settings) VALUES"
+	    " ('%s', 'n%.8s%.4s', 'Shop', true, '{\"documents\": false}')"
+	    " RETURNING id",
+	    store, store + 24, store + 9);
+	db_value(sql, NULL, ignored, sizeof(ignored));
+	snprintf(body, sizeof(body), "{\"documents\":null,\"store_id\":\"%s\"}",
+	    store);
+	set("PATCH", path, body);
+	expect_documents("", false);
+	expect_documents("\"documents\":true,", true);
+	set("PATCH", path, "{\"documents\":true}");
+	expect_documents("", true);
+	expect_documents("\"documents\":false,", false);
 }
 
 Test(knowledge, who_left_a_store_is_shown_nothing_more_of_it)

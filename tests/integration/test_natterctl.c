@@ -357,6 +357,20 @@ Test(natterctl, a_store_is_made_changed_filled_and_removed)
 	    "--inactive", "--members-only");
 	EXPECT(0, "members  inactive  -  Books & more", "store", "list");
 	EXPECT(1, "no store shoes", "store", "set", "shoes", "--open");
+	EXPECT(1, "--prompt-template: there is no shop", "store", "set",
+	    "books", "--prompt-template", "shop");
+	EXPECT(1, "--prompt-template: there is no passages", "store", "add",
+	    "shoes", "--prompt-template", "passages");
+	EXPECT_VALUE("SELECT count(*) FROM chat.stores"
+		     " WHERE settings <> '{}'",
+	    "0");
+	EXPECT(0, "Changed store books", "store", "set", "books",
+	    "--prompt-template", "default");
+	EXPECT_VALUE(
+	    "SELECT settings->>'prompt_template' FROM chat.stores", "default");
+	EXPECT(0, "Changed store books", "store", "set", "books",
+	    "--prompt-template", "");
+	EXPECT_VALUE("SELECT settings FROM chat.stores", "{}");
 	EXPECT(
 	    0, "kim is a member of books.", "store", "member", "books", "KIM");
 	EXPECT(0, "kim is a manager of books.", "store", "member", "books",

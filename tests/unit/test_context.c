@@ -257,6 +257,56 @@ Test(context, what_is_granted_goes_round_in_the_order_of_the_budgets)
 	PQclear(r);
 }
 
+/* What has no room between a summary and the newest messages does not take
+ * the summary along. */
+Test(context, a_summary_stays_where_a_long_message_does_not_fit)
+{
+	static const char *const rows[][2] = {{"summary", "ss"},
+	    {"user", "1234567890"}, {"assistant", "12345"}, {"user", "1234"},
+	    {"assistant", "123"}};
+	int64_t more = prompt_bytes(c.system, PROMPT_SUMMARY);
+	const struct {
+		int64_t granted;
+		int messages, summary;
+	} cases[] = {
+	    {6, 1, 0},
+	    {7, 2, 0},
+	    {more + 2 + 6, 4, 0}, /* the newest come first */
+	    {more + 2 + 7, 2, 1},
+	    {more + 2 + 12, 3, 1},
+	    {more + 2 + 21, 3, 1},
+	    {more + 2 + 22, 4, 1},
+	};
+	PGresult *r = history(5, rows);
+	c.history = r;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		c.granted = cases[i].granted;
+		build();
+		cr_expect_eq(
+		    t.used[CONTEXT_HISTORY].items, cases[i].messages, "%zu", i);
+		cr_expect_eq(
+		    t.used[CONTEXT_SUMMARY].items, cases[i].summary, "%zu", i);
+		cr_expect_leq(t.prompt_estimate,
+		    context_tokens((size_t)cases[i].granted + 1), "%zu", i);
+	}
+	PQclear(r);
+}
+
+Test(context, a_summary_is_cut_to_its_share_at_a_whole_character)
+{
+	static const char *const rows[][2] = {
+	    {"summary", "0123456789012345678\xe2\x82\xac more"}, {"user", "Q1"},
+	    {"assistant", "A1"}};
+	PGresult *r = history(3, rows);
+	c.history = r;
+	c.window = 50; /* of 200 bytes 10 % */
+	cr_expect_eq(context_most(CONTEXT_SUMMARY, 50), 20);
+	const char *said = build();
+	cr_expect_eq(t.used[CONTEXT_SUMMARY].bytes, 19);
+	cr_expect_not_null(strstr(said, "short:\\n0123456789012345678\"}"));
+	PQclear(r);
+}
+
 Test(context, of_the_facts_the_newest_are_told)
 {
 	static const struct context_fact facts[] = {

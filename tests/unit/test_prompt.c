@@ -192,7 +192,7 @@ Test(prompts, those_that_come_with_it_are_there)
 	cr_expect_not_null(prompts_find(p, "summary"));
 	cr_expect_null(prompts_find(p, "other"));
 	cr_expect_eq(prompt_bytes(&p->list[0], PROMPT__MAX), 0);
-	cr_expect_not(p->says_user_name);
+	cr_expect_not(p->says_person);
 }
 
 Test(prompts, a_folder_s_files_come_before_the_shipped_ones)
@@ -210,13 +210,88 @@ Test(prompts, a_folder_s_files_come_before_the_shipped_ones)
 	cr_expect_not_null(prompts_find(p, "shop"));
 	cr_expect_not_null(prompts_find(p, "passages"));
 	cr_expect_str_eq(p->names, "{default,passages,shop,summary}");
-	cr_expect(p->says_user_name);
+	cr_expect(p->says_person);
 	prompts_free(p);
 	take_file("README");
 	take_file(".default.txt.swp");
 	take_file("default.txt");
 	take_file("shop.txt");
 	rmdir(folder);
+}
+
+/* Whoever says the time says whose. */
+Test(prompts, of_a_person_are_those_that_say_a_name_or_the_time)
+{
+	static const struct {
+		const char *text;
+		bool says;
+	} rows[] = {
+	    {"{{system_prompt}} {{model}} {{store.name}}", false},
+	    {"{{user.name}}", true},
+	    {"{{date}}", true},
+	    {"{{weekday}}", true},
+	    {"{{time_zone}}", true},
+	    {"{{#date}}x{{/date}}", true},
+	};
+	char said[PROMPTS_WHY];
+	struct prompts *p = NULL;
+	cr_assert_not_null(mkdtemp(folder));
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		put_file("shop.txt", rows[i].text);
+		cr_assert_eq(prompts_load(folder, &p, said), OK, "%s", said);
+		cr_expect_eq(p->says_person, rows[i].says, "%s", rows[i].text);
+		prompts_free(p);
+	}
+	take_file("shop.txt");
+	rmdir(folder);
+}
+
+Test(prompts, a_store_may_name_those_of_system_messages)
+{
+	const struct prompts *p = prompts_current();
+	cr_expect_eq(prompts_system(p, "default"), &p->list[0]);
+	cr_expect_null(prompts_system(p, "passages"));
+	cr_expect_null(prompts_system(p, "summary"));
+	cr_expect_null(prompts_system(p, "nowhere"));
+	cr_expect_null(prompts_system(p, ""));
+}
+
+Test(prompts, a_store_s_own_may_have_others_beside_it)
+{
+	char said[PROMPTS_WHY];
+	struct prompts *p = NULL;
+	cr_assert_not_null(mkdtemp(folder));
+	put_file("shop.txt", "{{system_prompt}}");
+	put_file("shop.passages.txt", "Of the shop: {{passages}}");
+	put_file("tea.summary.txt", "Of tea.{{summary}}");
+	cr_assert_eq(prompts_load(folder, &p, said), OK, "%s", said);
+	const struct prompt *shop = prompts_system(p, "shop");
+	cr_assert_not_null(shop);
+	cr_expect_str_eq(
+	    prompts_beside(p, shop, "passages")->name, "shop.passages");
+	cr_expect_str_eq(prompts_beside(p, shop, "summary")->name, "summary");
+	cr_expect_str_eq(
+	    prompts_beside(p, &p->list[0], "passages")->name, "passages");
+	cr_expect_null(prompts_system(p, "shop.passages"));
+	prompts_free(p);
+	take_file("shop.txt");
+	take_file("shop.passages.txt");
+	take_file("tea.summary.txt");
+	rmdir(folder);
+}
+
+Test(prompts, one_that_is_missed_is_told_once)
+{
+	char name[16];
+	cr_expect(prompts_miss("a"));
+	cr_expect(prompts_miss("b"));
+	cr_expect_not(prompts_miss("a"));
+	/* Nobody fills the log with names. */
+	for (int i = 2; i < PROMPTS_MAX; i++) {
+		(void)snprintf(name, sizeof(name), "n%d", i);
+		cr_expect(prompts_miss(name), "%s", name);
+	}
+	cr_expect_not(prompts_miss("one more"));
 }
 
 Test(prompts, what_is_wrong_in_a_folder_is_named)
@@ -226,6 +301,9 @@ Test(prompts, what_is_wrong_in_a_folder_is_named)
 	} rows[] = {
 	    {"shop.txt", "a\n{{x}}", "/shop.txt, line 2: {{x}} is not known"},
 	    {"Shop.txt", "a", "Shop.txt: a template's name has"},
+	    {"shop.other.txt", "a", "shop.other.txt: a template's name has"},
+	    {"a.summary.passages.txt", "a", "a template's name has"},
+	    {"shop.passages.txt", "{{facts}}", "{{facts}} has no meaning"},
 	    {"passages.txt", "{{facts}}", "{{facts}} has no meaning in here"},
 	    {"summary.txt", "{{facts}}", "{{facts}} has no meaning in here"},
 	};

@@ -263,3 +263,73 @@ Test(tools, later_questions_tell_each_call_with_its_result)
 		    i);
 	}
 }
+
+Test(tools, one_can_be_taken_out)
+{
+	size_t n = tools->n;
+	struct tool site = {.name = "order_status", .kind = TOOL_SITE};
+
+	cr_assert(tools_add(tools, &site));
+	tools_remove(tools, TOOL_CREATE_TASK);
+	cr_expect_eq(tools->n, n);
+	cr_expect_null(tools_find(tools, "create_task"));
+	cr_expect_not_null(tools_find(tools, "list_tasks"));
+	cr_expect_not_null(tools_find(tools, "order_status"));
+	tools_remove(tools, TOOL_CREATE_TASK);
+	cr_expect_eq(tools->n, n);
+	tools_remove(tools, TOOL_SEARCH_DOCUMENTS);
+	cr_expect_str_eq(tools->list[tools->n - 1].name, "order_status");
+}
+
+/* What the columns have says the same to a model as what they were made of. */
+Test(tools, uses_are_read_from_their_columns)
+{
+	struct buf calls = {0}, responses = {0}, before = {0}, after = {0};
+	struct tool_use *u = use("a", "list_tasks", "{\"tag\":\"x\"}", 1);
+
+	tool_use_end(u, "{\"tasks\":[]}", 12, 100);
+	u = use("b", "nobodys", "no JSON", 1);
+	tool_use_fail(u, "unknown_tool", "None.");
+	u = use("c", "list_tasks", "", 2);
+	tool_use_end(u, "only text", 9, 100);
+	use("d", "list_tasks", "{}", 2);
+	tool_uses_write_calls(uses, &calls);
+	tool_uses_write_responses(uses, &responses);
+	struct tool_uses *read =
+	    tool_uses_read(buf_text(&calls), buf_text(&responses));
+	cr_assert_not_null(read);
+	cr_assert_eq(read->n, 4);
+	for (int round = 1; round <= 2; round++) {
+		tool_round_messages(uses, round, "Well.", 5, &before);
+		tool_round_messages(read, round, "Well.", 5, &after);
+	}
+	cr_expect_str_eq(buf_text(&after), buf_text(&before));
+	tool_uses_free(read);
+	buf_free(&calls);
+	buf_free(&responses);
+	buf_free(&before);
+	buf_free(&after);
+}
+
+Test(tools, columns_that_are_none_have_no_uses)
+{
+	static const char *const rows[][2] = {
+	    {"{}", "[]"},
+	    {"[]", "{}"},
+	    {"[1]", "[]"},
+	    {"[{\"id\":\"a\"}]", "[]"},
+	    {"[{\"name\":\"a\"}]", "[]"},
+	    {"nothing", "[]"},
+	    {"[{\"id\":\"12345678901234567890123456789012345678901234567890"
+	     "12345678901234567890123456789012345678901234567890"
+	     "12345678901234567890123456789\",\"name\":\"a\"}]",
+		"[]"},
+	};
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++)
+		cr_expect_null(
+		    tool_uses_read(rows[i][0], rows[i][1]), "%zu", i);
+	struct tool_uses *none = tool_uses_read("[]", "[]");
+	cr_assert_not_null(none);
+	cr_expect_eq(none->n, 0);
+	tool_uses_free(none);
+}
