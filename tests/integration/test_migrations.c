@@ -63,7 +63,7 @@ end(void)
 	admin_remove_copy();
 }
 
-TestSuite(migrations, .init = begin, .fini = end, .timeout = 120);
+TestSuite(migrations, .init = begin, .fini = end, .timeout = 280);
 
 static void
 expect_same(const char *a, const char *b, const char *what)
