@@ -46,21 +46,32 @@ build() {
 	BUILD_LOG=$dir/build.log
 	as_builder cp /dev/null "$BUILD_LOG" ||
 		die "cannot write $BUILD_LOG: remove ${dir} first"
-	# Two builds of one checkout share configure and must take turns.
+	unset MAKEFLAGS MAKELEVEL # should make have called us
+	# All builds of one checkout share configure; those in one folder, all.
 	exec 8<"$SRC"
+	flock 8
+	make_configure
+	exec 8<"$dir"
 	flock 8
 	build_locked "$dir"
 	exec 8<&-
 }
 
+# Also where make would, since that would be in two builds at once.
+make_configure() {
+	if [ -x "$SRC/configure" ] && [ -e "$SRC/Makefile.in" ] &&
+	    [ -z "$(find "$SRC/configure.ac" "$SRC/Makefile.am" "$SRC"/src \
+		"$SRC"/docs "$SRC"/tests \( -name '*.am' -o -name '*.ac' \) \
+		-newer "$SRC/Makefile.in" -print -quit)" ]; then
+		return 0
+	fi
+	as_builder mkdir -p "$SRC/build-aux"
+	build_step autoreconf autoreconf -i "$SRC"
+	as_builder touch "$SRC/Makefile.in"
+}
+
 build_locked() {
 	local dir=$1 target
-	unset MAKEFLAGS MAKELEVEL # should make have called us
-	if [ ! -x "$SRC/configure" ] ||
-	    [ "$SRC/configure.ac" -nt "$SRC/configure" ]; then
-		as_builder mkdir -p "$SRC/build-aux"
-		build_step autoreconf autoreconf -i "$SRC"
-	fi
 	# A configured checkout cannot be built elsewhere at the same time.
 	if [ -e "$SRC/config.status" ] && [ "$dir" != "$SRC" ]; then
 		die "the checkout itself is configured: make distclean there first"

@@ -101,7 +101,7 @@ void
 context_rounds_note(const struct turn *t, struct buf *out)
 {
 	char hex[HEX];
-	if (!t->asked || !t->uses)
+	if (!t->asked || t->asked->n == 0 || !t->uses)
 		return;
 	json_write_open(out, "rounds", '[');
 	for (size_t i = 0; i < t->asked->n; i++) {

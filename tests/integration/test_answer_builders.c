@@ -170,10 +170,10 @@ start_all(size_t n, const char *content)
 	struct wanted w = {.asked = asked() + 1, .running = (int)n};
 
 	start(&askers[0], content);
-	cr_assert(wait_until(is_asked, &w, 20000));
+	cr_assert(wait_until(is_asked, &w, 60000));
 	for (size_t i = 1; i < n; i++)
 		start(&askers[i], content);
-	cr_assert(wait_until(is_running, &w, 20000));
+	cr_assert(wait_until(is_running, &w, 60000));
 }
 
 /* Until a host believes Redis: a worker that has just begun does not. */
@@ -372,7 +372,7 @@ Test(answer_builders, redis_away_or_empty_makes_everybody_ask)
 	start_all(N, "[[first=6000 text=60]] Forgets.");
 	expect_status(redis, "OK", WORDS("FLUSHALL"));
 	w.asked = before + 2;
-	cr_expect(wait_until(is_asked, &w, 20000), "somebody builds anew");
+	cr_expect(wait_until(is_asked, &w, 60000), "somebody builds anew");
 	for (size_t i = 0; i < N; i++) {
 		join(&askers[i]);
 		cr_expect(has_answer(&askers[i]));
@@ -383,7 +383,7 @@ Test(answer_builders, redis_away_or_empty_makes_everybody_ask)
 	start_all(N, "[[first=6000 text=60]] Hangs.");
 	server_freeze(&stores.redis);
 	w.asked = before + N;
-	cr_expect(wait_until(is_asked, &w, 20000), "everybody asks");
+	cr_expect(wait_until(is_asked, &w, 60000), "everybody asks");
 	server_thaw(&stores.redis);
 	for (size_t i = 0; i < N; i++) {
 		join(&askers[i]);

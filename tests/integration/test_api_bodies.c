@@ -19,8 +19,9 @@ static struct api_caller caller;
 
 ReportHook(PRE_ALL)(struct criterion_test_set *tests)
 {
-	struct stack_options o = {
-	    .has_model = true, .settings = {"CHAT_WORKERS=2"}};
+	/* 10,000 messages are taken however busy the machine is. */
+	struct stack_options o = {.has_model = true,
+	    .settings = {"CHAT_WORKERS=2", "CHAT_PG_TIMEOUT=60000"}};
 
 	(void)tests;
 	stack_share(&o);

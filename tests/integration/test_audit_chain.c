@@ -25,8 +25,7 @@
 ReportHook(PRE_ALL)(struct criterion_test_set *tests)
 {
 	(void)tests;
-	if (!servers_provide_postgres())
-		abort();
+	admin_provide_schema();
 }
 
 static char database[48];
@@ -36,14 +35,13 @@ static void
 begin(void)
 {
 	snprintf(database, sizeof(database), "natter_audit_%d", getpid());
-	admin_database(database);
+	admin_schema(database);
 	setenv("JOBS_DATABASE_URL", admin_url("natter_jobs"), 1);
 	cr_assert(mkdtemp(run_dir));
 	setenv("CHAT_RUN_DIR", run_dir, 1);
 	setenv("CHAT_HASH_MEMORY", "8", 1);
 	setenv("SUDO_USER", "ada", 1);
 	unsetenv("REDIS_URL");
-	EXPECT(0, "applied", "migrate", "up");
 }
 
 static void

@@ -134,7 +134,7 @@ warm_at(const struct stack *host, const char *path, const char *kind)
 {
 	struct look l = look_at(host, path, kind);
 
-	cr_assert(wait_until(is_warm, &l, 10000), "%s", l.key);
+	cr_assert(wait_until(is_warm, &l, 60000), "%s", l.key);
 }
 
 static void
@@ -381,7 +381,7 @@ die_in_between(struct writer *w)
 	cr_assert_eq(stack_workers(&hosts[0], &worker, 1), 1);
 	pg_gate_shut(gate);
 	pthread_create(&w->thread, NULL, write_once, w);
-	cr_assert(wait_until(is_committed, w, 10000));
+	cr_assert(wait_until(is_committed, w, 60000));
 	kill(worker, SIGKILL);
 	pthread_join(w->thread, NULL);
 	pg_gate_let(gate);
@@ -413,12 +413,12 @@ Test(cached_reads, show_it_though_redis_forgot_that_somebody_wrote)
 	cr_assert_eq(stack_workers(&hosts[0], &worker, 1), 1);
 	pg_gate_shut(gate);
 	pthread_create(&w.thread, NULL, write_once, &w);
-	cr_assert(wait_until(is_committed, &w, 10000));
+	cr_assert(wait_until(is_committed, &w, 60000));
 	expect_status(redis, "OK", WORDS("FLUSHALL"));
 	kill(worker, SIGKILL);
 	pthread_join(w.thread, NULL);
 	pg_gate_let(gate);
-	cr_expect(wait_until(is_shown, &l, 20000));
+	cr_expect(wait_until(is_shown, &l, 60000));
 }
 
 Test(cached_reads, show_a_write_that_redis_stood_still_for)
@@ -472,7 +472,7 @@ Test(cached_reads, show_what_others_changed_soon)
 	db_value("UPDATE auth.users SET display_name = 'Zoe' WHERE id = $1",
 	    person.user_id, none, sizeof(none));
 	l.bytes = "\"Zoe\"";
-	cr_expect(wait_until(is_shown, &l, 10000));
+	cr_expect(wait_until(is_shown, &l, 60000));
 }
 
 Test(cached_reads, show_a_sign_in_at_once)

@@ -222,14 +222,14 @@ cancel_one(const struct stack *at)
 
 	reader_start(&r, "{\"content\":\"[[events=2000 gap=30]] go\","
 			 "\"stream\":true}");
-	cr_assert(wait_until(has_text, &r, 20000));
+	cr_assert(wait_until(has_text, &r, 60000));
 	find_running(&r, id);
 	began = now_ms();
 	cr_expect_eq(cancel(at, &r.person, id, &a), 202, "%s", a.body.p);
 	cr_expect_str_eq(answer_text(&a, "id"), id);
 	cr_expect_str_eq(answer_text(&a, "status"), "streaming");
 	answer_clear(&a);
-	cr_expect(wait_until(model_saw_hangup, &hangups, 20000),
+	cr_expect(wait_until(model_saw_hangup, &hangups, 60000),
 	    "the model was not let go");
 	fprintf(
 	    stderr, "the model saw it after %d ms\n", (int)(now_ms() - began));
@@ -272,7 +272,7 @@ Test(cancel, before_the_model_answers_it_costs_the_prompt)
 
 	start(NULL);
 	reader_start(&r, "{\"content\":\"[[hang=1]] go\",\"stream\":true}");
-	cr_assert(wait_until(is_running, &r, 10000));
+	cr_assert(wait_until(is_running, &r, 60000));
 	find_running(&r, id);
 	while (model_number("streams_open") == 0)
 		;
@@ -293,7 +293,7 @@ Test(cancel, while_it_waits_to_ask_again_it_costs_nothing)
 	start(NULL);
 	reader_start(&r, "{\"content\":\"[[status=503 retry_after=9]] go\","
 			 "\"stream\":true}");
-	cr_assert(wait_until(is_running, &r, 10000));
+	cr_assert(wait_until(is_running, &r, 60000));
 	find_running(&r, id);
 	while (model_number("chat_requests") == 0)
 		;
@@ -312,7 +312,7 @@ Test(cancel, who_waits_for_the_whole_reply_gets_what_there_is)
 
 	start(NULL);
 	reader_start(&r, "{\"content\":\"[[events=2000 gap=30]] go\"}");
-	cr_assert(wait_until(is_running, &r, 10000));
+	cr_assert(wait_until(is_running, &r, 60000));
 	find_running(&r, id);
 	cr_expect_eq(cancel_status(&r.person, id), 202);
 	pthread_join(r.thread, NULL);
@@ -350,7 +350,7 @@ Test(cancel, twenty_at_once_are_one)
 	start(NULL);
 	reader_start(&r, "{\"content\":\"[[events=2000 gap=30]] go\","
 			 "\"stream\":true}");
-	cr_assert(wait_until(has_text, &r, 20000));
+	cr_assert(wait_until(has_text, &r, 60000));
 	find_running(&r, id);
 	pthread_barrier_init(&gate, NULL, CROWD);
 	for (size_t i = 0; i < CROWD; i++) {
@@ -463,7 +463,7 @@ Test(cancel, of_a_dead_workers_reply)
 	start(NULL);
 	reader_start(&r, "{\"content\":\"[[events=2000 gap=30]] go\","
 			 "\"stream\":true}");
-	cr_assert(wait_until(has_text, &r, 20000));
+	cr_assert(wait_until(has_text, &r, 60000));
 	find_running(&r, id);
 	n = stack_workers(&stack, workers, 4);
 	cr_assert_eq(n, 2);

@@ -332,7 +332,7 @@ Test(completions_stack, a_client_that_goes_away_ends_the_transfer)
 
 		http_ask(&ask, &a);
 		cr_expect_neq(a.code, CURLE_OK);
-		cr_expect(wait_until(model_saw_hangup, &hangups, 20000),
+		cr_expect(wait_until(model_saw_hangup, &hangups, 60000),
 		    "%zu: the model goes on", i);
 		expect_balance(p.user_id, (long)i + 1);
 		answer_clear(&a);
@@ -503,7 +503,7 @@ stop_redis_then_kill(void *arg, int n)
 		server_stop(&stores.redis, SIGKILL);
 	if (n != 60)
 		return;
-	cr_expect(wait_until(is_checkpointed, arg, 20000));
+	cr_expect(wait_until(is_checkpointed, arg, 60000));
 	kill_workers(NULL, 20);
 }
 

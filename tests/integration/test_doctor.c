@@ -44,12 +44,10 @@ begin(void)
 	unsetenv("DATABASE_URL");
 	unsetenv("PGPASSWORD");
 	strcpy(folder, "/tmp/natter-doctor-XXXXXX");
-	if (mkdtemp(folder) == NULL || !server_start_postgres(&pg, sound) ||
+	if (mkdtemp(folder) == NULL ||
+	    !admin_start_schema(&pg, sound, "natter") ||
 	    !server_start_redis(&redis, debugging))
 		abort();
-	setenv("TEST_DATABASE_URL", pg.url, 1);
-	admin_database("natter");
-	EXPECT(0, "applied", "migrate", "up");
 	snprintf(path, sizeof(path), "%s/keys", folder);
 	EXPECT(0, "", "keys", "init", path);
 	setenv("JWT_KEYS_FILE", path, 1);

@@ -13,13 +13,11 @@
 
 #include "admin.h"
 #include "expect.h"
-#include "servers.h"
 
 ReportHook(PRE_ALL)(struct criterion_test_set *tests)
 {
 	(void)tests;
-	if (!servers_provide_postgres())
-		abort();
+	admin_provide_schema();
 }
 
 static char database[48];
@@ -36,8 +34,7 @@ begin(void)
 	setenv("CHAT_RUN_DIR", folder, 1);
 	setenv("CHAT_HASH_MEMORY", "64", 1);
 	snprintf(database, sizeof(database), "natter_import_%d", getpid());
-	admin_database(database);
-	EXPECT(0, "applied", "migrate", "up");
+	admin_schema(database);
 }
 
 static void

@@ -152,7 +152,7 @@ reload(void)
 	struct generation g = {{0}};
 	cr_assert_eq(stack_workers(&stack, g.old, WORKERS), WORKERS);
 	kill(stack.natterd, SIGHUP);
-	cr_assert(wait_until(is_replaced, &g, 20000));
+	cr_assert(wait_until(is_replaced, &g, 60000));
 }
 
 /* The kid in a token's header. */

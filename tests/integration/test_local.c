@@ -254,13 +254,13 @@ Test(local, a_reload_connects_a_server_and_lets_it_go_again)
 	cr_expect(answers(&server));
 	stack_set(&stack, "OPENAI_BASE_URL=");
 	kill(stack.natterd, SIGHUP);
-	cr_expect(wait_until(answers, &local, 10000), "still the server");
+	cr_expect(wait_until(answers, &local, 60000), "still the server");
 	/* A slash at the end is no part of the address. */
 	snprintf(
 	    setting, sizeof(setting), "OPENAI_BASE_URL=%s/v1/", stack.model);
 	stack_set(&stack, setting);
 	kill(stack.natterd, SIGHUP);
-	cr_expect(wait_until(answers, &server, 10000), "still itself");
+	cr_expect(wait_until(answers, &server, 60000), "still itself");
 }
 
 Test(local, a_server_that_is_not_there_is_not_replaced_by_it)

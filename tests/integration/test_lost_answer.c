@@ -96,14 +96,14 @@ lose_the_answer(const struct person *p, const char *token)
 	cr_assert_eq(stack_workers(&stack, &worker, 1), 1);
 	pg_gate_shut(gate);
 	pthread_create(&a.thread, NULL, ask, &a);
-	cr_assert(wait_until(is_committed, &goal, 10000));
+	cr_assert(wait_until(is_committed, &goal, 60000));
 	kill(worker, SIGKILL);
 	pthread_join(a.thread, NULL);
 	pg_gate_let(gate);
 	cr_expect_eq(a.got.status, 503, "%ld", a.got.status);
 	cr_expect_str_eq(a.got.refresh, "");
 	cr_expect_geq(a.got.retry_after, 1);
-	cr_assert(wait_until(serves, NULL, 20000));
+	cr_assert(wait_until(serves, NULL, 60000));
 }
 
 Test(lost_answer, n9_the_client_that_asks_again_gets_the_same_successor)

@@ -11,15 +11,13 @@
 
 #include "admin.h"
 #include "expect.h"
-#include "servers.h"
 
 ReportHook(PRE_ALL)(struct criterion_test_set *tests)
 {
 	(void)tests;
 	/* Without autovacuum, which would be first. */
 	unsetenv("TEST_DATABASE_URL");
-	if (!servers_provide_postgres())
-		abort();
+	admin_provide_schema();
 }
 
 static char database[48];
@@ -28,8 +26,7 @@ static void
 begin(void)
 {
 	snprintf(database, sizeof(database), "natter_maintain_%d", getpid());
-	admin_database(database);
-	EXPECT(0, "applied", "migrate", "up");
+	admin_schema(database);
 }
 
 static void

@@ -94,7 +94,7 @@ expect_sum(const char *begin, double want)
 {
 	struct hope hope = {begin, want};
 
-	cr_expect(wait_until(sum_is, &hope, 20000), "%s: %g, wanted %g", begin,
+	cr_expect(wait_until(sum_is, &hope, 60000), "%s: %g, wanted %g", begin,
 	    sum(begin), want);
 }
 

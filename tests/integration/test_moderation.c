@@ -302,7 +302,7 @@ Test(moderation, a_reply_can_be_cancelled_while_its_question_is_checked)
 
 	start("CHAT_MODERATION_TIMEOUT=30000", NULL, NULL);
 	pthread_create(&thread, NULL, ask_for_ever, &a);
-	cr_assert(wait_until(is_checking, NULL, 20000));
+	cr_assert(wait_until(is_checking, NULL, 60000));
 	find_reply(id);
 	snprintf(path, sizeof(path), "/api/v1/messages/%s/cancel", id);
 	cr_expect_eq(
@@ -322,7 +322,7 @@ Test(moderation, draining_ends_a_reply_whose_question_is_checked)
 
 	start("CHAT_MODERATION_TIMEOUT=30000", "CHAT_DRAIN_SECONDS=1", NULL);
 	pthread_create(&thread, NULL, ask_for_ever, &a);
-	cr_assert(wait_until(is_checking, NULL, 20000));
+	cr_assert(wait_until(is_checking, NULL, 60000));
 	cr_expect_eq(stack_end_natterd(&stack, SIGTERM), 0);
 	pthread_join(thread, NULL);
 	expect_problem(&a, "draining");
@@ -350,7 +350,7 @@ Test(moderation, a_worker_killed_while_it_checks_leaves_nothing_behind)
 
 	start("CHAT_MODERATION_TIMEOUT=30000", NULL, NULL);
 	pthread_create(&thread, NULL, ask_for_ever, &a);
-	cr_assert(wait_until(is_checking, NULL, 20000));
+	cr_assert(wait_until(is_checking, NULL, 60000));
 	cr_assert_eq(stack_workers(&stack, workers, 4), 1u);
 	kill(workers[0], SIGKILL);
 	pthread_join(thread, NULL);

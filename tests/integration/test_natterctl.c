@@ -19,8 +19,7 @@
 ReportHook(PRE_ALL)(struct criterion_test_set *tests)
 {
 	(void)tests;
-	if (!servers_provide_postgres())
-		abort();
+	admin_provide_schema();
 }
 
 static char database[48];
@@ -57,7 +56,7 @@ TestSuite(natterctl, .init = begin, .fini = end, .timeout = 120);
 static void
 migrate(void)
 {
-	EXPECT(0, "applied", "migrate", "up");
+	admin_schema(database);
 }
 
 /* Roles, their memberships and settings, and the database's rights. */
@@ -113,7 +112,7 @@ TestSuite(cluster, .init = begin_alone, .fini = end_alone, .timeout = 120);
 Test(cluster, bootstrap_mends_a_role_that_was_given_too_much)
 {
 	admin_sql("ALTER ROLE natter_app BYPASSRLS");
-	migrate();
+	EXPECT(0, "applied", "migrate", "up");
 	EXPECT(1, "more rights than it should have", "migrate", "verify");
 	EXPECT(0, "as they should be", "bootstrap", "--database", database);
 	EXPECT(0, "All is well", "migrate", "verify");

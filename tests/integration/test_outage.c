@@ -240,7 +240,7 @@ asker_run(void *arg)
 
 Test(outage, a_frozen_postgres_delays_by_its_timeout_alone)
 {
-	enum { ASKERS = 16 };
+	enum { ASKERS = 64 };
 	static struct asker askers[ASKERS];
 	struct stack_options o = {
 	    .settings = {"CHAT_WORKERS=2", "CHAT_PG_TIMEOUT=1000"}};
@@ -257,7 +257,7 @@ Test(outage, a_frozen_postgres_delays_by_its_timeout_alone)
 		    refusal_fault(&askers[i].answer, 503, "unavailable", NULL);
 		cr_expect_null(fault, "%s", fault);
 		/* One waits; those behind it fail fast. */
-		cr_expect_lt(askers[i].took_ms, 5000, "%lu ms",
+		cr_expect_lt(askers[i].took_ms, 15000, "%lu ms",
 		    (unsigned long)askers[i].took_ms);
 		answer_clear(&askers[i].answer);
 	}
@@ -283,7 +283,7 @@ static void *
 stream_long_replies(void *arg)
 {
 	crowd_stream(&crowd, LONG_REPLIES,
-	    "{\"content\":\"[[text=1000000 chunk=50000 first=4000]] %d\","
+	    "{\"content\":\"[[text=1000000 chunk=50000 gate=1000]] %d\","
 	    "\"stream\":true}",
 	    0, NULL, arg);
 	return NULL;
@@ -305,7 +305,8 @@ Test(outage, long_replies_that_waited_are_stored)
 {
 	struct stack_options o = {.has_model = true,
 	    .settings = {"CHAT_WORKERS=1", "CHAT_PG_TIMEOUT=2000",
-		"CHAT_HASH_MEMORY=8", "CHAT_CLIENT_BUFFER=4000000"}};
+		"CHAT_HASH_MEMORY=8", "CHAT_CLIENT_BUFFER=4000000",
+		"CHAT_RESPONSE_TIMEOUT=120000"}};
 	struct load_end end = {0};
 	pthread_t thread;
 	char n[16];
@@ -313,8 +314,9 @@ Test(outage, long_replies_that_waited_are_stored)
 	open_world(&o);
 	crowd_make(&stack, LONG_REPLIES, &crowd);
 	pthread_create(&thread, NULL, stream_long_replies, &end);
-	cr_assert(wait_until(all_have_begun, NULL, 20000));
+	cr_assert(wait_until(all_have_begun, NULL, 60000));
 	server_freeze(&stores.postgres);
+	stack_model_open(&stack);
 	pause_ms(12000);
 	server_thaw(&stores.postgres);
 	pthread_join(thread, NULL);
@@ -375,9 +377,9 @@ Test(outage, without_redis_everything_works)
 		else
 			server_stop(&stores.redis, SIGKILL);
 		began = clock_mono_ms();
-		for (int i = 0; i < 20; i++)
+		for (int i = 0; i < 100; i++)
 			expect_list_works("without Redis");
-		cr_expect_lt(clock_mono_ms() - began, 6000);
+		cr_expect_lt(clock_mono_ms() - began, 15000);
 		person_say(&stack, &me, "hello", &a);
 		cr_expect(answer_ends_with(&a, "done"), "%s", a.body.p);
 		answer_clear(&a);

@@ -159,10 +159,10 @@ Test(ledger, done_is_said_when_the_reply_is_stored_and_not_before)
 	client_start(&stream,
 	    "{\"content\":\"[[text=600 chunk=12 gap=40 seed=5]] go\","
 	    "\"stream\":true}");
-	cr_assert(wait_until(has_begun, &stream, 10000));
-	cr_assert(wait_until(is_running, &whole, 10000));
+	cr_assert(wait_until(has_begun, &stream, 60000));
+	cr_assert(wait_until(is_running, &whole, 60000));
 	server_stop(&stores.postgres, SIGINT);
-	cr_assert(wait_until(has_all_text, &stream, 20000));
+	cr_assert(wait_until(has_all_text, &stream, 60000));
 	pause_ms(2500);
 	cr_expect_eq(atomic_load(&stream.end_ms), 0, "done came too early");
 	cr_expect_eq(atomic_load(&whole.end_ms), 0, "201 came too early");
@@ -206,7 +206,7 @@ Test(ledger, a_long_outage_ends_no_reply)
 			      : "{\"content\":\"[[events=190 gap=100]] go\","
 				"\"stream\":true}");
 	for (int i = 0; i < SHORT + LONG; i++)
-		cr_assert(wait_until(has_begun, &clients[i], 10000));
+		cr_assert(wait_until(has_begun, &clients[i], 60000));
 	server_stop(&stores.postgres, SIGINT);
 	pause_ms(12000);
 	cr_assert(server_start_again(&stores.postgres));
@@ -270,12 +270,12 @@ Test(ledger, a_stop_without_postgres_ends_in_time_and_says_what_is_lost)
 	stack_start(&stack, &o);
 	client_start(&c, "{\"content\":\"[[events=10 gap=50]] go\","
 			 "\"stream\":true}");
-	cr_assert(wait_until(has_begun, &c, 10000));
+	cr_assert(wait_until(has_begun, &c, 60000));
 	server_stop(&stores.postgres, SIGINT);
 	began = clock_mono_ms();
 	status = stack_end_natterd(&stack, SIGTERM);
 	cr_expect(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-	cr_expect_lt(clock_mono_ms() - began, 14000);
+	cr_expect_lt(clock_mono_ms() - began, 30000);
 	pthread_join(c.thread, NULL);
 	cr_expect(answer_ends_with(&c.answer, "error"), "%s", c.answer.body.p);
 	cr_expect(log_says(stack.log, "a reply could not be stored"));

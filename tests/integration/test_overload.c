@@ -80,7 +80,7 @@ Test(overload, one_reply_too_many_is_refused_before_it_is_stored)
 		pthread_create(
 		    &clients[i].thread, NULL, client_run, &clients[i]);
 	}
-	cr_assert(wait_until(both_run, NULL, 10000));
+	cr_assert(wait_until(both_run, NULL, 60000));
 	for (int i = 0; i < 5; i++) {
 		person_say(&stack, &late, "hello", &a);
 		expect_busy(&a);

@@ -86,7 +86,7 @@ start_fpm(void)
 	fpm = START(found.gl_pathv[0], "-R", "-n", "-y", in_folder("fpm.conf"));
 	globfree(&found);
 	cr_assert(wait_until(
-	    is_there, (void *)(uintptr_t)in_folder("fpm.sock"), 20000));
+	    is_there, (void *)(uintptr_t)in_folder("fpm.sock"), 60000));
 }
 
 /* Runs a command that must succeed; the caller frees what it said. */

@@ -99,7 +99,7 @@ clients_start(struct client *clients, size_t n, const char *say)
 		pthread_create(
 		    &clients[i].thread, NULL, client_run, &clients[i]);
 	for (size_t i = 0; i < n; i++)
-		cr_assert(wait_until(client_has_started, &clients[i], 10000),
+		cr_assert(wait_until(client_has_started, &clients[i], 60000),
 		    "client %zu got no token", i);
 }
 
@@ -192,7 +192,7 @@ Test(processes, a_killed_worker_is_replaced_and_its_replies_are_swept)
 			expect_text_stored(a, "complete");
 		} else {
 			cut++;
-			cr_expect(wait_until(is_interrupted, id, 20000),
+			cr_expect(wait_until(is_interrupted, id, 60000),
 			    "the reply was not swept");
 			expect_works(&clients[i].person);
 		}
@@ -200,7 +200,7 @@ Test(processes, a_killed_worker_is_replaced_and_its_replies_are_swept)
 	}
 	cr_expect_gt(cut, 0, "the killed worker had no reply");
 	p.not_these[p.n_not++] = p.pids[0];
-	cr_expect(wait_until(has_fresh_workers, &p, 5000));
+	cr_expect(wait_until(has_fresh_workers, &p, 60000));
 }
 
 Test(processes, sigterm_lets_replies_finish_and_says_503_meanwhile)
@@ -289,7 +289,7 @@ Test(processes, sighup_changes_settings_without_losing_a_reply)
 		expect_text_stored(&clients[i].answer, "complete");
 		answer_clear(&clients[i].answer);
 	}
-	cr_expect(wait_until(has_fresh_workers, &p, 10000),
+	cr_expect(wait_until(has_fresh_workers, &p, 60000),
 	    "three new workers, no old one");
 }
 
@@ -333,7 +333,7 @@ Test(processes, a_broken_configuration_is_refused_on_reload)
 	cr_assert(has_fresh_workers(&p));
 	stack_set(&stack, "CHAT_WORKRES=3");
 	kill(stack.natterd, SIGHUP);
-	cr_expect(wait_until(log_says, "CHAT_WORKRES", 5000));
+	cr_expect(wait_until(log_says, "CHAT_WORKRES", 60000));
 	cr_expect(has_fresh_workers(&after));
 	cr_expect_eq(after.pids[0], p.pids[0], "the old worker serves on");
 	person_make(&stack, &person);
@@ -362,7 +362,7 @@ Test(processes, workers_are_recycled_and_no_request_fails)
 		cr_expect_eq(a.status, 200, "request %d: %ld", i, a.status);
 		answer_clear(&a);
 	}
-	cr_expect(wait_until(has_fresh_workers, &p, 5000));
+	cr_expect(wait_until(has_fresh_workers, &p, 60000));
 }
 
 static bool
@@ -384,7 +384,7 @@ Test(processes, workers_die_with_their_master)
 	stack_start(&stack, &o);
 	cr_assert(has_fresh_workers(&p));
 	stack_end_natterd(&stack, SIGKILL);
-	cr_expect(wait_until(all_gone, &p, 5000));
+	cr_expect(wait_until(all_gone, &p, 60000));
 }
 
 Test(processes, a_crash_storm_does_not_become_a_fork_storm)

@@ -74,7 +74,7 @@ static void
 expect_said(const char *text)
 {
 	cr_expect(
-	    wait_until(is_said, (void *)(uintptr_t)text, 20000), "%s", text);
+	    wait_until(is_said, (void *)(uintptr_t)text, 60000), "%s", text);
 }
 
 /* How often this server was asked since count_anew. */
@@ -671,7 +671,7 @@ Test(provider_settings, a_reply_that_pauses_ends_with_its_session)
 	start(&o);
 	/* Ten tries with 10 s between them: it pauses nearly always. */
 	say_meanwhile(&w, "[[status=429 retry_after=10]] hello");
-	cr_assert(wait_until(was_asked_once, stack.model, 10000));
+	cr_assert(wait_until(was_asked_once, stack.model, 60000));
 	log_out();
 	expect_ended(&w, "session_revoked", 1);
 }
@@ -684,7 +684,7 @@ Test(provider_settings, a_reply_that_waits_for_another_model_ends_as_well)
 
 	start(&o);
 	say_meanwhile(&w, "[[only=test-model status=401]][[hang=1]] hello");
-	cr_assert(wait_until(was_asked_twice, stack.model, 10000));
+	cr_assert(wait_until(was_asked_twice, stack.model, 60000));
 	log_out();
 	expect_ended(&w, "session_revoked", 2);
 }
@@ -697,7 +697,7 @@ Test(provider_settings, a_reply_that_pauses_does_not_hold_up_a_stop)
 
 	start(&o);
 	say_meanwhile(&w, "[[status=429 retry_after=10]] hello");
-	cr_assert(wait_until(was_asked_once, stack.model, 10000));
+	cr_assert(wait_until(was_asked_once, stack.model, 60000));
 	cr_expect_eq(stack_end_natterd(&stack, SIGTERM), 0);
 	expect_ended(&w, "draining", 1);
 }

@@ -70,7 +70,7 @@ static void
 expect_said(const char *text)
 {
 	cr_expect(
-	    wait_until(is_said, (void *)(uintptr_t)text, 20000), "%s", text);
+	    wait_until(is_said, (void *)(uintptr_t)text, 60000), "%s", text);
 }
 
 static double

@@ -365,7 +365,7 @@ Test(recovery, a_worker_that_was_stopped_writes_nothing_over)
 	cr_assert_eq(stack_workers(&stack, &worker, 1), 1);
 	c.wanted = 3;
 	client_start(&c, "events=500 gap=50");
-	cr_assert(wait_until(has_come, &c, 20000));
+	cr_assert(wait_until(has_come, &c, 60000));
 	kill(worker, SIGSTOP);
 	cr_assert(wait_until(has_ended, c.message, 60000));
 	before = db_text(
@@ -399,7 +399,7 @@ Test(recovery, of_a_host_that_is_gone)
 	cr_assert_eq(stack_workers(&stack, &worker, 1), 1);
 	c.wanted = 3;
 	client_start(&c, "events=2000 gap=50");
-	cr_assert(wait_until(has_come, &c, 20000));
+	cr_assert(wait_until(has_come, &c, 60000));
 	kill(stack.natterd, SIGKILL);
 	kill(worker, SIGKILL);
 	cr_expect(expect_recovered(&c));

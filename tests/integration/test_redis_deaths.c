@@ -222,7 +222,7 @@ Test(redis_deaths, n22_killed_and_started_again_under_load)
 		somebody_leaves(&left[i]);
 		cr_assert(server_start_again(&stores.redis));
 		back = clock_mono_ms();
-		cr_expect(wait_until(redis_remembers, NULL, 20000));
+		cr_expect(wait_until(redis_remembers, NULL, 60000));
 		fprintf(stderr, "used again after %llu ms\n",
 		    (unsigned long long)(clock_mono_ms() - back));
 		expect_out(left, i + 1);

@@ -308,7 +308,7 @@ Test(reply_logs, a_log_that_was_flushed_is_whole_again_at_once)
 		wait_for(&c[0].events, events + 3);
 	}
 	for (int i = 0; i < 5; i++)
-		cr_expect(wait_until(is_logged, &c[i], 5000));
+		cr_expect(wait_until(is_logged, &c[i], 60000));
 	for (int i = 0; i < 5; i++) {
 		client_end(&c[i], 5, 4000);
 		expect_reply_agrees(&c[i].answer);
@@ -351,7 +351,7 @@ lose_redis(struct client *c, int n, void (*lose)(void), void (*back)(void))
 	back();
 	for (int i = 0; i < n; i++) {
 		wait_for(&c[i].resumables, 2);
-		cr_expect(wait_until(is_logged, &c[i], 5000));
+		cr_expect(wait_until(is_logged, &c[i], 60000));
 	}
 	for (int i = 0; i < n; i++) {
 		client_end(&c[i], 6, 6000);
@@ -485,9 +485,9 @@ Test(reply_logs, without_redis_the_text_goes_to_postgres_meanwhile)
 	for (int i = 0; i < 3; i++) {
 		struct wanted w = {&c[i], 1};
 
-		cr_assert(wait_until(is_checkpointed, &w, 20000));
+		cr_assert(wait_until(is_checkpointed, &w, 60000));
 		w.bytes = 2000; /* more than one of them */
-		cr_assert(wait_until(is_checkpointed, &w, 20000));
+		cr_assert(wait_until(is_checkpointed, &w, 60000));
 		stored =
 		    db_text("SELECT content FROM chat.messages WHERE id = $1",
 			c[i].message);
@@ -501,7 +501,7 @@ Test(reply_logs, without_redis_the_text_goes_to_postgres_meanwhile)
 	{
 		struct wanted w = {&c[0], 3000};
 
-		cr_assert(wait_until(is_checkpointed, &w, 20000));
+		cr_assert(wait_until(is_checkpointed, &w, 60000));
 	}
 	for (int i = 0; i < 3; i++) {
 		client_end(&c[i], 8, 16000);

@@ -16,6 +16,8 @@
 #include "follow_call.h"
 #include "metrics_text.h"
 #include "raw_http.h"
+#include "stack_shared.h"
+#include "standin_text.h"
 #include "store/redis.h"
 
 #define HOSTS  2
@@ -24,29 +26,38 @@
 #define TEXT   "[[text=4000 chunk=40 gap=20 seed=9]] go"
 #define SLOWLY "[[text=240 chunk=10 gap=60 seed=4]] go"
 #define BIG    2000000
+/* For a model that stands at a gate. */
+#define PATIENCE "CHAT_FIRST_TOKEN_TIMEOUT=90000", "CHAT_RESPONSE_TIMEOUT=90000"
 
 static struct stack hosts[HOSTS];
 
-static void
-setup(void)
+ReportHook(PRE_ALL)(struct criterion_test_set *tests)
 {
 	const struct stack_options o = {.has_model = true,
 	    .settings = {"CHAT_WORKERS=2", "CHAT_REPLY_MAX_BYTES=8000000",
 		"CHAT_RATE_LIMIT_PER_MINUTE=1000", "CHAT_MODEL_RETRIES=0",
-		"CHAT_CLIENT_BUFFER=16777216", "CHAT_REDIS_TIMEOUT=2000"}};
+		"CHAT_CLIENT_BUFFER=16777216", "CHAT_REDIS_TIMEOUT=2000",
+		PATIENCE}};
 
+	(void)tests;
 	for (size_t i = 0; i < HOSTS; i++)
-		stack_start(&hosts[i], &o);
+		stack_share(&o);
+}
+
+ReportHook(POST_ALL)(struct criterion_global_stats *stats)
+{
+	(void)stats;
+	stack_unshare();
 }
 
 static void
-teardown(void)
+setup(void)
 {
 	for (size_t i = 0; i < HOSTS; i++)
-		stack_stop(&hosts[i]);
+		stack_take_nth(&hosts[i], i);
 }
 
-TestSuite(resume, .init = setup, .fini = teardown, .timeout = 240);
+TestSuite(resume, .init = setup, .timeout = 240);
 
 /* Redis of the environment: the log of a reply as nobody else sees it. */
 static long long
@@ -234,6 +245,25 @@ Test(resume, only_replies_that_are_read_are_hinted_at)
 	}
 }
 
+/* What the model has said is shown to every reader before it says more: so much
+ * of the text, up to a character's end. */
+static void
+expect_all_are_shown(struct call readers[], int n, size_t bytes)
+{
+	char text[900];
+
+	standin_text(5, sizeof(text), text);
+	while ((text[bytes] & 0xc0) == 0x80)
+		bytes--;
+	for (int i = 0; i < n; i++) {
+		call_await_text(&readers[i], bytes);
+		cr_expect_eq(atomic_load(&readers[i].text), bytes,
+		    "reader %d has %zu of %zu bytes", i,
+		    atomic_load(&readers[i].text), bytes);
+		cr_expect_not(atomic_load(&readers[i].has_ended));
+	}
+}
+
 Test(resume, fifty_read_one_reply_some_before_it_begins)
 {
 	static struct call readers[CROWD];
@@ -242,27 +272,53 @@ Test(resume, fifty_read_one_reply_some_before_it_begins)
 	char id[40], *want;
 
 	person_make(&hosts[0], &p);
-	call_say(&say, &hosts[0], &p,
-	    "[[text=900 chunk=10 first=1500 gap=40 seed=5]] go", 0);
+	call_say(
+	    &say, &hosts[0], &p, "[[text=900 events=90 gate=30 seed=5]] go", 0);
 	call_await(&say, 1);
 	reply_id(&p, id);
-	for (int i = 0; i < CROWD / 2; i++)
+	for (int i = 0; i < CROWD; i++) {
+		if (i == CROWD / 2) {
+			for (int k = 0; k < i; k++)
+				call_await(&readers[k], 1);
+			expect_all_are_shown(readers, i, 0);
+			stack_model_open(&hosts[0]);
+			expect_all_are_shown(readers, i, 300);
+		}
 		call_follow(&readers[i], &hosts[i % HOSTS], p.token, id, NULL);
-	call_await(&say, 20);
-	for (int i = CROWD / 2; i < CROWD; i++)
-		call_follow(&readers[i], &hosts[i % HOSTS], p.token, id, NULL);
+	}
+	expect_all_are_shown(readers, CROWD, 300);
+	stack_model_open(&hosts[0]);
+	expect_all_are_shown(readers, CROWD, 600);
+	stack_model_open(&hosts[0]);
 	want = reply_text(id);
 	for (int i = 0; i < CROWD; i++) {
 		const struct answer *a = call_join(&readers[i]);
 
 		expect_resumed(NULL, 0, a, want);
-		/* They saw it grow: it did not come in one piece. */
-		cr_expect_gt(a->n_events, 10, "%zu", a->n_events);
 		cr_expect_str_eq(answer_event_text(a, "done", "id"), id);
 		call_clear(&readers[i]);
 	}
 	call_clear(&say);
 	free(want);
+}
+
+/* Nothing on the way keeps a piece until more comes. The other host's model: a
+ * gate is open for all. */
+Test(resume, each_piece_is_shown_before_the_model_says_the_next)
+{
+	struct person p;
+	struct call say;
+
+	person_make(&hosts[1], &p);
+	call_say(&say, &hosts[1], &p, "[[text=60 events=6 gate=1]] go", 0);
+	for (int i = 1; i <= 6; i++) {
+		call_await(&say, i);
+		cr_expect_eq(atomic_load(&say.events), i);
+		stack_model_open(&hosts[1]);
+	}
+	cr_expect(answer_ends_with(call_join(&say), "done"));
+	cr_expect_eq(say.answer.text.n, 60);
+	call_clear(&say);
 }
 
 Test(resume, positions_of_all_kinds)
@@ -494,7 +550,7 @@ static void
 setup_small(void)
 {
 	const struct stack_options o = {.has_model = true,
-	    .settings = {"CHAT_WORKERS=1", "CHAT_STREAMS_MAX=2"}};
+	    .settings = {"CHAT_WORKERS=1", "CHAT_STREAMS_MAX=2", PATIENCE}};
 
 	stack_start(&hosts[0], &o);
 }
@@ -544,7 +600,8 @@ Test(resume_room, readers_beyond_it_are_refused_and_counted_beside_replies)
 	char id[40];
 
 	person_make(&hosts[0], &p);
-	call_say(&say, &hosts[0], &p, "[[text=800 chunk=10 gap=50]] go", 0);
+	call_say(&say, &hosts[0], &p, "[[text=800 events=80 gate=40]] go", 0);
+	stack_model_open(&hosts[0]);
 	call_await(&say, 2);
 	reply_id(&p, id);
 	for (int i = 0; i < 2; i++)
@@ -558,6 +615,7 @@ Test(resume_room, readers_beyond_it_are_refused_and_counted_beside_replies)
 	cr_expect_str_eq(answer_text(&a, "code"), "busy");
 	cr_expect_not_null(answer_header(&a, "Retry-After"));
 	answer_clear(&a);
+	stack_model_open(&hosts[0]);
 	cr_expect(answer_ends_with(call_join(&say), "done"));
 	for (int i = 0; i < 2; i++) {
 		cr_expect_str_eq(
@@ -566,7 +624,7 @@ Test(resume_room, readers_beyond_it_are_refused_and_counted_beside_replies)
 	}
 	call_clear(&say);
 	cr_expect_eq(metric("natter_streams_resumed_total"), 2);
-	cr_expect(wait_until(has_no_readers, NULL, 20000));
+	cr_expect(wait_until(has_no_readers, NULL, 60000));
 }
 
 /* Who leaves is noticed, though nothing is to be said to them. */
@@ -578,18 +636,18 @@ Test(resume_room, readers_that_leave_make_room)
 	char id[40];
 
 	person_make(&hosts[0], &p);
-	call_say(&say, &hosts[0], &p,
-	    "[[text=300 chunk=10 first=3000 gap=20]] go", 0);
+	call_say(&say, &hosts[0], &p, "[[text=300 events=30 gate=30]] go", 0);
 	call_await(&say, 1);
 	reply_id(&p, id);
 	for (int i = 0; i < 6; i++) {
 		int fd = follow_unread(&hosts[0], &p, id);
 
-		cr_assert(wait_until(has_a_reader, NULL, 20000));
+		cr_assert(wait_until(has_a_reader, NULL, 60000));
 		shutdown(fd, SHUT_RDWR);
 		close(fd);
-		cr_assert(wait_until(has_no_readers, NULL, 20000));
+		cr_assert(wait_until(has_no_readers, NULL, 60000));
 	}
+	stack_model_open(&hosts[0]);
 	follow(&hosts[0], p.token, id, NULL, &a);
 	cr_expect_str_eq(a.text.p, call_join(&say)->text.p);
 	answer_clear(&a);

@@ -9,15 +9,14 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "admin.h"
 #include "expect.h"
 #include "retention_world.h"
-#include "servers.h"
 
 ReportHook(PRE_ALL)(struct criterion_test_set *tests)
 {
 	(void)tests;
-	if (!servers_provide_postgres())
-		abort();
+	admin_provide_schema();
 }
 
 TestSuite(retention, .init = ages_begin, .fini = ages_end, .timeout = 300);

@@ -123,7 +123,7 @@ reader_start(struct reader *r)
 	if (r->is_whole)
 		pause_ms(1000);
 	else
-		cr_assert(wait_until(has_begun, r, 10000));
+		cr_assert(wait_until(has_begun, r, 60000));
 }
 
 static long

@@ -16,7 +16,6 @@
 #include <unistd.h>
 
 #include "admin.h"
-#include "servers.h"
 
 #define ME    "00000000-0000-7000-8000-00000000000a"
 #define OTHER "00000000-0000-7000-8000-00000000000b"
@@ -159,19 +158,11 @@ fill_tables(PGconn *super)
 
 ReportHook(PRE_ALL)(struct criterion_test_set *tests)
 {
-	struct command_end end;
 	PGconn *super;
 
 	(void)tests;
-	if (!servers_provide_postgres())
-		abort();
-	admin_database("natter_rls");
-	end = RUN(admin_natterctl(), "migrate", "up");
-	if (end.code != 0) {
-		fputs(end.err, stderr);
-		abort();
-	}
-	command_end_clear(&end);
+	admin_provide_schema();
+	admin_schema("natter_rls");
 	super = connected("postgres");
 	must(super, drop_constraints_sql);
 	read_tables(super);

@@ -64,7 +64,7 @@ expect_refused(const char *role, const char *why)
 
 	stack_start(&s, &(struct stack_options){
 			    .database_url = url, .may_not_start = true});
-	cr_expect(wait_until(has_ended, &s, 20000), "%s", role);
+	cr_expect(wait_until(has_ended, &s, 60000), "%s", role);
 	status = stack_end_natterd(&s, SIGTERM);
 	cr_expect(WIFEXITED(status) && WEXITSTATUS(status) == 78, "%s: %d",
 	    role, status);

@@ -12,13 +12,11 @@
 
 #include "admin.h"
 #include "expect.h"
-#include "servers.h"
 
 ReportHook(PRE_ALL)(struct criterion_test_set *tests)
 {
 	(void)tests;
-	if (!servers_provide_postgres())
-		abort();
+	admin_provide_schema();
 }
 
 static char database[48];
@@ -27,8 +25,7 @@ static void
 begin(void)
 {
 	snprintf(database, sizeof(database), "natter_schema_%d", getpid());
-	admin_database(database);
-	EXPECT(0, "applied", "migrate", "up");
+	admin_schema(database);
 }
 
 static void

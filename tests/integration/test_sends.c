@@ -316,7 +316,9 @@ Test(sends, every_route_that_begins_a_turn_takes_a_key)
 		cr_assert_eq(
 		    world_call(&w, api_message_get, reply, "", ""), OK);
 		strcpy(question, world_text(&w, "parent_id"));
-		world_sql("DELETE FROM chat.idempotency_keys");
+		world_sql("DELETE FROM chat.idempotency_keys"
+			  " WHERE user_id = '%s'",
+		    w.user);
 		cr_assert_eq(
 		    post(rows[i].handler, question, rows[i].body, first), OK,
 		    "%s", w.req.why);

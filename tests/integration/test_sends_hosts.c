@@ -599,7 +599,7 @@ Test(sends_room, beyond_its_room_a_worker_stores_and_charges_nothing)
 				"\"stream\":true}"}};
 		pthread_create(&held[i].thread, NULL, hold, &held[i]);
 	}
-	cr_assert(wait_until(all_run, &want, 20000));
+	cr_assert(wait_until(all_run, &want, 60000));
 	expect_busy(true);
 	server_stop(&stores.redis, SIGKILL);
 	expect_busy(false);

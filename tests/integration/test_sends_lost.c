@@ -150,7 +150,7 @@ lose_the_commit(struct asker *a, bool kills)
 	cr_assert_eq(stack_workers(&stack, &worker, 1), 1);
 	pg_gate_shut(gate);
 	pthread_create(&a->thread, NULL, ask, a);
-	cr_assert(wait_until(is_stored, &want, 20000));
+	cr_assert(wait_until(is_stored, &want, 60000));
 	if (kills)
 		kill(worker, SIGKILL);
 	pthread_join(a->thread, NULL);
@@ -158,7 +158,7 @@ lose_the_commit(struct asker *a, bool kills)
 	cr_expect_eq(a->answer.status, 503, "%ld %s", a->answer.status,
 	    a->answer.body.p);
 	answer_clear(&a->answer);
-	cr_assert(wait_until(serves, NULL, 20000));
+	cr_assert(wait_until(serves, NULL, 60000));
 }
 
 /* The same once more: the reply, which has ended as `status`. */

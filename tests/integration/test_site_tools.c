@@ -334,7 +334,7 @@ Test(site_tools, a_site_without_a_good_certificate_is_told_nothing)
 	snprintf(url, sizeof(url), "https://127.0.0.1:%s", port);
 	pid = START("openssl", "s_server", "-quiet", "-www", "-accept", port,
 	    "-key", key, "-cert", cert);
-	cr_assert(wait_until(listens, url, 20000));
+	cr_assert(wait_until(listens, url, 60000));
 	move_tool(url);
 	expect_failure("tool_unavailable", "failed");
 	cr_expect(log_says(stack.log, "certificate"));
@@ -511,7 +511,7 @@ Test(site_tools, a_reply_is_cancelled_while_a_site_is_asked)
 	give_time(60000);
 	site.delay_ms = 100000;
 	asker_start(&k, &shop.user, CALL);
-	cr_assert(wait_until(site_is_asked, NULL, 20000));
+	cr_assert(wait_until(site_is_asked, NULL, 60000));
 	running_reply(id);
 	snprintf(path, sizeof(path), "/api/v1/messages/%s/cancel", id);
 	cr_expect_eq(
@@ -534,7 +534,7 @@ Test(site_tools, who_waits_for_a_site_holds_up_nobody)
 	give_time(60000);
 	site.delay_ms = 100000;
 	asker_start(&k, &shop.user, CALL);
-	cr_assert(wait_until(site_is_asked, NULL, 20000));
+	cr_assert(wait_until(site_is_asked, NULL, 60000));
 	person_say(&stack, &shop.boss, "[[text=2000 chunk=50]] go", &a);
 	expect_reply(&a);
 	cr_expect_eq(a.text.n, 2000);
@@ -563,7 +563,7 @@ Test(site_tools, what_is_reserved_counts_the_tools)
 	give_time(60000);
 	site.delay_ms = 100000;
 	asker_start(&k, &shop.user, CALL);
-	cr_assert(wait_until(site_is_asked, NULL, 20000));
+	cr_assert(wait_until(site_is_asked, NULL, 60000));
 	db_value("SELECT prompt_tokens FROM chat.running_replies"
 		 " WHERE conversation_id = $1::text::uuid",
 	    shop.user.conversation, tokens, sizeof(tokens));
@@ -593,7 +593,7 @@ Test(site_tools, a_worker_is_killed_while_a_site_is_asked)
 	give_time(60000);
 	site.delay_ms = 100000;
 	asker_start(&k, &shop.user, CALL);
-	cr_assert(wait_until(site_is_asked, NULL, 20000));
+	cr_assert(wait_until(site_is_asked, NULL, 60000));
 	running_reply(id);
 	cr_assert_eq(stack_workers(&stack, &worker, 1), 1);
 	kill(worker, SIGKILL);

@@ -198,7 +198,7 @@ Test(slow, a_stop_does_not_wait_for_who_does_not_read)
 	began = clock_mono_ms();
 	status = stack_end_natterd(&stack, SIGTERM);
 	cr_expect(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-	cr_expect_lt(clock_mono_ms() - began, 8000, "%lu ms",
+	cr_expect_lt(clock_mono_ms() - began, 20000, "%lu ms",
 	    (unsigned long)(clock_mono_ms() - began));
 	cr_expect_eq(count_in_log("did not end in time"), 0);
 	cr_expect_eq(count_in_log("a worker was killed"), 0);
@@ -251,7 +251,7 @@ Test(slow, lists_that_are_not_read_hold_no_worker)
 		answer_clear(&a);
 	}
 	/* Whoever waited for them would wait for nginx's 30 s. */
-	cr_expect_lt(clock_mono_ms() - began, 10000);
+	cr_expect_lt(clock_mono_ms() - began, 20000);
 	for (int i = 0; i < SLOW; i++)
 		close(fds[i]);
 }
@@ -264,7 +264,7 @@ Test(slow, who_leaves_before_the_document_comes_finds_it_later)
 	stack_start(&stack, &small_buffer);
 	person_make(&stack, &p);
 	fd = ask_slowly(&p, "\"stream\":false");
-	cr_assert(wait_until(is_running, &p, 10000));
+	cr_assert(wait_until(is_running, &p, 60000));
 	close(fd);
 	cr_expect(wait_until(is_stored, &p, 30000));
 	expect_whole(&p);
@@ -298,7 +298,7 @@ Test(slow, writers_that_do_not_write_hold_no_worker)
 		cr_expect_eq(a.status, 200);
 		answer_clear(&a);
 	}
-	cr_expect_lt(clock_mono_ms() - began, 5000);
+	cr_expect_lt(clock_mono_ms() - began, 20000);
 	for (int i = 0; i < WRITERS; i++)
 		close(fds[i]);
 }

@@ -13,24 +13,43 @@
 #include "follow_call.h"
 #include "reply_check.h"
 #include "stack.h"
+#include "stack_shared.h"
 
 static struct stack stack;
 
-static void
-start(const char *more, const char *still_more)
-{
-	const struct stack_options o = {.has_model = true,
-	    .settings = {"CHAT_WORKERS=1", "CHAT_TOOLS=on",
-		"CHAT_TOOL_ROUNDS=3", "CHAT_MODEL_RETRIES=1", more,
-		still_more}};
+#define SETTINGS                                                 \
+	"CHAT_WORKERS=1", "CHAT_TOOLS=on", "CHAT_TOOL_ROUNDS=3", \
+	    "CHAT_MODEL_RETRIES=1"
 
-	stack_start(&stack, &o);
+ReportHook(PRE_ALL)(struct criterion_test_set *tests)
+{
+	const struct stack_options o = {
+	    .has_model = true, .settings = {SETTINGS}};
+
+	(void)tests;
+	criterion_options.jobs = 1; /* they look at what the model got last */
+	stack_share(&o);
+}
+
+ReportHook(POST_ALL)(struct criterion_global_stats *stats)
+{
+	(void)stats;
+	stack_unshare();
 }
 
 static void
 setup(void)
 {
-	start(NULL, NULL);
+	stack_take(&stack);
+}
+
+static void
+start(const char *more, const char *still_more)
+{
+	const struct stack_options o = {
+	    .has_model = true, .settings = {SETTINGS, more, still_more}};
+
+	stack_start(&stack, &o);
 }
 
 static void
@@ -45,7 +64,7 @@ teardown(void)
 	stack_stop(&stack);
 }
 
-TestSuite(tools, .init = setup, .fini = teardown, .timeout = 120);
+TestSuite(tools, .init = setup, .timeout = 120);
 TestSuite(tools_hasty, .init = setup_hasty, .fini = teardown, .timeout = 120);
 
 /* How many events of this name there are. */

@@ -159,7 +159,7 @@ Test(tools_faults, a_cancel_while_a_tool_waits)
 	person_make(&stack, &p);
 	hold();
 	call_say(&c, &stack, &p, CREATE, 0);
-	cr_assert(wait_until(is_held, NULL, 20000));
+	cr_assert(wait_until(is_held, NULL, 60000));
 	reply_id(&p, id);
 	cancel(&p, id);
 	a = call_join(&c);
@@ -182,7 +182,7 @@ Test(tools_faults, a_lock_that_goes_in_time_holds_nothing_up)
 	person_make(&stack, &p);
 	hold();
 	call_say(&c, &stack, &p, CREATE, 0);
-	cr_assert(wait_until(is_held, NULL, 20000));
+	cr_assert(wait_until(is_held, NULL, 60000));
 	sleep(3); /* more than one try's time */
 	hold_ends();
 	a = call_join(&c);
@@ -206,7 +206,7 @@ Test(tools_faults, a_worker_killed_while_a_tool_runs)
 	person_make(&stack, &p);
 	hold();
 	call_say(&c, &stack, &p, CREATE, 0);
-	cr_assert(wait_until(is_held, NULL, 20000));
+	cr_assert(wait_until(is_held, NULL, 60000));
 	reply_id(&p, id);
 	cr_assert_eq(stack_workers(&stack, &worker, 1), 1);
 	kill(worker, SIGKILL);
@@ -265,7 +265,7 @@ Test(tools_faults, redis_away_between_the_rounds)
 	person_make(&stack, &p);
 	hold();
 	call_say(&c, &stack, &p, CREATE, 0);
-	cr_assert(wait_until(is_held, NULL, 20000));
+	cr_assert(wait_until(is_held, NULL, 60000));
 	server_freeze(&stores.redis);
 	hold_ends();
 	a = call_join(&c);
@@ -286,7 +286,7 @@ Test(tools_faults, a_log_that_is_lost_is_made_anew_with_its_tools)
 	person_make(&stack, &p);
 	hold();
 	call_say(&c, &stack, &p, CREATE, 0);
-	cr_assert(wait_until(is_held, NULL, 20000));
+	cr_assert(wait_until(is_held, NULL, 60000));
 	r = redis_new(getenv("REDIS_URL"), 5000);
 	{
 		const char *words[] = {"FLUSHALL"};
@@ -312,7 +312,7 @@ Test(tools_faults, a_worker_that_stops_waits_for_the_tool)
 	person_make(&stack, &p);
 	hold();
 	call_say(&c, &stack, &p, CREATE, 0);
-	cr_assert(wait_until(is_held, NULL, 20000));
+	cr_assert(wait_until(is_held, NULL, 60000));
 	kill(stack.natterd, SIGTERM);
 	sleep(1);
 	hold_ends();

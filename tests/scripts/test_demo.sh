@@ -53,9 +53,24 @@ shared() {
 	SHARED_URL=$BASE_URL PORT=${BASE_URL##*:}
 }
 
+# made DIR: a demo there that has run once, for tests to which it does not matter
+# how the first start goes, which takes longest.
+made() {
+	local kept=${TMPDIR:-/tmp}/natter-made.$$
+	if [ ! -e "$kept/d" ]; then
+		mkdir -p "$kept"
+		chmod 755 "$kept"
+		detached "$kept/d"
+		demo "$kept/d" --stop
+	fi
+	mkdir -p "$1"
+	cp -a "$kept/d/." "$1"
+}
+
 clean_up_all() {
-	T=${TMPDIR:-/tmp}/natter-shared.$$
-	clean_up
+	for T in "${TMPDIR:-/tmp}"/natter-{shared,made}.$$; do
+		clean_up
+	done
 }
 
 load_env() {
@@ -160,6 +175,7 @@ test_a_port_in_use_is_one_line_and_nothing_starts() {
 
 test_two_demos_run_side_by_side() {
 	shared
+	made "$T/b"
 	detached "$T/b"
 	expect "the first" is_ready "$SHARED_URL"
 	expect "the second" is_ready "http://127.0.0.1:$PORT"
@@ -201,6 +217,7 @@ test_reset_deletes_everything() {
 
 test_settings_of_the_caller_reach_natterd_and_no_argument() {
 	local pid
+	made "$T/d"
 	export OPENAI_API_KEY=sk-canary-71 OPENAI_BASE_URL=http://127.0.0.1:1/v1
 	export CHAT_MODEL=model-72 CHAT_DRAIN_SECONDS=3
 	export DATABASE_URL=postgresql://nowhere/x PGHOST=/nowhere
@@ -230,6 +247,7 @@ test_a_setting_that_cannot_work_is_one_line() {
 }
 
 test_ctrl_c_stops_everything() {
+	made "$T/d"
 	foreground "$T/d"
 	kill -INT -- "-$DEMO_PID"
 	wait "$DEMO_PID" || fail "exit status $?: $(cat "$T/err")"
@@ -240,6 +258,7 @@ test_ctrl_c_stops_everything() {
 test_a_long_path_is_no_trouble_and_stop_ends_the_foreground() {
 	local long
 	long=$T/$(printf 'long%.0s' {1..40})
+	made "$long"
 	foreground "$long"
 	expect "not ready" is_ready "http://127.0.0.1:$PORT"
 	demo "$long" --stop
@@ -261,6 +280,7 @@ test_ctrl_c_while_it_starts_leaves_nothing() {
 # Who dies takes the rest along, and is named; the data survives it.
 test_a_killed_server_ends_the_demo() {
 	local name pid
+	made "$T/d"
 	for name in postgres redis natterd nginx; do
 		foreground "$T/d"
 		pid=$(cut -d' ' -f1 "$T/d/stack/run/$name")
@@ -272,6 +292,7 @@ test_a_killed_server_ends_the_demo() {
 }
 
 test_even_a_killed_script_leaves_nothing() {
+	made "$T/d"
 	foreground "$T/d"
 	kill -KILL "$DEMO_PID"
 	wait_for 30 nothing_runs "$T/d"
@@ -280,6 +301,7 @@ test_even_a_killed_script_leaves_nothing() {
 }
 
 test_status_names_what_died_and_a_start_mends_it() {
+	made "$T/d"
 	detached "$T/d"
 	load_env "$T/d"
 	kill -KILL "$NGINX_PID"
@@ -291,6 +313,7 @@ test_status_names_what_died_and_a_start_mends_it() {
 }
 
 test_a_server_that_cannot_start_is_one_line() {
+	made "$T/d"
 	detached "$T/d"
 	demo "$T/d" --stop
 	printf 'garbage' >"$T/d/stack/pg/global/pg_control"

@@ -10,6 +10,8 @@
 #include "admin.h"
 #include "servers.h"
 
+#define TEMPLATE "natter_template"
+
 static char copy[64];
 
 static void
@@ -31,20 +33,126 @@ admin_natterctl(void)
  * Only the environment is kept: Criterion runs each test in a new process.
  */
 void
-admin_database(const char *name)
+admin_use(const char *name)
 {
-	struct command_end end;
 	char *url =
 	    server_url_with(getenv("TEST_DATABASE_URL"), "dbname", name);
 
-	admin_drop(name);
 	setenv("SUPERUSER_DATABASE_URL", url, 1);
 	setenv("OWNER_DATABASE_URL", admin_url("natter_migrate"), 1);
 	free(url);
-	end = RUN(admin_natterctl(), "bootstrap", "--database", name);
+}
+
+static void
+expect_success(struct command_end end, const char *what)
+{
 	if (end.code != 0)
-		fail("bootstrap", end.err);
+		fail(what, end.err);
 	command_end_clear(&end);
+}
+
+void
+admin_database(const char *name)
+{
+	admin_drop(name);
+	admin_use(name);
+	expect_success(RUN(admin_natterctl(), "bootstrap", "--database", name),
+	    "bootstrap");
+}
+
+static void
+make_schema(const char *name)
+{
+	admin_database(name);
+	expect_success(RUN(admin_natterctl(), "migrate", "up"), "migrate up");
+}
+
+static bool
+fill_with_schema(struct server *s)
+{
+	setenv("TEST_DATABASE_URL", s->url, 1);
+	make_schema(TEMPLATE);
+	return true;
+}
+
+static bool
+start_with_template(struct server *s, const char *const *options)
+{
+	return server_start_filled(s, options, "schema", fill_with_schema) &&
+	       setenv("TEST_DATABASE_URL", s->url, 1) == 0;
+}
+
+bool
+admin_start_schema(
+    struct server *s, const char *const *options, const char *name)
+{
+	char sql[128];
+
+	if (!start_with_template(s, options))
+		return false;
+	snprintf(
+	    sql, sizeof(sql), "ALTER DATABASE " TEMPLATE " RENAME TO %s", name);
+	server_sql(s->url, sql);
+	admin_use(name);
+	return true;
+}
+
+void
+admin_provide_schema(void)
+{
+	static struct server s;
+	const char *given = getenv("TEST_DATABASE_URL");
+
+	if (given != NULL && given[0] != '\0')
+		return;
+	if (!start_with_template(&s, NULL))
+		fail("schema", "no server that knows it");
+}
+
+/* What CREATE DATABASE leaves out: rights on the database, and settings. */
+#define COPY_REST(from)                                                       \
+	"UPDATE pg_database d SET datacl = t.datacl FROM pg_database t"       \
+	" WHERE d.datname = current_database() AND t.datname = '" from "';"   \
+	"INSERT INTO pg_db_role_setting SELECT d.oid, s.setrole, s.setconfig" \
+	" FROM pg_db_role_setting s JOIN pg_database t ON t.oid ="            \
+	" s.setdatabase JOIN pg_database d ON d.datname = current_database()" \
+	" WHERE t.datname = '" from "'"
+
+void
+admin_clone(const char *from, const char *name)
+{
+	char sql[1024];
+
+	admin_drop(name);
+	snprintf(sql, sizeof(sql),
+	    "CREATE DATABASE %s TEMPLATE %s OWNER natter_owner", name, from);
+	server_sql(getenv("TEST_DATABASE_URL"), sql);
+	admin_use(name);
+	snprintf(sql, sizeof(sql), COPY_REST("%s"), from, from);
+	admin_sql(sql);
+}
+
+static bool
+has_template(void)
+{
+	char *n;
+	bool has;
+
+	admin_use("postgres");
+	n = admin_value(
+	    "SELECT count(*) FROM pg_database WHERE datname = '" TEMPLATE "'");
+	has = strcmp(n, "1") == 0;
+	free(n);
+	return has;
+}
+
+void
+admin_schema(const char *name)
+{
+	if (has_template())
+		admin_clone(TEMPLATE, name);
+	else
+		make_schema(name);
 }
 
 void

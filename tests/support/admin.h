@@ -7,7 +7,11 @@
 #ifndef TESTS_SUPPORT_ADMIN_H
 #define TESTS_SUPPORT_ADMIN_H
 
+#include <stdbool.h>
+
 #include "command.h"
+
+struct server;
 
 /* natterctl, to begin the words of RUN with. */
 const char *admin_natterctl(void);
@@ -17,6 +21,28 @@ const char *admin_natterctl(void);
  * OWNER_DATABASE_URL and SUPERUSER_DATABASE_URL at it.
  */
 void admin_database(const char *name);
+
+/*
+ * In a ReportHook(PRE_ALL): a Postgres that knows the whole schema, so that
+ * admin_schema has little to do. Keeps TEST_DATABASE_URL when it is set.
+ */
+void admin_provide_schema(void);
+
+/* Starts a server with the database `name`, which has the schema, and uses it;
+ * false when that fails. */
+bool admin_start_schema(
+    struct server *s, const char *const *options, const char *name);
+
+/* The same as admin_database and `natterctl migrate up`, but quick where the
+ * server knows the schema. */
+void admin_schema(const char *name);
+
+/* Makes `name` a copy of the database `from`, to which nobody is connected, and
+ * uses it. */
+void admin_clone(const char *from, const char *name);
+
+/* Points OWNER_DATABASE_URL and SUPERUSER_DATABASE_URL at a database. */
+void admin_use(const char *name);
 
 /* Removes the database again. */
 void admin_drop(const char *name);

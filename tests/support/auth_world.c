@@ -3,7 +3,6 @@
  * prepares a test works; what is tested is judged by the test.
  */
 #include <assert.h>
-#include <glob.h>
 #include <json-c/json.h>
 #include <libpq-fe.h>
 #include <sodium.h>
@@ -15,6 +14,7 @@
 
 #include "../support/auth_world.h"
 #include "../support/ring.h"
+#include "../support/schema_files.h"
 #include "../support/servers.h"
 #include "api/api.h"
 #include "auth/queries.h"
@@ -28,49 +28,13 @@
 #define SQL_MAX   4096
 #define API       "/api/v1"
 
-static char *
-read_file(const char *path)
-{
-	FILE *f = fopen(path, "r");
-	char *text = NULL;
-	size_t room = 0;
-	assert(f);
-	assert(getdelim(&text, &room, '\0', f) > 0);
-	(void)fclose(f);
-	return text;
-}
-
-static void
-run_files(const char *url, const char *pattern)
-{
-	const char *srcdir = getenv("srcdir");
-	char path[SQL_MAX];
-	glob_t found;
-	(void)snprintf(path, sizeof path, "%s/migrations/%s",
-	    srcdir ? srcdir : ".", pattern);
-	if (glob(path, 0, NULL, &found) != 0) {
-		fprintf(stderr, "auth_world: there is no %s\n", path);
-		abort();
-	}
-	for (size_t i = 0; i < found.gl_pathc; i++) {
-		char *sql = read_file(found.gl_pathv[i]);
-		server_sql(url, sql);
-		free(sql);
-	}
-	globfree(&found);
-}
-
 bool
 auth_world_provide(const char *name)
 {
-	if (!servers_provide_postgres() || !servers_provide_redis())
+	char *url = schema_from_files(name);
+	if (!url || !servers_provide_redis())
 		return false;
-	char *url = server_database(getenv("TEST_DATABASE_URL"), name);
-	char *owner = server_url_with(url, "user", "natter_migrate");
-	run_files(url, "bootstrap.sql");
-	run_files(owner, "*.up.sql");
 	(void)setenv("TEST_AUTH_URL", url, 1);
-	free(owner);
 	free(url);
 	return true;
 }

@@ -21,6 +21,7 @@ event_came(void *arg, int n)
 {
 	struct call *c = arg;
 
+	atomic_store(&c->text, c->answer.text.n);
 	atomic_store(&c->events, n);
 }
 
@@ -82,6 +83,7 @@ call_follow(struct call *c, const struct stack *s, const char *token,
 struct awaited {
 	struct call *call;
 	int events;
+	size_t text;
 };
 
 static bool
@@ -89,17 +91,27 @@ has_come(void *arg)
 {
 	struct awaited *w = arg;
 
-	return atomic_load(&w->call->events) >= w->events ||
+	return (atomic_load(&w->call->events) >= w->events &&
+		   atomic_load(&w->call->text) >= w->text) ||
 	       atomic_load(&w->call->has_ended);
 }
 
 void
 call_await(struct call *c, int events)
 {
-	struct awaited w = {c, events};
+	struct awaited w = {.call = c, .events = events};
 
 	cr_assert(wait_until(has_come, &w, WAIT_MS), "%d of %d events",
 	    atomic_load(&c->events), events);
+}
+
+void
+call_await_text(struct call *c, size_t bytes)
+{
+	struct awaited w = {.call = c, .text = bytes};
+
+	cr_assert(wait_until(has_come, &w, WAIT_MS), "%zu of %zu bytes",
+	    atomic_load(&c->text), bytes);
 }
 
 const struct answer *

@@ -20,6 +20,7 @@ struct call {
 	char path[160], json[512], header[96];
 	struct answer answer; /* once it has ended */
 	_Atomic int events;   /* that came so far */
+	_Atomic size_t text;  /* bytes of text in them */
 	_Atomic bool has_ended;
 	bool is_joined;
 };
@@ -35,6 +36,9 @@ void call_follow(struct call *c, const struct stack *s, const char *token,
 
 /* Waits until so many events have come, or it has ended. */
 void call_await(struct call *c, int events);
+
+/* Waits until so many bytes of text have come, or it has ended. */
+void call_await_text(struct call *c, size_t bytes);
 
 /* Waits until it has ended. */
 const struct answer *call_join(struct call *c);

@@ -257,6 +257,14 @@ route_reset(struct conn *c, const struct request *q)
 	answer_json(c, json_object_new_object());
 }
 
+static void
+route_open(struct conn *c, const struct request *q)
+{
+	(void)q;
+	http_open_gate();
+	answer_json(c, json_object_new_object());
+}
+
 static const struct {
 	const char *method, *path;
 	http_route_fn handler;
@@ -269,6 +277,7 @@ static const struct {
     {"GET", "/_bodies", route_bodies, false},
     {"GET", "/_stats", route_stats, false},
     {"GET", "/_last", route_last, false},
+    {"POST", "/_open", route_open, false},
     {"POST", "/_reset", route_reset, false},
 };
 
@@ -329,16 +338,15 @@ die_with(pid_t parent)
 static int
 usage(int status)
 {
-	printf(
-	    "usage: model_standin --listen 127.0.0.1:PORT [--key SECRET] "
-	    "[--die-with-parent]\n\n"
-	    "Routes: POST /v1/chat/completions, /v1/moderations, "
-	    "/v1/embeddings,\nGET /v1/models, /_stats, /_last, /_bodies, POST "
-	    "/_reset\n"
-	    "The reply to MESSAGE is \"You said: MESSAGE\", a delta for "
-	    "every word; after a tool\nmessage, \"Tool said: RESULT\". "
-	    "Else it follows the directives that lead the last\nuser "
-	    "message, as [[name=value name=value]]:\n");
+	printf("usage: model_standin --listen 127.0.0.1:PORT [--key SECRET] "
+	       "[--die-with-parent]\n\n"
+	       "Routes: POST /v1/chat/completions, /v1/moderations, "
+	       "/v1/embeddings,\nGET /v1/models, /_stats, /_last, /_bodies, "
+	       "POST /_open, /_reset\n"
+	       "The reply to MESSAGE is \"You said: MESSAGE\", a delta for "
+	       "every word; after a tool\nmessage, \"Tool said: RESULT\". "
+	       "Else it follows the directives that lead the last\nuser "
+	       "message, as [[name=value name=value]]:\n");
 	script_help();
 	return status;
 }

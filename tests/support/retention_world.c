@@ -45,7 +45,6 @@ ages_begin(void)
 {
 	static const char *const settings[] = {"IDLE", "SYSTEM", "MESSAGES",
 	    "CONVERSATIONS", "SESSIONS", "TASK_LOG", "ANALYTICS", "USAGE"};
-	struct command_end end;
 	char name[64];
 
 	for (size_t i = 0; i < sizeof(settings) / sizeof(settings[0]); i++) {
@@ -55,14 +54,8 @@ ages_begin(void)
 	}
 	unsetenv("CREDENTIALS_DIRECTORY");
 	snprintf(database, sizeof(database), "natter_ages_%d", getpid());
-	admin_database(database);
+	admin_schema(database);
 	setenv("JOBS_DATABASE_URL", admin_url("natter_jobs"), 1);
-	end = RUN(admin_natterctl(), "migrate", "up");
-	if (end.code != 0) {
-		fprintf(stderr, "migrate: %s\n", end.err);
-		abort();
-	}
-	command_end_clear(&end);
 	strcpy(folder, "/tmp/natter-archive-XXXXXX");
 	if (mkdtemp(folder) == NULL)
 		abort();

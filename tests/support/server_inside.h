@@ -3,6 +3,7 @@
  *
  *   servers.c         starting, stopping, remembering what runs
  *   server_kinds.c    what tells Postgres from Redis
+ *   server_kept.c     data folders that are made once and copied
  *   server_process.c  folders and child processes
  */
 #ifndef TESTS_SUPPORT_SERVER_INSIDE_H
@@ -33,6 +34,13 @@ void server_remove_folder(struct server *s);
 
 /* Removes the folders of tests that died without doing so. */
 void server_sweep(void);
+
+/*
+ * Fills s->folder/data: by `make`, or with a copy of what `make` made there for
+ * somebody else who asked for the same name.
+ */
+bool
+server_fill(struct server *s, const char *name, bool (*make)(struct server *s));
 
 /* Runs `body` in a child that writes to s->folder/log; -1 on failure. */
 pid_t server_spawn(struct server *s, void (*body)(struct server *));

@@ -64,6 +64,26 @@ exec_initdb(struct server *s)
 }
 
 static bool
+make_cluster(struct server *s)
+{
+	return server_run(s, exec_initdb);
+}
+
+static bool
+make_filled(struct server *s)
+{
+	const char *const *options = s->options;
+	bool is_filled;
+
+	s->options = NULL;
+	is_filled = server_fill(s, "initdb", make_cluster) &&
+		    server_start_again(s) && s->fill(s);
+	server_stop(s, SIGINT);
+	s->options = options;
+	return is_filled;
+}
+
+static bool
 postgres_prepare(struct server *s)
 {
 	const struct passwd *pw = geteuid() == 0 ? getpwnam("postgres") : NULL;
@@ -72,7 +92,8 @@ postgres_prepare(struct server *s)
 		return false;
 	snprintf(s->url, sizeof(s->url),
 	    "host=%s user=postgres dbname=postgres", s->folder);
-	return server_run(s, exec_initdb);
+	return s->fill != NULL ? server_fill(s, s->holds, make_filled)
+			       : server_fill(s, "initdb", make_cluster);
 }
 
 static void

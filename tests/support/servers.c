@@ -88,16 +88,17 @@ server_start_again(struct server *s)
 }
 
 static bool
-start(struct server *s, const struct server_kind *kind,
-    const char *const *options)
+start(struct server *s, const struct server *wanted)
 {
-	*s = (struct server){
-	    .kind = kind, .options = options, .lock = -1, .owner = getpid()};
+	*s = *wanted;
+	s->lock = -1;
+	s->owner = getpid();
 	server_sweep();
 	if (!server_make_folder(s) || !remember(s))
 		return false;
-	if (!kind->prepare(s)) {
-		server_complain("%s cannot be prepared; its log:", kind->name);
+	if (!s->kind->prepare(s)) {
+		server_complain(
+		    "%s cannot be prepared; its log:", s->kind->name);
 		server_show_log(s);
 		return false;
 	}
@@ -107,13 +108,25 @@ start(struct server *s, const struct server_kind *kind,
 bool
 server_start_postgres(struct server *s, const char *const *options)
 {
-	return start(s, &server_kind_postgres, options);
+	return start(s, &(struct server){
+			    .kind = &server_kind_postgres, .options = options});
+}
+
+bool
+server_start_filled(struct server *s, const char *const *options,
+    const char *holds, bool (*fill)(struct server *s))
+{
+	return start(s, &(struct server){.kind = &server_kind_postgres,
+			    .options = options,
+			    .holds = holds,
+			    .fill = fill});
 }
 
 bool
 server_start_redis(struct server *s, const char *const *options)
 {
-	return start(s, &server_kind_redis, options);
+	return start(s,
+	    &(struct server){.kind = &server_kind_redis, .options = options});
 }
 
 /* Waits up to five seconds. */
@@ -160,7 +173,8 @@ provide(const char *variable, const struct server_kind *kind, struct server *s)
 
 	if (given != NULL && given[0] != '\0')
 		return true;
-	return start(s, kind, NULL) && setenv(variable, s->url, 1) == 0;
+	return start(s, &(struct server){.kind = kind}) &&
+	       setenv(variable, s->url, 1) == 0;
 }
 
 bool

@@ -1,8 +1,9 @@
 /*
  * Private Postgres and Redis servers for tests: in a folder of their own under
- * /tmp, on a Unix socket only, gone when the test ends. A test may stop them,
- * kill them and start them again in the same folder. Postgres will not run as
- * root; a test that does gives it to the user `postgres`.
+ * NATTER_TEST_ROOT or /tmp, on a Unix socket only, gone when the test ends. A
+ * test may stop them, kill them and start them again in the same folder.
+ * Postgres will not run as root; a test that does gives it to the user
+ * `postgres`.
  *
  * A server dies with the process that started it (PR_SET_PDEATHSIG), its
  * folder is removed at exit, and what a crashed test left behind is swept by
@@ -31,8 +32,10 @@ struct server {
 	char url[SERVER_URL]; /* Postgres: the superuser's */
 	const struct server_kind *kind;
 	const char *const *options; /* borrowed; further words of argv */
-	int lock;                   /* says that the folder is in use */
-	pid_t owner;                /* the process that started it */
+	const char *holds;          /* what `fill` put into it, or NULL */
+	bool (*fill)(struct server *s);
+	int lock;    /* says that the folder is in use */
+	pid_t owner; /* the process that started it */
 };
 
 /*
@@ -43,6 +46,14 @@ struct server {
  */
 bool server_start_postgres(struct server *s, const char *const *options);
 bool server_start_redis(struct server *s, const char *const *options);
+
+/*
+ * A Postgres in which `fill`, given one that runs with no options of its own,
+ * has made what is called `holds`. Of several that ask for the same, in this
+ * process or in another, one fills and the others begin with a copy.
+ */
+bool server_start_filled(struct server *s, const char *const *options,
+    const char *holds, bool (*fill)(struct server *s));
 
 /* Starts a stopped server again on its old data. */
 bool server_start_again(struct server *s);

@@ -452,6 +452,18 @@ stack_model_again(struct stack *s)
 }
 
 void
+stack_model_open(const struct stack *s)
+{
+	struct ask ask = {.method = "POST", .base = s->model, .path = "/_open"};
+	struct answer a;
+
+	http_ask(&ask, &a);
+	if (a.status != 200)
+		give_up("the stand-in model's gate");
+	answer_clear(&a);
+}
+
+void
 stack_stop(struct stack *s)
 {
 	char command[128];

@@ -63,6 +63,9 @@ int stack_end_natterd(struct stack *s, int signal);
 void stack_model_end(struct stack *s);
 void stack_model_again(struct stack *s);
 
+/* Opens the next gate of the stand-in model's replies (see standin.def). */
+void stack_model_open(const struct stack *s);
+
 /* The pids of natterd's workers, read from /proc; returns how many. */
 size_t stack_workers(const struct stack *s, pid_t *pids, size_t max);
 

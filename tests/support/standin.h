@@ -61,6 +61,7 @@ struct reply {
 enum reply_next {
 	REPLY_GO,    /* call again, at once if there is room */
 	REPLY_WAIT,  /* call again at reply_due_ms */
+	REPLY_GATE,  /* call again once one more gate is open */
 	REPLY_END,   /* finish the body, keep the connection */
 	REPLY_CLOSE, /* finish the body, close the connection */
 	REPLY_CUT,   /* close without finishing the body */
@@ -88,6 +89,7 @@ struct request {
 	X(streams_completed)    \
 	X(prompt_tokens)        \
 	X(completion_tokens)    \
+	X(gates_open)           \
 	X(client_hangups)       \
 	X(bytes_sent)
 
@@ -149,6 +151,10 @@ void http_answer(struct conn *c, int32_t status, const struct buf *body);
 
 /* or as its script says, now or later.  Takes r. */
 void http_begin(struct conn *c, struct reply *r);
+
+/* Opens the next gate (see standin.def): what waits there goes on, and what has
+ * yet to come there does not stop. */
+void http_open_gate(void);
 
 /* The value of a header (name in lower case); NULL when absent. */
 const char *

@@ -32,8 +32,9 @@ struct conn {
 	struct reply *reply; /* owned; NULL between requests */
 	unsigned writes;     /* unfinished uv_writes */
 	unsigned char handles;
-	bool is_closing;  /* only the close callbacks are still to come */
-	bool is_waiting;  /* for the timer, or for ever */
+	bool is_closing; /* only the close callbacks are still to come */
+	bool is_waiting; /* for the timer, for a gate or for ever */
+	bool is_at_gate;
 	bool is_last;     /* close once this answer is in the kernel */
 	bool wants_reset; /* and do it with a reset */
 	bool is_http10, has_head, has_continue;
@@ -242,6 +243,27 @@ wait_until(struct conn *c, uint64_t due_ms)
 	    &c->timer, on_timer, due_ms > spent_ms ? due_ms - spent_ms : 0, 0);
 }
 
+/* Its gaps are counted from here on: the wait is not made up for. */
+static void
+leave_gate(uv_handle_t *handle, void *context)
+{
+	struct conn *c = handle->data;
+
+	(void)context;
+	if (handle->type != UV_TIMER || c->is_closing || !c->is_at_gate)
+		return;
+	c->is_at_gate = false;
+	c->reply->started_ms = uv_now(&loop) - reply_due_ms(c->reply);
+	wait_until(c, reply_due_ms(c->reply));
+}
+
+void
+http_open_gate(void)
+{
+	counters.gates_open++;
+	uv_walk(&loop, leave_gate, NULL);
+}
+
 /* Adds the payload to the wire as one chunk, or as one for every byte. */
 static void
 frame_payload(const struct conn *c)
@@ -303,6 +325,9 @@ step_stream(struct conn *c)
 		break;
 	case REPLY_WAIT:
 		wait_until(c, reply_due_ms(c->reply));
+		break;
+	case REPLY_GATE:
+		c->is_waiting = c->is_at_gate = true;
 		break;
 	case REPLY_STALL:
 		c->is_waiting = true;

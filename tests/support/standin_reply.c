@@ -329,6 +329,15 @@ is_at(const struct reply *r, int32_t position)
 	       (position > r->deltas && r->delta == r->deltas);
 }
 
+/* Gate number n stands before delta n * gate, and needs n + 1 openings. */
+static bool
+is_at_gate(const struct reply *r)
+{
+	return r->script.gate > 0 && r->delta < r->deltas &&
+	       r->delta % r->script.gate == 0 &&
+	       (uint64_t)(r->delta / r->script.gate) >= counters.gates_open;
+}
+
 /* Comments, then thoughts: what comes before the first delta. */
 static enum reply_next
 fill_lead(struct reply *r, struct buf *out)
@@ -351,6 +360,8 @@ fill_delta(struct reply *r, struct buf *out)
 
 	if (r->leads < s->pings + s->thoughts)
 		return fill_lead(r, out);
+	if (is_at_gate(r))
+		return REPLY_GATE;
 	if (is_at(r, s->badjson) && !r->has_bad_line) {
 		put_line(r, out, "{\"choices\": [oops");
 		r->has_bad_line = true;

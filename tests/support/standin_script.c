@@ -309,7 +309,7 @@ drop_faults(struct script *s)
 {
 	s->cut = s->stall = s->badjson = s->midstream_error = -1;
 	s->hang = s->drop = s->status = s->fail = s->garbage = 0;
-	s->first = s->gap = s->huge = s->nodone = 0;
+	s->first = s->gap = s->gate = s->huge = s->nodone = 0;
 }
 
 static char *

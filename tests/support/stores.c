@@ -33,13 +33,8 @@ find_natterctl(void)
 }
 
 static void
-migrate(const char *version)
+expect_migrated(struct command_end end)
 {
-	struct command_end end =
-	    version == NULL
-		? RUN(admin_natterctl(), "migrate", "up")
-		: RUN(admin_natterctl(), "migrate", "up", "--to", version);
-
 	if (end.code != 0)
 		give_up("natterctl migrate up", end.err);
 	command_end_clear(&end);
@@ -48,7 +43,21 @@ migrate(const char *version)
 void
 stores_migrate(void)
 {
-	migrate(NULL);
+	expect_migrated(RUN(admin_natterctl(), "migrate", "up"));
+}
+
+static bool
+start_postgres(struct server *s, const char *version)
+{
+	if (version == NULL)
+		return admin_start_schema(s, NULL, DATABASE);
+	if (!server_start_postgres(s, NULL))
+		return false;
+	setenv("TEST_DATABASE_URL", s->url, 1);
+	admin_database(DATABASE);
+	expect_migrated(
+	    RUN(admin_natterctl(), "migrate", "up", "--to", version));
+	return true;
 }
 
 void
@@ -56,13 +65,10 @@ stores_start(struct stores *s, const char *version)
 {
 	char url[256];
 
-	if (!server_start_postgres(&s->postgres, NULL) ||
+	find_natterctl();
+	if (!start_postgres(&s->postgres, version) ||
 	    !server_start_redis(&s->redis, NULL))
 		give_up("servers", "they do not start");
-	find_natterctl();
-	setenv("TEST_DATABASE_URL", s->postgres.url, 1);
-	admin_database(DATABASE);
-	migrate(version);
 	snprintf(url, sizeof(url),
 	    "postgresql:///" DATABASE "?host=%s&user=natter_app",
 	    s->postgres.folder);

@@ -3,7 +3,6 @@
  * of migrations/ in their order, so that what is tested is what is shipped.
  */
 #include <assert.h>
-#include <glob.h>
 #include <libpq-fe.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -20,6 +19,7 @@
 #include "store/pg.h"
 #include "store/redis.h"
 #include "support/ring.h"
+#include "support/schema_files.h"
 #include "support/servers.h"
 #include "support/world.h"
 
@@ -31,47 +31,12 @@
 
 static PGconn *superuser; /* one per process */
 
-static char *
-read_file(const char *path)
-{
-	FILE *f = fopen(path, "r");
-	assert(f);
-	char *text = NULL;
-	size_t room = 0;
-	ssize_t n = getdelim(&text, &room, '\0', f);
-	assert(n > 0);
-	fclose(f);
-	return text;
-}
-
-static void
-run_files(const char *url, const char *pattern)
-{
-	const char *srcdir = getenv("srcdir");
-	char path[SQL_MAX];
-	glob_t found;
-	(void)snprintf(path, sizeof(path), "%s/migrations/%s",
-	    srcdir ? srcdir : ".", pattern);
-	if (glob(path, 0, NULL, &found) != 0) {
-		fprintf(stderr, "world: there is no %s\n", path);
-		abort();
-	}
-	for (size_t i = 0; i < found.gl_pathc; i++) {
-		char *sql = read_file(found.gl_pathv[i]);
-		server_sql(url, sql);
-		free(sql);
-	}
-	globfree(&found);
-}
-
 bool
 world_provide(const char *name)
 {
-	if (!servers_provide_postgres())
+	char *url = schema_from_files(name);
+	if (!url)
 		return false;
-	char *url = server_database(getenv("TEST_DATABASE_URL"), name);
-	run_files(url, "bootstrap.sql");
-	run_files(url, "*.up.sql");
 	setenv("TEST_WORLD_URL", url, 1);
 	free(url);
 	return true;
