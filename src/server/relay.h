@@ -3,7 +3,8 @@
  * model (upstream.h), writes to nginx (client.h), and gives finished turns to
  * the ledger; nothing in it ever blocks.
  *
- * A reply costs a struct, libcurl's handle and its text: about 18 KB. A thread
+ * A reply costs 16 KB and its text: 11.3 of libcurl's (5.4 of them the handle),
+ * 2 of the stream, 1.3 of the turn. A thread
  * each would cost 68 KB and collapse at 50,000 events/s, a process each 1.4 MB
  * (measured on 2 cores with 1,000 replies).
  *
