@@ -94,8 +94,7 @@ when_merge(struct when *to, const struct when *other)
 		when_set_hour(&with, more.hour, more.minute, more.half);
 	/* "tonight at 8": which 8 was implied, too. */
 	bool is_own = to->has_hour && other->has_hour;
-	int implied =
-	    (to->gives_way & WHEN_HOUR) != 0 ? to->hour : other->hour;
+	int implied = (to->gives_way & WHEN_HOUR) != 0 ? to->hour : other->hour;
 	if (is_own && with.half == WHEN_BARE)
 		with.half = implied < 12 ? WHEN_AM : WHEN_PM;
 	if (is_own)
@@ -191,7 +190,7 @@ extend(const struct words *w, const struct when_now *now, struct when *when)
 		when->last = n;
 		return true;
 	}
-	i += words_is(w, i, ",");
+	i += words_is_in(w, i, ", -");
 	n = when_part(w, i, now, &with);
 	bool is_exact = when->has_hour && when->half == WHEN_WHOLE &&
 			(when->gives_way & WHEN_HOUR) == 0;

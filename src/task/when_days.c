@@ -115,9 +115,8 @@ when_weekday(const struct words *w, size_t i, const struct when_now *now,
     struct when *out)
 {
 	/* "the next Tuesday" */
-	size_t the = words_is(w, i, "the") && words_is_in(w, i + 1, next_words)
-			 ? 1
-			 : 0;
+	size_t the =
+	    words_is(w, i, "the") && words_is_in(w, i + 1, next_words) ? 1 : 0;
 	bool is_next = words_is_in(w, i + the, next_words);
 	bool is_this = words_is_in(w, i, this_words);
 	size_t at = i + the + (is_next || is_this);
@@ -140,8 +139,8 @@ when_weekday(const struct words *w, size_t i, const struct when_now *now,
 	out->is_weekday = at == i;
 	at++;
 	/* "Tuesday week" is the one after that. */
-	bool is_week_more = words_is(w, at, "week") &&
-			    when_weekday_of(w, at - 1) >= 0;
+	bool is_week_more =
+	    words_is(w, at, "week") && when_weekday_of(w, at - 1) >= 0;
 	when_set_day(out, now->today + ahead + (is_week_more ? 7 : 0), 1);
 	return at + (is_week_more ? 1 : 0) - i;
 }
@@ -402,9 +401,9 @@ amount_at(const struct words *w, size_t i, struct amount *out)
 	size_t and = words_is(w, at, "and") ? 1 : 0;
 	int minutes = words_number(w, at + and);
 	if (out->unit->seconds == 3600 && minutes > 0 && minutes < 60 &&
-	    words_is(w, at + and + 1, "minutes")) {
+	    words_is(w, at + and+1, "minutes")) {
 		out->minutes = minutes;
-		at += and + 2;
+		at += and+2;
 	}
 	return at - i;
 }
@@ -443,7 +442,8 @@ when_distance(const struct words *w, size_t i, const struct when_now *now,
 	size_t more = in ? 0 : counted_from(w, i + n, now, &amount, out);
 	if (more > 0)
 		return n + more;
-	if (words_is(w, i + n, "from") && words_is_in(w, i + n + 1, "now today"))
+	if (words_is(w, i + n, "from") &&
+	    words_is_in(w, i + n + 1, "now today"))
 		n += 2;
 	else if (!in)
 		return 0;

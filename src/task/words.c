@@ -239,7 +239,7 @@ add_word(struct words *w, size_t start, size_t end)
 	if (is_dash(w, start, end)) {
 		struct word *dash = add(w, WORD_MARK, start, end);
 		if (dash)
-			memcpy(dash->norm, ",", 2);
+			memcpy(dash->norm, "-", 2);
 		return;
 	}
 	while (start < last && strchr("(*#-", w->text[start]))
