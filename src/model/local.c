@@ -17,7 +17,7 @@
 enum {
 	SAY_STORED = 1,  /* what the user has stored */
 	SAY_CONNECT = 2, /* how a real model is connected */
-	SAY_UNSURE = 4,	 /* nothing: what documents say is better */
+	SAY_UNSURE = 4,  /* nothing: what documents say is better */
 };
 
 static const char connect_text[] =
@@ -65,7 +65,8 @@ static const struct topic {
     {{"remind me", "reminder", "reminders", "task", "tasks", "todo", "to-do",
 	 "to do list", "my list"},
 	"I changed nothing: I am natter-local, not a language model, and that "
-	"was none of the commands that I know. Say it plainly, one task in each "
+	"was none of the commands that I know. Say it plainly, one task in "
+	"each "
 	"message: “remind me to call mom tomorrow at 5pm”, “add milk to my "
 	"list”, “what is due this week?”, “task 2 is done”, “move the dentist "
 	"task to Friday”, “delete the gym task”.",

@@ -162,7 +162,7 @@ second_sentence(const struct words *w)
 
 	for (size_t i = 1; second == 0 && i + 1 < w->n; i++) {
 		size_t at = trim_openings(w, i + 1, w->n);
-		if (words_is(w, i, ",") && at < w->n &&
+		if (words_is_in(w, i, ", -") && at < w->n &&
 		    pattern_begins("@remind to|about", w, at, w->n) > 0)
 			return i + 1;
 	}

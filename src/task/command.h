@@ -38,7 +38,7 @@ enum command_problem {
 	COMMAND_NO_SUCH_DATE,   /* "31 February" */
 	COMMAND_PAST_DATE,
 	COMMAND_RELATIVE_DATE, /* "back by two days" */
-	COMMAND_TOO_MANY, /* "delete all my tasks" */
+	COMMAND_TOO_MANY,      /* "delete all my tasks" */
 };
 
 /* A title of 500 characters, of four bytes each, with its NUL. */

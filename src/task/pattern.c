@@ -13,8 +13,7 @@ static const struct class {
 	size_t n; /* bytes of the name */
 	const char *alternatives;
 } classes[] = {
-#define CLASS(name_, alternatives_) \
-	{name_, sizeof(name_) - 1, alternatives_},
+#define CLASS(name_, alternatives_) {name_, sizeof(name_) - 1, alternatives_},
 #include "task/classes.def"
 #undef CLASS
 };
@@ -180,7 +179,8 @@ mark_before(const struct match *m, char mark)
 	for (size_t i = m->at; i < m->to; i++) {
 		const struct word *word = &m->w->at[i];
 		if (word->kind == WORD_MARK &&
-		    (word->norm[0] == mark || mark == ','))
+		    (word->norm[0] == mark || word->norm[0] == '-' ||
+			mark == ','))
 			return true;
 		if (!word->is_hidden && word->kind != WORD_MARK)
 			return false;
@@ -343,9 +343,8 @@ pattern_ends(
 	size_t first = *to > from + ENDS_MAX ? *to - ENDS_MAX : from;
 
 	for (size_t i = first; i < *to; i++) {
-		size_t after = w->at[i].is_hidden
-				   ? 0
-				   : pattern_begins(pattern, w, i, *to);
+		size_t after =
+		    w->at[i].is_hidden ? 0 : pattern_begins(pattern, w, i, *to);
 		if (after > i && next_word(&m, after) == *to) {
 			*to = i;
 			return true;

@@ -1,6 +1,6 @@
 /*
- * A message while command.c reads it: its words, what was found in them, and the
- * rule that it is held against. What trim.c and slots.c do for command.c.
+ * A message while command.c reads it: its words, what was found in them, and
+ * the rule that it is held against. What trim.c and slots.c do for command.c.
  *
  * Thread: any.
  */
@@ -28,6 +28,7 @@ enum flag {
 	LAST = 1 << 11,
 	MANY = 1 << 12,
 	BY = 1 << 13,
+	SHORT = 1 << 14,
 };
 
 /* A row of grammar.def. */
@@ -67,7 +68,7 @@ void trim_priority(struct reading *r);
 
 /* slots.c: puts what was captured into the command; false: it is none after
  * all, and nothing is set but the priority. */
-bool slots_fill(struct reading *r, const struct rule *rule,
-    const struct pattern_fit *fit);
+bool slots_fill(
+    struct reading *r, const struct rule *rule, const struct pattern_fit *fit);
 
 #endif

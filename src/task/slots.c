@@ -52,6 +52,8 @@ is_target(const struct target *t, unsigned flags)
 		is_fit = t->is_named;
 	else if ((flags & DEED) != 0)
 		is_fit = t->is_deed;
+	else if ((flags & SHORT) != 0)
+		is_fit = t->to - t->from <= 2;
 	return is_fit && !t->is_any;
 }
 
@@ -67,8 +69,9 @@ set_target(
 
 	if (from == to)
 		return true;
-	if (!strncmp(rule->pattern, "TARGET", 6) &&
-	    (tells(w, from, to) || is_asked(r)))
+	bool is_said =
+	    !strncmp(rule->pattern, "TARGET", 6) || (rule->flags & SHORT) != 0;
+	if (is_said && (tells(w, from, to) || is_asked(r)))
 		return false;
 	if (!is_list && words_is_in(w, from, "i you he she we they there"))
 		return false;
@@ -147,6 +150,17 @@ is_title(const struct reading *r, const struct rule *rule,
 			     "tasks task todo todos reminders reminder things "
 			     "stuff something items alarms please me them "
 			     "these those"))
+		return false;
+	/* "..., said the diver" */
+	for (size_t i = from + 1; i < to; i++) {
+		if (w->at[i - 1].kind == WORD_MARK &&
+		    words_is_in(w, i, "said says asked told"))
+			return false;
+	}
+	/* "make task 3 urgent" makes none */
+	if (from > 1 && words_is_in(w, from - 1, "task todo reminder") &&
+	    words_number(w, from) > 0 &&
+	    !words_is_in(w, from - 2, "a an new another"))
 		return false;
 	/* "2 days before" */
 	if (from > 0 && words_number(w, from - 1) > 0 &&
@@ -330,8 +344,8 @@ set_rest(
 }
 
 bool
-slots_fill(struct reading *r, const struct rule *rule,
-    const struct pattern_fit *fit)
+slots_fill(
+    struct reading *r, const struct rule *rule, const struct pattern_fit *fit)
 {
 	const char *priority = r->out->priority;
 

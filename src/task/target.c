@@ -11,6 +11,10 @@ static const char before[] =
     "the my a an our this that number no about for called named titled to "
     "with of on regarding";
 
+/* What goes between "task" and its name. */
+static const char joins[] = "number no about for called named titled to with "
+			    "of on regarding";
+
 /* What people have to do, most of all. */
 static const char deeds[] =
     "book buy call clean collect cook do drop email feed find fix get iron "
@@ -37,7 +41,7 @@ is_name(const struct words *w, size_t i, size_t to)
 	while (i < to && is_passed_by(w, i))
 		i++;
 	if (i == to || w->at[i].kind == WORD_QUOTE ||
-	    words_is_in(w, i, before) || words_is_in(w, i, deeds))
+	    words_is_in(w, i, joins) || words_is_in(w, i, deeds))
 		return true;
 	return words_number(w, i) > 0 && i + 1 == to;
 }
@@ -115,8 +119,8 @@ target_read(const struct words *w, size_t from, size_t to)
 	else if (t.to - t.from == 1)
 		read_word(w, &t);
 	t.is_plain = t.is_plain || t.is_named;
-	t.is_deed = t.is_plain || (t.to - t.from > 1 &&
-				      words_is_in(w, t.from, deeds));
+	t.is_deed =
+	    t.is_plain || (t.to - t.from > 1 && words_is_in(w, t.from, deeds));
 	return t;
 }
 
@@ -136,14 +140,12 @@ is_row_of_numbers(const struct words *w, size_t from, size_t to)
 bool
 target_names_many(const struct words *w, size_t from, size_t to)
 {
-	static const char things[] =
-	    "tasks todos reminders everything numbers";
+	static const char things[] = "tasks todos reminders everything numbers";
 	bool is_all = words_is_in(w, from, "all every everything both") ||
 		      (words_is_in(w, from, "my the these those") &&
 			  words_is_in(w, from + 1, "tasks todos reminders"));
 
-	if (words_is_in(w, from, things) ||
-	    is_row_of_numbers(w, from, to))
+	if (words_is_in(w, from, things) || is_row_of_numbers(w, from, to))
 		return true;
 	for (size_t i = from; is_all && i < to; i++) {
 		if (words_is_in(w, i, things))

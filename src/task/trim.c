@@ -129,7 +129,8 @@ priority_at(const struct reading *r, size_t i, const char **out)
 	if (words_is_in(w, i + 1, "priority importance urgency"))
 		return 2;
 	size_t n = strlen(w->at[i].norm);
-	if (words_is(w, i, "asap") || (n > 8 && strstr(w->at[i].norm, "priority")))
+	if (words_is(w, i, "asap") ||
+	    (n > 8 && strstr(w->at[i].norm, "priority")))
 		return 1;
 	bool is_of_task = pattern_class("@task", w, i + 1) > 0 ||
 			  pattern_class("@tasks", w, i + 1) > 0;
@@ -151,7 +152,8 @@ trim_priority(struct reading *r)
 			continue;
 		size_t from = i;
 		from -= from > r->first && words_is_in(w, from - 1, "a the");
-		if (from > r->first && words_is_in(w, from - 1, "with at as of"))
+		if (from > r->first &&
+		    words_is_in(w, from - 1, "with at as of"))
 			from--;
 		else
 			from = i;

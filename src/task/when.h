@@ -41,8 +41,8 @@ struct when {
 	unsigned gives_way; /* enum when_way */
 
 	bool has_day;
-	int64_t day; /* since 1970-01-01 */
-	int days;    /* how many: a week has 7 */
+	int64_t day;     /* since 1970-01-01 */
+	int days;        /* how many: a week has 7 */
 	bool is_weekday; /* a day by its name alone */
 
 	bool has_hour;

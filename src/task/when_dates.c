@@ -173,8 +173,8 @@ whole_month(const struct words *w, size_t i, const struct when_now *now,
 		return 0;
 	if (month < now->local.month || (is_next && month == now->local.month))
 		year++;
-	when_set_day(out, civil_days(year, month, 1),
-	    civil_month_days(year, month));
+	when_set_day(
+	    out, civil_days(year, month, 1), civil_month_days(year, month));
 	return 2;
 }
 

@@ -19,14 +19,14 @@
 enum word_kind {
 	WORD_PLAIN,
 	WORD_QUOTE, /* all between quotes; start and end are the outer ones */
-	WORD_MARK,  /* one of . , ; : ! ? ) in `norm`; a dash is a comma */
+	WORD_MARK,  /* one of . , ; : ! ? ) in `norm`, or a dash */
 };
 
 struct word {
 	enum word_kind kind;
 	bool is_hidden;
 	bool is_possessive; /* "tomorrow's" and the like, "tomorrow" in norm */
-	size_t start, end; /* bytes of the text */
+	size_t start, end;  /* bytes of the text */
 	char norm[WORD_MAX];
 };
 
@@ -56,8 +56,8 @@ bool words_holds(const char *set, const char *s);
 /* The number that it is, in digits or in words up to sixty-nine; -1: none. */
 int words_number(const struct words *w, size_t i);
 
-/* The number of "3rd" or "third" (to thirty-first in digits, twentieth in words);
- * -1: none. */
+/* The number of "3rd" or "third" (to thirty-first in digits, twentieth in
+ * words); -1: none. */
 int words_ordinal(const struct words *w, size_t i);
 
 void words_hide(struct words *w, size_t from, size_t to);
