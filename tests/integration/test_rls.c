@@ -66,6 +66,8 @@ static const char insert_sql[] =
     "  WHEN 'inet' THEN '''::1'''"
     "  WHEN 'date' THEN 'current_date'"
     "  WHEN 'regconfig' THEN '''simple'''"
+    "  WHEN 'bit varying' THEN 'B''1'''"
+    "  WHEN 'smallint[]' THEN '''{}'''"
     "  ELSE '(random() * 1000)::' || format_type(a.atttypid, NULL) END END,"
     "  ', ' ORDER BY a.attnum))"
     " FROM pg_attribute a WHERE a.attrelid = $1::text::regclass AND a.attnum > "
@@ -337,12 +339,15 @@ Test(rls, a_user_sees_own_rows_only)
 	});
 }
 
-/* Only functions of natter_auth reach these: the daemon not even its user's. */
+/* Only functions of natter_auth and natter_search reach these: the daemon not
+ * even its user's. */
 static bool
 is_for_functions(const struct table *t)
 {
 	return strcmp(t->name, "auth.login_throttle") == 0 ||
-	       strcmp(t->name, "auth.user_ends") == 0;
+	       strcmp(t->name, "auth.user_ends") == 0 ||
+	       strcmp(t->name, "chat.chunk_embeddings") == 0 ||
+	       strcmp(t->name, "chat.document_embeddings") == 0;
 }
 
 Test(rls, with_the_rights_as_shipped_own_rows_are_seen)
