@@ -117,7 +117,7 @@ world_open(struct world *w, const char *user)
 	struct pg_options options = {
 	    .url = url,
 	    .application = "test",
-	    .timeout_ms = 20000,
+	    .timeout_ms = 120000,
 	    .prepare = true,
 	    .domains = domains,
 	    .n_domains = 1,
