@@ -57,7 +57,8 @@
 
 /* A claim only where there is a key, TOOLS where they may be offered, FACTS
  * only where natter-local may answer, HISTORY unless there is a copy, RETRIEVE
- * unless documents are not wanted, and then EMBEDDED where there are vectors. */
+ * unless documents are not wanted, and then EMBEDDED where there are vectors.
+ */
 enum { LOCK, BEGIN, ALWAYS, CALLS_MAX = ALWAYS + 6 };
 
 /* What TURN_BEGIN, TURN_FACTS and TURN_REFUSAL give; TURN_LOCK's columns are

@@ -35,8 +35,8 @@ struct chore {
 
 /* `name` is a constant: as Postgres sees it. A transaction of theirs may take
  * `patience` times CHAT_PG_TIMEOUT. */
-struct chores *chores_new(
-    struct shared *shared, const char *name, int patience);
+struct chores *
+chores_new(struct shared *shared, const char *name, int patience);
 
 /* The thread's function; `arg` is the chores. */
 void *chores_run(void *arg);

@@ -125,8 +125,8 @@ services_cache(struct shared *shared, struct redis *redis)
 }
 
 enum err
-services_open(struct services *out, struct shared *shared, const char *name,
-    int patience)
+services_open(
+    struct services *out, struct shared *shared, const char *name, int patience)
 {
 	*out = (struct services){
 	    .config = shared->config,

@@ -47,8 +47,8 @@ struct shared {
 
 /*
  * Makes this thread's services; the stores connect on first use. `name` says
- * which thread, in pg_stat_activity; a transaction of its may take so many times
- * CHAT_PG_TIMEOUT. ERR_INTERNAL without memory.
+ * which thread, in pg_stat_activity; a transaction of its may take so many
+ * times CHAT_PG_TIMEOUT. ERR_INTERNAL without memory.
  */
 enum err services_open(struct services *out, struct shared *shared,
     const char *name, int patience) MUST_CHECK;
@@ -57,8 +57,8 @@ enum err services_open(struct services *out, struct shared *shared,
 long services_decided_ms(const struct config *config);
 
 /* The thread's connections alone, for the ledger; NULL: no memory. */
-struct pg *services_pg(
-    const struct shared *shared, const char *name, int patience);
+struct pg *
+services_pg(const struct shared *shared, const char *name, int patience);
 struct redis *services_redis(struct shared *shared);
 
 /* The caches of a thread with this connection; NULL: no memory. */

@@ -121,7 +121,7 @@ check_collected(const struct model_object *object,
 	FUZZ_PROMISE(one.n == two.n && memcmp(one.p, two.p, one.n) == 0);
 	buf_clear(&one);
 	buf_clear(&two);
-	openai_collected_delta(&one, c, end);
+	openai_collected_choice(&one, c, end);
 	FUZZ_PROMISE(is_json(one.p, one.n));
 	check_line(&one);
 	openai_collected_calls(&two, c);

@@ -120,10 +120,10 @@ Test(embeddings_faults, a_document_that_is_refused_holds_up_no_other)
 			" ,T true false ") == 0)
 			break;
 		cr_assert_lt(i, 599, "%s",
-		    library_value(
-			&lib.reader, "SELECT jsonb_agg(to_jsonb(e)) FROM "
-				     "chat.document_embeddings e WHERE "
-				     "e.user_id = $1::text::uuid"));
+		    library_value(&lib.reader,
+			"SELECT jsonb_agg(to_jsonb(e)) FROM "
+			"chat.document_embeddings e WHERE "
+			"e.user_id = $1::text::uuid"));
 		nanosleep(&pause, NULL);
 	}
 	cr_expect_str_eq(

@@ -104,8 +104,8 @@ is_nobodys(const char *name)
 {
 	static const char *const names[] = {"chat_WORKER_SEEN",
 	    "chat_WORKERS_DIED", "chat_CANCELLED_REPLIES", "chat_LOST_TAKE",
-	    "chat_LOST_END", "chat_CACHE_STATE",
-	    "chat_SCHEMA_VERSION", "chat_FACTS_LOCK"};
+	    "chat_LOST_END", "chat_CACHE_STATE", "chat_SCHEMA_VERSION",
+	    "chat_FACTS_LOCK"};
 	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
 		if (!strcmp(name, names[i]))
 			return true;
