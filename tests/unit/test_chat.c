@@ -105,7 +105,7 @@ is_nobodys(const char *name)
 	static const char *const names[] = {"chat_WORKER_SEEN",
 	    "chat_WORKERS_DIED", "chat_CANCELLED_REPLIES", "chat_LOST_TAKE",
 	    "chat_LOST_END", "chat_CACHE_STATE", "chat_SCHEMA_VERSION",
-	    "chat_FACTS_LOCK"};
+	    "chat_FACTS_LOCK", "chat_EMBEDDINGS_CLAIM"};
 	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
 		if (!strcmp(name, names[i]))
 			return true;
@@ -119,7 +119,9 @@ asks_a_function(const char *sql)
 {
 	static const char *const names[] = {"chat.admin_", "auth.admin_",
 	    "chat.budget_allows($1", "chat.documents_find(",
-	    "chat.passages_find(", "chat.documents_search("};
+	    "chat.passages_find(", "chat.documents_search(",
+	    "chat.passages_rank(", "chat.passages_embedded(",
+	    "chat.embeddings_store($1", "chat.embeddings_fail($1"};
 	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
 		if (strstr(sql, names[i]))
 			return true;
