@@ -156,7 +156,7 @@ password_verify(const struct config *config, const char *password,
 	enum err e = take_slot(config, &slot);
 	if (e)
 		return e;
-	bool is_ours = is_argon2id(hash);
+	bool is_ours = hash && is_argon2id(hash);
 	bool is_imported = hash && !is_ours && password_import_is_known(hash);
 	e = is_ours       ? verify_hash(hash, password, n)
 	    : is_imported ? password_import_verify(hash, password, n)

@@ -37,20 +37,21 @@ struct conversation_change {
 	const char *tags;     /* a JSON array of strings */
 	const char *is_archived; /* "t" or "f" */
 	const char *is_active;
-	bool has_model; /* NULL counts: the server's default model */
 	const char *model;
-	bool has_system_prompt; /* NULL counts: the server's */
 	const char *system_prompt;
-	bool has_store; /* NULL counts: none */
 	const char *store_id;
-	bool has_end; /* NULL counts: it is kept */
 	const char *expires_at;
 	const char *expires_in; /* seconds, instead; at creation only */
-	bool has_documents;     /* NULL counts: as the store says */
 	const char *documents;  /* "t" or "f" */
 	/* A change alone: a message; the newest that hangs below it becomes
 	 * the current leaf. */
 	const char *leaf_id;
+	/* Where NULL counts. */
+	bool has_model;         /* the server's default model */
+	bool has_system_prompt; /* the server's */
+	bool has_store;         /* none */
+	bool has_end;           /* it is kept */
+	bool has_documents;     /* as the store says */
 };
 
 enum conversation_archived {

@@ -209,14 +209,26 @@ struct poster {
 	struct answer answer;
 };
 
+static atomic_int n_refused;
+
+/* The model's reply waits until all others have heard of it. */
 static void *
 poster_run(void *arg)
 {
 	struct poster *p = arg;
 
 	pthread_barrier_wait(p->start);
-	person_say(&stack, p->person, "[[events=30 gap=100]] go", &p->answer);
+	person_say(&stack, p->person, "[[events=30 gate=20]] go", &p->answer);
+	if (p->answer.status != 200)
+		atomic_fetch_add(&n_refused, 1);
 	return NULL;
+}
+
+static bool
+all_but_one_are_refused(void *arg)
+{
+	(void)arg;
+	return atomic_load(&n_refused) == POSTERS - 1;
 }
 
 static void
@@ -254,6 +266,9 @@ Test(load, of_200_who_write_at_once_one_is_answered)
 		pthread_create(
 		    &posters[i].thread, NULL, poster_run, &posters[i]);
 	}
+	cr_expect(wait_until(all_but_one_are_refused, NULL, 120000), "%d",
+	    atomic_load(&n_refused));
+	stack_model_open(&stack);
 	for (int i = 0; i < POSTERS; i++) {
 		struct answer *a = &posters[i].answer;
 
