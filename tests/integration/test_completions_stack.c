@@ -417,7 +417,8 @@ Test(completions_stack, a_reader_that_does_not_read_is_cut_and_billed)
 	cr_expect(wait_until(has_begun, p.user_id, 30000));
 	expect_balance(p.user_id, 1);
 	cr_expect_gt(number_of(COMPLETION, p.user_id), 1000);
-	cr_expect_lt(number_of(COMPLETION, p.user_id), 15000000 / 4);
+	cr_expect_lt(number_of(COMPLETION, p.user_id), 15000000 / 4, "%ld",
+	    (long)number_of(COMPLETION, p.user_id));
 	close(fd);
 }
 

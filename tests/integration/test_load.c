@@ -218,7 +218,7 @@ poster_run(void *arg)
 	struct poster *p = arg;
 
 	pthread_barrier_wait(p->start);
-	person_say(&stack, p->person, "[[events=30 gate=20]] go", &p->answer);
+	person_say(&stack, p->person, "[[events=30 gate=30]] go", &p->answer);
 	if (p->answer.status != 200)
 		atomic_fetch_add(&n_refused, 1);
 	return NULL;

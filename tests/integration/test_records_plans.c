@@ -188,12 +188,17 @@ Test(records_plans, every_list_touches_a_few_pages)
 	    {"DOCUMENT_CHUNKS", MADE_ID("8001", "7") ", 0, 21", 1, 40},
 	    /* Ranking weighs a bounded number of passages, those that are like
 	     * the words, too. */
-	    {"DOCUMENTS_SEARCH", "'number77777', NULL, NULL, 10", 10, 4000},
-	    {"DOCUMENTS_SEARCH", "'giraffe', NULL, NULL, 10", 10, 4000},
-	    {"DOCUMENTS_SEARCH", "'giraffe', 'shop', NULL, 10", 4, 4000},
-	    {"DOCUMENTS_SEARCH", "'girafe', NULL, NULL, 10", 10, 4000},
+	    {"DOCUMENTS_SEARCH",
+		"'number77777', NULL, NULL, 10, NULL, NULL, 20", 10, 4000},
+	    {"DOCUMENTS_SEARCH", "'giraffe', NULL, NULL, 10, NULL, NULL, 20",
+		10, 4000},
+	    {"DOCUMENTS_SEARCH", "'giraffe', 'shop', NULL, 10, NULL, NULL, 20",
+		4, 4000},
+	    {"DOCUMENTS_SEARCH", "'girafe', NULL, NULL, 10, NULL, NULL, 20", 10,
+		4000},
 	    /* A word of every passage: a bounded part of them is ranked. */
-	    {"DOCUMENTS_SEARCH", "'text', NULL, NULL, 10", 10, 4000},
+	    {"DOCUMENTS_SEARCH", "'text', NULL, NULL, 10, NULL, NULL, 20", 10,
+		4000},
 	    {"TASK_GET", MADE_ID("8003", "7"), 1, 20},
 	    {"TASKS_LIST",
 		"NULL, NULL, NULL, NULL, NULL, NULL, NULL, false, " FROM_TOP,

@@ -377,7 +377,11 @@ Test(replies, a_client_that_hangs_up_at_any_event_finds_the_whole_reply)
 		    "/api/v1/conversations/%s/messages", p.conversation);
 		ask.token = p.token;
 		http_ask(&ask, &a);
-		cr_expect_eq(a.n_events, k);
+		/* Pieces that come late come together: there may be fewer. */
+		cr_expect(a.n_events == (size_t)k ||
+			      (a.n_events < (size_t)k &&
+				  answer_ends_with(&a, "done")),
+		    "%zu of %d", a.n_events, k);
 		snprintf(id, sizeof(id), "%s",
 		    answer_event_text(&a, "start", "message_id"));
 		cr_expect(wait_until(reply_is_complete, id, 60000),

@@ -545,6 +545,19 @@ Test(site_tools, who_waits_for_a_site_holds_up_nobody)
 	answer_clear(&k.answer);
 }
 
+static bool
+model_is_asked(void *arg)
+{
+	struct person *p = arg;
+	char n[16];
+
+	db_value(
+	    "SELECT count(*) FROM chat.running_replies"
+	    " WHERE conversation_id = $1::text::uuid AND prompt_tokens > 0",
+	    p->conversation, n, sizeof(n));
+	return strcmp(n, "1") == 0;
+}
+
 /* What a model is told of tools is paid for. */
 Test(site_tools, what_is_reserved_counts_the_tools)
 {
@@ -561,14 +574,13 @@ Test(site_tools, what_is_reserved_counts_the_tools)
 	shop_call(&shop, "POST", shop_path(&shop, ""), json, 201, &a);
 	answer_clear(&a);
 	give_time(60000);
-	site.delay_ms = 100000;
-	asker_start(&k, &shop.user, CALL);
-	cr_assert(wait_until(site_is_asked, NULL, 60000));
+	asker_start(&k, &shop.user, "[[text=10 events=1 gate=1]] go");
+	cr_assert(wait_until(model_is_asked, &shop.user, 60000));
 	db_value("SELECT prompt_tokens FROM chat.running_replies"
 		 " WHERE conversation_id = $1::text::uuid",
 	    shop.user.conversation, tokens, sizeof(tokens));
 	cr_expect_gt(atol(tokens), 2000, "%s", tokens);
-	site.delay_ms = 0;
+	stack_model_open(&stack);
 	pthread_join(k.thread, NULL);
 	answer_clear(&k.answer);
 }
