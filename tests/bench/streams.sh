@@ -16,7 +16,7 @@ COUNTS=("$@")
 GAP_MS=333      # three events a second
 FIRST_MS=200
 BEGIN_RATE=${BEGIN_RATE:-150} # replies begun a second
-SETTLE_S=2      # after the last one has begun
+SETTLE_S=10     # after the last one has begun: what that took is over
 LOOK_S=10       # how long everything is looked at; then the replies end
 KINDS=(natterd nginx redis postgres model client)
 FIRST_USER=1
@@ -49,7 +49,7 @@ wait_streaming() {
 look() {
 	kill -USR1 "$CLIENT_PID" || :
 	note >"$T/before"
-	"$BENCH/short_load" "$PORT" /api/v1/me <"$T/short_token" >"$T/short" &
+	"${FIRST[@]}" "$BENCH/short_load" "$PORT" /api/v1/me <"$T/short_token" >"$T/short" &
 	SHORT_PID=$!
 	sleep "$LOOK_S"
 	kill -USR1 "$CLIENT_PID" || :
@@ -64,6 +64,11 @@ look() {
 logs_lost() {
 	curl -s "$BASE_URL/metrics" |
 		awk '/^natter_reply_logs_lost_total/ { n += $2 } END { print n + 0 }'
+}
+
+# What natterd complained of, for whoever runs this.
+said_wrong() {
+	head -n 20 "$NATTER_DIR/log/natterd.log" >&2 || :
 }
 
 # per_stream KIB BASE-KIB STREAMS
@@ -131,3 +136,4 @@ END
 for count in "${COUNTS[@]}"; do
 	measure "$count"
 done
+said_wrong
