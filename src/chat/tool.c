@@ -103,6 +103,9 @@ tools_remove(struct tools *tools, enum native_tool which)
 	for (size_t i = 0; i < tools->n; i++) {
 		if (strcmp(tools->list[i].name, natives[which].name) != 0)
 			continue;
+		/* The last one of a constant list goes without a copy. */
+		if (i + 1 < tools->n && tools->is_borrowed && !make_room(tools))
+			return;
 		tools->n--;
 		memmove(&tools->list[i], &tools->list[i + 1],
 		    (tools->n - i) * sizeof(*tools->list));

@@ -281,6 +281,25 @@ Test(tools, one_can_be_taken_out)
 	cr_expect_str_eq(tools->list[tools->n - 1].name, "order_status");
 }
 
+/* Natter's own are constant, and every reply's. */
+Test(tools, one_can_be_taken_out_of_those_that_are_shared)
+{
+	struct tools *own = tools_new(), *others = tools_new();
+
+	tools_add_native(own);
+	tools_add_native(others);
+	tools_remove(own, TOOL_SEARCH_DOCUMENTS);
+	tools_remove(own, TOOL_CREATE_TASK);
+	cr_expect_eq(own->n, others->n - 2);
+	cr_expect_null(tools_find(own, "create_task"));
+	cr_expect_null(tools_find(own, "search_documents"));
+	cr_expect_not_null(tools_find(own, "list_tasks"));
+	cr_expect_not_null(tools_find(others, "create_task"));
+	cr_expect_not_null(tools_find(others, "search_documents"));
+	tools_free(own);
+	tools_free(others);
+}
+
 /* What the columns have says the same to a model as what they were made of. */
 Test(tools, uses_are_read_from_their_columns)
 {
