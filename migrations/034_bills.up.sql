@@ -9,6 +9,12 @@
 
 SET ROLE natter_owner;
 
+-- First what takes long: meanwhile only what is written to messages waits, and
+-- what reads running replies, as a cancel does, goes on.
+CREATE INDEX IF NOT EXISTS idx_chat_messages_searched ON chat.messages (user_id)
+    WHERE tool_responses @> '[{"name": "search_documents"}]';
+COMMENT ON INDEX chat.idx_chat_messages_searched IS 'A user''s replies whose tools have quoted documents';
+
 ALTER TABLE chat.running_replies
     ADD COLUMN IF NOT EXISTS rounds_prompt_tokens int NOT NULL DEFAULT 0
 	CONSTRAINT running_replies_rounds_prompt CHECK (rounds_prompt_tokens >= 0),
@@ -32,9 +38,6 @@ GRANT UPDATE (model, prompt_tokens, rounds_prompt_tokens, rounds_completion_toke
 
 GRANT UPDATE (used_documents, tool_calls, tool_responses) ON chat.messages TO natter_jobs;
 GRANT UPDATE (tool_responses, context) ON chat.messages TO natter_auth;
-CREATE INDEX IF NOT EXISTS idx_chat_messages_searched ON chat.messages (user_id)
-    WHERE tool_responses @> '[{"name": "search_documents"}]';
-COMMENT ON INDEX chat.idx_chat_messages_searched IS 'A user''s replies whose tools have quoted documents';
 
 SET ROLE natter_auth;
 

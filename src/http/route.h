@@ -44,8 +44,9 @@ enum route_thread {
 	ON_CHORES, /* slow: hashing */
 	ON_BULK,   /* long: exports, imports, files to be read; they hold up
 		    * no hashing */
-	ON_SEARCH, /* on the chores where it asks for a vector, else the front
-		    */
+	ON_SEARCH, /* waits for another server where it asks for a vector; else
+		    * on the front */
+	ROUTE_THREADS,
 };
 
 struct route {

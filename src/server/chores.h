@@ -1,8 +1,9 @@
 /*
  * A thread for slow requests, so that the front never waits for one. A request
  * comes here whole, connection and arena included, and is answered from here. A
- * worker has two: one for password hashing, one ("bulk") for exports, imports
- * and documents, for which nobody's sign-in waits. One whose client has left
+ * worker has three: one for password hashing; one ("bulk") for exports, imports
+ * and documents; and one for searches that wait for a vector. Nobody's sign-in
+ * waits for those. One whose client has left
  * meanwhile is dropped, one that waited longer than CHAT_CHORES_WAIT gets 503:
  * a crowd must not keep the thread hashing for clients long gone.
  *

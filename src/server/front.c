@@ -38,8 +38,7 @@
 
 struct front {
 	struct shared *shared;
-	struct chores *chores; /* of routes ON_CHORES */
-	struct chores *bulk;   /* of routes ON_BULK */
+	struct chores *const *beside; /* by enum route_thread */
 	struct services services;
 	struct arena *arena;
 	FCGX_Request fcgi;
@@ -227,17 +226,19 @@ read_body(struct front *f, struct request *req, size_t n)
 	return true;
 }
 
-/* Whoever waits for a server that makes vectors does not wait here. */
-static bool
-is_for_chores(const struct front *f, enum route_thread thread)
+/* Who serves such routes; NULL: the front. */
+static struct chores *
+beside(const struct front *f, enum route_thread thread)
 {
-	return thread == ON_CHORES ||
-	       (thread == ON_SEARCH && embedding_is_on(f->shared->config));
+	if (thread == ON_SEARCH && !embedding_is_on(f->shared->config))
+		return NULL;
+	return f->beside[thread];
 }
 
 static void
 serve(struct front *f, struct request *req, struct reply *rep)
 {
+	struct chores *chores;
 	size_t length = 0;
 	enum err e = front_params_read(req, f->fcgi.envp, &length);
 
@@ -254,12 +255,9 @@ serve(struct front *f, struct request *req, struct reply *rep)
 		refuse(f, req, rep, ERR_BAD_REQUEST);
 		return;
 	}
-	if (is_for_chores(f, req->route->thread)) {
-		to_chores(f, f->chores, req, rep);
-		return;
-	}
-	if (req->route->thread == ON_BULK) {
-		to_chores(f, f->bulk, req, rep);
+	chores = beside(f, req->route->thread);
+	if (chores != NULL) {
+		to_chores(f, chores, req, rep);
 		return;
 	}
 	api_handle(req, rep);
@@ -293,15 +291,14 @@ front_serve(struct front *f)
 }
 
 struct front *
-front_new(struct shared *shared, struct chores *chores, struct chores *bulk)
+front_new(struct shared *shared, struct chores *const *beside)
 {
 	struct front *f = calloc(1, sizeof(*f));
 
 	if (f == NULL)
 		return NULL;
 	f->shared = shared;
-	f->chores = chores;
-	f->bulk = bulk;
+	f->beside = beside;
 	f->arena = arena_new(ARENA_BEFORE_ROUTE);
 	if (f->arena == NULL ||
 	    services_open(&f->services, shared, "natterd front", 1) != OK ||

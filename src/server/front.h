@@ -21,9 +21,9 @@ struct chores;
 struct front;
 struct shared;
 
-/* NULL without memory. FCGX_Init was called before. */
-struct front *
-front_new(struct shared *shared, struct chores *chores, struct chores *bulk);
+/* NULL without memory. FCGX_Init was called before. `beside` are the threads
+ * for other routes than the front's own, by enum route_thread; borrowed. */
+struct front *front_new(struct shared *shared, struct chores *const *beside);
 
 /* Waits up to `timeout_ms` for a connection or for `wake_fd` to be readable. */
 enum front_event { FRONT_NOTHING, FRONT_REQUEST, FRONT_WAKE };

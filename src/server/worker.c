@@ -19,6 +19,7 @@
 #include "base/clock.h"
 #include "base/config.h"
 #include "base/log.h"
+#include "http/route.h"
 #include "server/chores.h"
 #include "server/disowned.h"
 #include "server/front.h"
@@ -41,11 +42,22 @@
  * on a busy machine with two cores. nginx waits longer (nginx/natter.conf). */
 #define BULK_PATIENCE 6
 
+/* Threads that serve routes beside the front, and how long their transactions
+ * may take. */
+static const struct {
+	const char *name; /* NULL: none */
+	int patience;
+} threads_beside[ROUTE_THREADS] = {
+    [ON_CHORES] = {"natterd chores", 1},
+    [ON_BULK] = {"natterd bulk", BULK_PATIENCE},
+    [ON_SEARCH] = {"natterd search", 1},
+};
+
 struct worker {
 	struct shared shared;
-	struct chores *chores, *bulk;
+	struct chores *beside[ROUTE_THREADS]; /* NULL: the front itself */
 	struct front *front;
-	pthread_t relay_thread, ledger_thread, chores_thread, bulk_thread;
+	pthread_t relay_thread, ledger_thread, beside_threads[ROUTE_THREADS];
 	int signal_fd;
 	long served;
 	uint64_t give_up_ms; /* when the ledger has to stop trying */
@@ -87,6 +99,20 @@ open_libraries(void)
 }
 
 static bool
+open_threads_beside(struct worker *w)
+{
+	for (int i = 0; i < ROUTE_THREADS; i++) {
+		if (threads_beside[i].name == NULL)
+			continue;
+		w->beside[i] = chores_new(&w->shared, threads_beside[i].name,
+		    threads_beside[i].patience);
+		if (w->beside[i] == NULL)
+			return false;
+	}
+	return true;
+}
+
+static bool
 open_parts(struct worker *w, const struct worker_options *o)
 {
 	w->shared.config = o->config;
@@ -104,24 +130,26 @@ open_parts(struct worker *w, const struct worker_options *o)
 	if (w->shared.disowned == NULL || w->shared.ledger == NULL)
 		return false;
 	w->shared.relay = relay_new(o->config, w->shared.ledger);
-	w->chores = chores_new(&w->shared, "natterd chores", 1);
-	w->bulk = chores_new(&w->shared, "natterd bulk", BULK_PATIENCE);
-	if (w->shared.relay == NULL || w->chores == NULL || w->bulk == NULL)
+	if (w->shared.relay == NULL || !open_threads_beside(w))
 		return false;
-	w->front = front_new(&w->shared, w->chores, w->bulk);
+	w->front = front_new(&w->shared, w->beside);
 	return w->front != NULL;
 }
 
 static bool
 start_threads(struct worker *w)
 {
-	return pthread_create(&w->ledger_thread, NULL, ledger_run,
-		   w->shared.ledger) == 0 &&
-	       pthread_create(
-		   &w->relay_thread, NULL, relay_run, w->shared.relay) == 0 &&
-	       pthread_create(&w->chores_thread, NULL, chores_run, w->chores) ==
-		   0 &&
-	       pthread_create(&w->bulk_thread, NULL, chores_run, w->bulk) == 0;
+	if (pthread_create(
+		&w->ledger_thread, NULL, ledger_run, w->shared.ledger) != 0 ||
+	    pthread_create(
+		&w->relay_thread, NULL, relay_run, w->shared.relay) != 0)
+		return false;
+	for (int i = 0; i < ROUTE_THREADS; i++)
+		if (w->beside[i] != NULL &&
+		    pthread_create(&w->beside_threads[i], NULL, chores_run,
+			w->beside[i]) != 0)
+			return false;
+	return true;
 }
 
 static void
@@ -179,8 +207,10 @@ is_drained(struct worker *w)
 {
 	if (clock_mono_ms() >= w->give_up_ms)
 		ledger_give_up(w->shared.ledger);
-	return relay_has_ended(w->shared.relay) &&
-	       chores_count(w->chores) == 0 && chores_count(w->bulk) == 0;
+	for (int i = 0; i < ROUTE_THREADS; i++)
+		if (w->beside[i] != NULL && chores_count(w->beside[i]) > 0)
+			return false;
+	return relay_has_ended(w->shared.relay);
 }
 
 static void
@@ -209,16 +239,19 @@ static void
 close_parts(struct worker *w)
 {
 	pthread_join(w->relay_thread, NULL);
-	chores_close(w->chores);
-	pthread_join(w->chores_thread, NULL);
-	chores_close(w->bulk);
-	pthread_join(w->bulk_thread, NULL);
+	for (int i = 0; i < ROUTE_THREADS; i++) {
+		if (w->beside[i] == NULL)
+			continue;
+		chores_close(w->beside[i]);
+		pthread_join(w->beside_threads[i], NULL);
+	}
 	ledger_close(w->shared.ledger);
 	pthread_join(w->ledger_thread, NULL);
 	front_free(w->front);
 	relay_free(w->shared.relay);
-	chores_free(w->chores);
-	chores_free(w->bulk);
+	for (int i = 0; i < ROUTE_THREADS; i++)
+		if (w->beside[i] != NULL)
+			chores_free(w->beside[i]);
 	ledger_free(w->shared.ledger);
 	disowned_free(w->shared.disowned);
 	close(w->signal_fd);

@@ -177,11 +177,18 @@ Test(cached_answers, are_streamed_like_others)
 		    "\"cache\":true}"};
 	struct told t;
 
-	warm("Say three.");
-	t = say_anew(&person, "Say three.", CACHE);
 	snprintf(path, sizeof(path), "/api/v1/conversations/%s/messages",
 	    person.conversation);
-	http_ask(&ask, &a);
+	/* What SQL wrote empties the caches once more, within a second. */
+	for (int i = 0; i < 20; i++) {
+		warm("Say three.");
+		t = say_anew(&person, "Say three.", CACHE);
+		http_ask(&ask, &a);
+		if (strcmp(answer_event_text(&a, "done", "metadata.cached"),
+			"true") == 0)
+			break;
+		answer_clear(&a);
+	}
 	cr_assert(answer_ends_with(&a, "done"));
 	cr_expect_str_eq(a.text.p, t.content);
 	cr_expect_str_eq(
@@ -294,7 +301,8 @@ Test(cached_answers, of_a_store_are_for_all_who_talk_in_it)
 {
 	char slug[64], none[8];
 	struct person other;
-	struct told t = {0};
+	char question[32];
+	bool is_shared = false;
 
 	snprintf(slug, sizeof(slug), "s-%s", person.conversation);
 	db_value("INSERT INTO chat.stores (id, slug, name, is_open, settings)"
@@ -302,22 +310,30 @@ Test(cached_answers, of_a_store_are_for_all_who_talk_in_it)
 		 " '{\"answer_cache\": true}') RETURNING 1",
 	    slug, none, sizeof(none));
 	person_make(&stack, &other);
-	for (int i = 0; i < 100 && !t.is_cached; i++) {
-		t = say_in(&person, slug, "Say nine.", "");
-		(void)poll(NULL, 0, 100);
+	/* What SQL wrote empties the caches once more, within a second: then
+	 * the other's answer is their own, and another question is tried. */
+	for (int i = 0; i < 20 && !is_shared; i++) {
+		struct told t = {0};
+
+		snprintf(question, sizeof(question), "Say nine, %d.", i);
+		for (int j = 0; j < 100 && !t.is_cached; j++) {
+			t = say_in(&person, slug, question, "");
+			(void)poll(NULL, 0, 100);
+		}
+		cr_assert(t.is_cached);
+		is_shared = say_in(&other, slug, question, "").is_cached;
 	}
-	cr_assert(t.is_cached);
-	cr_expect(say_in(&other, slug, "Say nine.", "").is_cached);
+	cr_expect(is_shared);
 	cr_expect(
-	    !say_in(&other, slug, "Say nine.", ",\"cache\":false").is_cached);
-	cr_expect(!say_anew(&other, "Say nine.", CACHE).is_cached);
+	    !say_in(&other, slug, question, ",\"cache\":false").is_cached);
+	cr_expect(!say_anew(&other, question, CACHE).is_cached);
 	/* The one from whose conversation it came goes. */
 	cr_assert_eq(
 	    call_status(&stack, "DELETE", "/api/v1/me", person.token, NULL),
 	    204);
-	cr_expect(!say_in(&other, slug, "Say nine.", "").is_cached);
+	cr_expect(!say_in(&other, slug, question, "").is_cached);
 	db_value("UPDATE chat.stores SET settings = '{}' WHERE slug = $1"
 		 " RETURNING 1",
 	    slug, none, sizeof(none));
-	cr_expect(!say_in(&other, slug, "Say nine.", "").is_cached);
+	cr_expect(!say_in(&other, slug, question, "").is_cached);
 }
