@@ -199,7 +199,7 @@ DROP FUNCTION IF EXISTS chat.document_unquote();
 SET ROLE natter_owner;
 DROP INDEX IF EXISTS chat.idx_chat_messages_searched;
 REVOKE UPDATE (used_documents, tool_calls, tool_responses) ON chat.messages FROM natter_jobs;
-REVOKE UPDATE (tool_responses) ON chat.messages FROM natter_auth;
+REVOKE UPDATE (tool_responses, context) ON chat.messages FROM natter_auth;
 REVOKE UPDATE (model, prompt_tokens) ON chat.running_replies FROM natter_app;
 ALTER TABLE chat.running_replies
     DROP COLUMN IF EXISTS rounds_prompt_tokens,

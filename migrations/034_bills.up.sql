@@ -31,7 +31,7 @@ GRANT UPDATE (model, prompt_tokens, rounds_prompt_tokens, rounds_completion_toke
     rounds_cached_tokens, rounds_text_bytes, rounds_calls) ON chat.running_replies TO natter_app;
 
 GRANT UPDATE (used_documents, tool_calls, tool_responses) ON chat.messages TO natter_jobs;
-GRANT UPDATE (tool_responses) ON chat.messages TO natter_auth;
+GRANT UPDATE (tool_responses, context) ON chat.messages TO natter_auth;
 CREATE INDEX IF NOT EXISTS idx_chat_messages_searched ON chat.messages (user_id)
     WHERE tool_responses @> '[{"name": "search_documents"}]';
 COMMENT ON INDEX chat.idx_chat_messages_searched IS 'A user''s replies whose tools have quoted documents';
@@ -92,15 +92,16 @@ COMMENT ON FUNCTION chat.end_lost_reply(uuid, uuid, text, bigint) IS 'Ends, as i
 
 ----------------------------------------------------------------- what was quoted
 
--- Where its passages were, it is said that there was one. What a store's document
--- said to its members stays theirs.
+-- Where its passages were, it is said that there was one; the spelling of results
+-- (033) has them too, and goes. What a store's document said to its members stays
+-- theirs.
 CREATE OR REPLACE FUNCTION chat.document_unquote()
 RETURNS trigger
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-	UPDATE chat.messages m SET tool_responses = (
+	UPDATE chat.messages m SET context = m.context - 'said', tool_responses = (
 		SELECT jsonb_agg(CASE WHEN r.use->>'name' = 'search_documents'
 		    AND jsonb_typeof(r.use->'result'->'passages') = 'array'
 		    THEN jsonb_set(r.use, '{result,passages}', (
