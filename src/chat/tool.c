@@ -104,6 +104,8 @@ tools_remove(struct tools *tools, enum native_tool which)
 		if (strcmp(tools->list[i].name, natives[which].name) != 0)
 			continue;
 		tools->n--;
+		/* What is borrowed is constant: only its last goes. */
+		assert(!tools->is_borrowed || i == tools->n);
 		memmove(&tools->list[i], &tools->list[i + 1],
 		    (tools->n - i) * sizeof(*tools->list));
 		return;
