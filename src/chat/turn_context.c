@@ -254,8 +254,10 @@ turn_context(struct request *req, const struct turn_context *from)
 	    prompts_beside(prompts_current(), c.system, PROMPT_SUMMARY_FILE));
 	context_note_begin(t, &c, pg_number(lock, 0, LOCK_AT_MS));
 	context_seal(t);
-	/* What is masked alike may be another's: no answer is shared then. */
-	if (!pg_flag(lock, 0, LOCK_IS_TEMPORARY) && !mask_is_used(t->mask))
+	/* What is masked alike may be another's, and what a vector will find
+	 * is not in the request yet: no answer is shared then. */
+	if (!pg_flag(lock, 0, LOCK_IS_TEMPORARY) && !mask_is_used(t->mask) &&
+	    !t->wants_vector)
 		answer_find(
 		    req, t, from->cache, pg_text(lock, 0, LOCK_ANSWERS_OF));
 	return OK;

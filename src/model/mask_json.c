@@ -29,14 +29,16 @@ enum place { OUTSIDE, IN_STRING };
 static bool add_document(
     struct mask *m, const char *p, size_t n, enum place place, struct buf *out);
 
-/* JSON may write a slash with a backslash. */
+/* JSON may write a slash with a backslash. Other escapes are a text's: numbers
+ * with line feeds between them are no base64. */
 static bool
 is_base64(const char *p, size_t n)
 {
 	size_t i = 0;
 
 	while (i < n && (isalnum((unsigned char)p[i]) || p[i] == '+' ||
-			    p[i] == '/' || p[i] == '=' || p[i] == '\\'))
+			    p[i] == '/' || p[i] == '=' ||
+			    (p[i] == '\\' && i + 1 < n && p[i + 1] == '/')))
 		i++;
 	return i == n;
 }

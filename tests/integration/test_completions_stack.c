@@ -413,7 +413,7 @@ Test(completions_stack, a_reader_that_does_not_read_is_cut_and_billed)
 	stack_start(&stack, &o);
 	person_make(&stack, &p);
 	fd = ask_without_reading(
-	    &p, STREAM("[[text=15000000 chunk=4000 gap=1]] x"));
+	    &p, STREAM("[[text=15000000 chunk=4000 gap=5]] x"));
 	cr_expect(wait_until(has_begun, p.user_id, 30000));
 	expect_balance(p.user_id, 1);
 	cr_expect_gt(number_of(COMPLETION, p.user_id), 1000);

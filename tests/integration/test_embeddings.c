@@ -5,6 +5,7 @@
  * nothing of it happens where no model is set. The stand-in's vectors are bags
  * of words, to which "automobile" is "car".
  */
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -229,6 +230,62 @@ Test(embeddings, a_stores_passages_are_its_members)
 	    store);
 	cr_assert_str_eq(library_value(&member, sql), "1");
 	expect_found(&member, "q=canine", "", "", "none");
+}
+
+static bool
+is_cached_reply(const struct person *p, const char *json)
+{
+	char path[128];
+	const struct ask say = {.method = "POST", .path = path, .json = json};
+	struct answer a;
+	bool is_cached;
+
+	snprintf(path, sizeof(path), "/api/v1/conversations/%s/messages",
+	    p->conversation);
+	library_ask(&lib, p, &say, 201, &a);
+	is_cached = strcmp(answer_text(&a, "metadata.cached"), "true") == 0;
+	answer_clear(&a);
+	return is_cached;
+}
+
+/* Moves a person into a new conversation of a store. */
+static void
+enter(struct person *p, const char *store)
+{
+	const struct ask make = {
+	    .method = "POST", .path = "/api/v1/conversations", .json = store};
+	struct answer a;
+
+	library_ask(&lib, p, &make, 201, &a);
+	snprintf(p->conversation, sizeof(p->conversation), "%s",
+	    answer_text(&a, "id"));
+	answer_clear(&a);
+}
+
+/* The request of the words is everybody's; what the vector finds is not. */
+Test(embeddings, an_answer_from_ones_own_passages_is_nobody_elses)
+{
+	static const char question[] = "{\"content\":\"automobile?\"}";
+	struct person other;
+	char store[64];
+
+	open_with(NULL, NULL);
+	person_make(&lib.stack, &other);
+	snprintf(store, sizeof(store), "{\"store_id\":\"%s\"}",
+	    library_value(&lib.reader,
+		"INSERT INTO chat.stores (id, slug, name, is_open, settings)"
+		" VALUES (gen_random_uuid(), 's' || left(replace($1::text,"
+		" '-', ''), 30), 'Shop', true, '{\"answer_cache\": true}')"
+		" RETURNING id"));
+	for (int i = 0; i < 5; i++) {
+		enter(&lib.reader, store);
+		cr_expect_not(is_cached_reply(&lib.reader, question));
+		cr_expect(library_sent(&lib, "/_last", CAR));
+		(void)poll(NULL, 0, 100);
+	}
+	enter(&other, store);
+	cr_expect_not(is_cached_reply(&other, question));
+	cr_expect_not(library_sent(&lib, "/_last", CAR));
 }
 
 Test(embeddings, what_belongs_to_a_person_is_masked)

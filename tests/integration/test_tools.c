@@ -656,6 +656,9 @@ Test(tools, a_document_that_is_deleted_takes_its_quotes_along)
 	     " AND tool_responses::text LIKE '%descaled%'",
 		"0"},
 	    {"SELECT count(*) FROM chat.messages WHERE user_id = $1::uuid"
+	     " AND context::text LIKE '%descaled%'",
+		"0"},
+	    {"SELECT count(*) FROM chat.messages WHERE user_id = $1::uuid"
 	     " AND tool_responses::text LIKE '%cucumbers%'",
 		"1"},
 	    {"SELECT count(*) FROM chat.messages WHERE user_id = $1::uuid"

@@ -404,6 +404,24 @@ Test(mask, long_base64_is_no_text)
 	mask_free(m);
 }
 
+/* Its escapes are letters, too. */
+Test(mask, a_long_column_of_numbers_is_text)
+{
+	struct mask *m = mask_new();
+	struct buf json = {0}, out = {0};
+
+	buf_puts(&json, "[\"");
+	while (json.n < 1100)
+		buf_puts(&json, "4111111111111111\\n");
+	buf_puts(&json, "\"]");
+	mask_add_json(m, json.p, json.n, &out);
+	cr_expect_null(strstr(buf_text(&out), "4111111111111111"));
+	cr_expect_not_null(strstr(buf_text(&out), "[CARD_1]\\n[CARD_1]"));
+	buf_free(&json);
+	buf_free(&out);
+	mask_free(m);
+}
+
 Test(mask, members_are_masked_without_their_braces)
 {
 	struct mask *m = mask_new();
