@@ -164,8 +164,8 @@ password_verify(const struct config *config, const char *password,
 	(void)close(slot);
 	if (!e)
 		*out_needs_rehash =
-		    is_imported || crypto_pwhash_str_needs_rehash(
-				       hash, PASSES, memory(config)) != 0;
+		    !is_ours || crypto_pwhash_str_needs_rehash(
+				    hash, PASSES, memory(config)) != 0;
 	return e;
 }
 
