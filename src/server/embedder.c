@@ -29,6 +29,7 @@ _Static_assert(
 /* After a failure, and the most after many, in ms. */
 #define PAUSE_MS     1000
 #define PAUSE_MAX_MS 60000
+#define DOUBLINGS    6 /* from one to beyond the other */
 
 /* Failed questions in a row, and how long none is sent then, in ms. */
 #define QUESTIONS_FAILED 3
@@ -128,13 +129,12 @@ claim(uv_timer_t *timer)
 static void
 pause_after(struct embedder *em, const char *why)
 {
-	uint64_t ms = PAUSE_MAX_MS;
+	unsigned before = em->failures < DOUBLINGS ? em->failures : DOUBLINGS;
+	uint64_t ms = (uint64_t)PAUSE_MS << before;
 
 	if (em->failures++ == 0)
 		log_with(LOG_WARNING, "documents are not embedded at present",
 		    LOG_TEXT("why", why));
-	if (em->failures < 7)
-		ms = (uint64_t)PAUSE_MS << (em->failures - 1);
 	again_in(em, ms < PAUSE_MAX_MS ? ms : PAUSE_MAX_MS);
 }
 
