@@ -14,6 +14,7 @@
 #include "base/metrics.h"
 #include "chat/turn.h"
 #include "model/breaker.h"
+#include "model/fallback.h"
 #include "server/relay_priv.h"
 
 /* Pauses before the second, third… try, in ms; doubled each time. */
