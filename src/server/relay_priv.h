@@ -26,8 +26,8 @@ struct checkpoints;
 struct embed;
 struct embedder;
 struct errand;
-struct looks;
 struct queue;
+struct queue_pair;
 struct reader;
 struct relay_redis;
 struct reply_event;
@@ -67,7 +67,7 @@ struct relay {
 	struct embedder *embedder;     /* embedder.c's; NULL: it is off */
 	struct queue *tooled; /* struct tool_batch: back from the ledger */
 	uv_poll_t tooled_poll;
-	struct looks *looks; /* what readers ask the ledger */
+	struct queue_pair *looks; /* what readers ask the ledger */
 	uv_poll_t looks_poll;
 
 	struct errand *errands; /* all, doubly linked */
