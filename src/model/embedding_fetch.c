@@ -38,6 +38,7 @@ make_headers(const struct model_server *server)
 struct post {
 	const struct config *config;
 	struct buf url, body, answer;
+	char socket[MODEL_SOCKET_MAX]; /* "": by TCP */
 	struct curl_slist *headers;
 };
 
@@ -49,6 +50,8 @@ set_options(CURL *curl, struct post *p)
 #define SET(option, value) \
 	(ok = ok && curl_easy_setopt(curl, option, value) == CURLE_OK)
 	SET(CURLOPT_URL, buf_text(&p->url));
+	if (p->socket[0] != '\0')
+		SET(CURLOPT_UNIX_SOCKET_PATH, p->socket);
 	SET(CURLOPT_PROTOCOLS_STR, "http,https");
 	SET(CURLOPT_FOLLOWLOCATION, 0L);
 	SET(CURLOPT_NOSIGNAL, 1L);
@@ -103,6 +106,7 @@ embedding_fetch(const struct config *config, const char *text,
 	};
 	enum err e;
 
+	model_server_socket(&server, p.socket);
 	model_server_url(&server, "/embeddings", &p.url);
 	embedding_body(config, &text, 1, &p.body);
 	e = perform(&p, out, out_why);

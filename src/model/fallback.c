@@ -5,7 +5,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 #include "base/config.h"
 #include "model/fallback.h"
@@ -84,10 +83,10 @@ check_server(const struct config *config, enum model_place place, char *why)
 	};
 	struct model_server s = model_server(config, place);
 
-	if (strncasecmp(s.base_url, "http://", 7) != 0 &&
-	    strncasecmp(s.base_url, "https://", 8) != 0)
+	if (!model_server_is_url(s.base_url))
 		return refuse(why,
-		    "%s is not http:// or https:// followed by an address",
+		    "%s is not http:// or https:// followed by an address, nor "
+		    "http://unix:/PATH/OF/SOCKET:/v1",
 		    names[place][0]);
 	for (const char *p = s.key; *p != '\0'; p++) {
 		if (*p <= ' ' || *p > '~')

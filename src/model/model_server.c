@@ -2,12 +2,15 @@
  * The settings about model servers, read where they are needed. Owns nothing.
  */
 #include <string.h>
+#include <strings.h>
 
 #include "base/buf.h"
 #include "base/config.h"
 #include "model/model_server.h"
 
 #define OPENAI_URL "https://api.openai.com/v1"
+
+static const char unix_scheme[] = "http://unix:";
 
 static const char *
 text_or_empty(const char *text)
@@ -54,15 +57,76 @@ model_server(const struct config *config, enum model_place place)
 	return s;
 }
 
+static bool
+begins(const char *text, const char *with)
+{
+	return strncasecmp(text, with, strlen(with)) == 0;
+}
+
+static bool
+is_socket(const char *base_url)
+{
+	return begins(base_url, unix_scheme);
+}
+
+/* Of a socket's URL: where its path begins, and how long it is. */
+static const char *
+socket_path(const char *base_url, size_t *out_n)
+{
+	const char *path = base_url + strlen(unix_scheme);
+
+	*out_n = strcspn(path, ":");
+	return path;
+}
+
+bool
+model_server_is_url(const char *base_url)
+{
+	const char *path, *rest;
+	size_t n;
+
+	if (!is_socket(base_url))
+		return begins(base_url, "http://") ||
+		       begins(base_url, "https://");
+	path = socket_path(base_url, &n);
+	rest = path + n;
+	return path[0] == '/' && n < MODEL_SOCKET_MAX &&
+	       (rest[0] == '\0' || rest[1] == '\0' || rest[1] == '/');
+}
+
+void
+model_server_socket(
+    const struct model_server *s, char out[static MODEL_SOCKET_MAX])
+{
+	const char *path;
+	size_t n;
+
+	out[0] = '\0';
+	if (!is_socket(s->base_url))
+		return;
+	path = socket_path(s->base_url, &n);
+	if (n >= MODEL_SOCKET_MAX)
+		return; /* model_server_is_url refuses it */
+	memcpy(out, path, n);
+	out[n] = '\0';
+}
+
 void
 model_server_url(
     const struct model_server *s, const char *path, struct buf *out)
 {
-	size_t n = strlen(s->base_url);
+	const char *base = s->base_url;
+	size_t n;
 
-	while (n > 0 && s->base_url[n - 1] == '/')
+	if (is_socket(base)) {
+		base = socket_path(base, &n) + n;
+		base += *base == ':';
+		buf_puts(out, "http://localhost");
+	}
+	n = strlen(base);
+	while (n > 0 && base[n - 1] == '/')
 		n--;
-	buf_add(out, s->base_url, n);
+	buf_add(out, base, n);
 	buf_puts(out, path);
 }
 

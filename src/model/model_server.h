@@ -9,6 +9,7 @@
 #define MODEL_MODEL_SERVER_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 struct buf;
 struct config;
@@ -33,8 +34,21 @@ struct model_server {
 struct model_server
 model_server(const struct config *config, enum model_place place);
 
+/*
+ * May a setting say this? "http://" or "https://" and what follows, or a Unix
+ * socket as nginx writes it: "http://unix:/run/llama.sock:/v1", whose path is
+ * absolute and no longer than a socket's may be (unix(7)).
+ */
+bool model_server_is_url(const char *base_url);
+
+/* The path of the socket, MODEL_SOCKET_MAX bytes with its NUL at most; "" where
+ * the server is reached by TCP. */
+#define MODEL_SOCKET_MAX 108
+void model_server_socket(
+    const struct model_server *s, char out[static MODEL_SOCKET_MAX]);
+
 /* Appends the URL of a path ("/embeddings") below the base URL, whose slashes
- * at its end do not count. */
+ * at its end do not count. A socket's host is localhost. */
 void model_server_url(
     const struct model_server *s, const char *path, struct buf *out);
 

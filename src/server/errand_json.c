@@ -11,8 +11,10 @@ errand_post_json(
 	const char *headers[4] = {"Content-Type: application/json"};
 	struct buf url = {0}, key = {0}, accept = {0};
 	struct errand *e = NULL;
+	char socket[MODEL_SOCKET_MAX];
 	size_t n = 1;
 
+	model_server_socket(&post->server, socket);
 	model_server_url(&post->server, post->path, &url);
 	model_server_authorization(&post->server, &key);
 	if (key.n > 0)
@@ -26,6 +28,7 @@ errand_post_json(
 		e = errand_start(r,
 		    &(struct errand_ask){
 			.url = buf_text(&url),
+			.socket = socket,
 			.headers = headers,
 			.body = post->body->p,
 			.n = post->body->n,

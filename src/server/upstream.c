@@ -24,7 +24,8 @@ struct upstream {
 	CURLM *multi;
 	struct server {
 		char *url;
-		struct curl_slist *headers; /* with its key */
+		struct curl_slist *headers;    /* with its key */
+		char socket[MODEL_SOCKET_MAX]; /* "": by TCP */
 	} servers[MODEL_PLACES];
 	const struct config *config;
 	int handles;   /* libuv handles not closed yet */
@@ -330,6 +331,9 @@ upstream_start(
 	if (!upstream_prepare(u, t))
 		return ERR_INTERNAL;
 	curl_easy_setopt(t->easy, CURLOPT_URL, server->url);
+	if (server->socket[0] != '\0')
+		curl_easy_setopt(
+		    t->easy, CURLOPT_UNIX_SOCKET_PATH, server->socket);
 	curl_easy_setopt(t->easy, CURLOPT_HTTPHEADER, server->headers);
 	curl_easy_setopt(t->easy, CURLOPT_POST, 1L);
 	curl_easy_setopt(t->easy, CURLOPT_POSTFIELDS, body);
@@ -392,6 +396,7 @@ make_servers(struct upstream *u)
 		struct buf url = {0};
 
 		model_server_url(&said, "/chat/completions", &url);
+		model_server_socket(&said, u->servers[p].socket);
 		u->servers[p].url = buf_take(&url);
 		if (u->servers[p].url == NULL ||
 		    !make_headers(&u->servers[p], &said))

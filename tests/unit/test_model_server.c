@@ -77,6 +77,54 @@ Test(model_server, slashes_at_the_end_of_its_address_do_not_count)
 	}
 }
 
+Test(model_server, a_socket_stands_before_the_path)
+{
+	static const struct {
+		const char *base, *socket, *url;
+	} rows[] = {
+	    {"http://unix:/run/llama.sock:/v1", "/run/llama.sock",
+		"http://localhost/v1/embeddings"},
+	    {"http://unix:/run/llama.sock:/v1/", "/run/llama.sock",
+		"http://localhost/v1/embeddings"},
+	    {"HTTP://UNIX:/run/llama.sock:", "/run/llama.sock",
+		"http://localhost/embeddings"},
+	    {"http://unix:/run/llama.sock", "/run/llama.sock",
+		"http://localhost/embeddings"},
+	    {"http://unix.test/v1", "", "http://unix.test/v1/embeddings"},
+	    {"https://unix:443/v1", "", "https://unix:443/v1/embeddings"},
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		const struct model_server s = {rows[i].base, ""};
+		char socket[MODEL_SOCKET_MAX];
+		struct buf url = {0};
+
+		model_server_socket(&s, socket);
+		model_server_url(&s, "/embeddings", &url);
+		cr_expect_str_eq(socket, rows[i].socket);
+		cr_expect_str_eq(buf_text(&url), rows[i].url);
+		cr_expect(model_server_is_url(rows[i].base));
+		buf_free(&url);
+	}
+}
+
+Test(model_server, what_is_no_address_is_refused)
+{
+	static const char *const refused[] = {"", "ftp://a.test", "a.test/v1",
+	    "unix:/run/llama.sock:/v1", "http://unix:", "http://unix::/v1",
+	    "http://unix:run/llama.sock:/v1", "http://unix:/run/llama.sock:v1",
+	    "https:/a.test"};
+	char longest[32 + MODEL_SOCKET_MAX] = "http://unix:/";
+	size_t n = strlen(longest);
+
+	for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++)
+		cr_expect(!model_server_is_url(refused[i]), "%s", refused[i]);
+	memset(longest + n, 's', MODEL_SOCKET_MAX - 2);
+	cr_expect(model_server_is_url(longest));
+	strcat(longest, "s:/v1");
+	cr_expect(!model_server_is_url(longest));
+}
+
 Test(model_server, a_url_longer_than_its_room_is_a_failure)
 {
 	const struct model_server s = {"http://a.test/v1", ""};
