@@ -75,7 +75,7 @@ stream_store(struct stream *s, enum turn_status status, enum err error)
 		memcpy(t->answered_by, s->parser.model, sizeof(t->answered_by));
 	buf_free(&t->prompt);
 	cited_end(t);
-	turn_end_text(t);
+	(void)turn_end_text(t);
 	if (s->openai != NULL)
 		stream_openai_store(s);
 	s->state = STREAM_STORING;
