@@ -14,6 +14,7 @@
 #include "base/text.h"
 #include "chat/context.h"
 #include "chat/conversation.h"
+#include "chat/local_facts.h"
 #include "chat/local_turn.h"
 #include "chat/queries.h"
 #include "chat/retrieve.h"
@@ -39,10 +40,9 @@
  */
 #define BEGIN_TRIES 3
 
-/* What TURN_BEGIN and TURN_FACTS give; TURN_LOCK's columns are
- * turn_context.h's, the rest of TURN_BEGIN's budget.c's. */
+/* What TURN_BEGIN gives; TURN_LOCK's columns are turn_context.h's, the rest of
+ * TURN_BEGIN's budget.c's. */
 enum { BEGIN_ID, BEGIN_MODEL, BEGIN_PARENT = 13, BEGIN_SUMMARY };
-enum { FACTS_USERNAME, FACTS_CONVERSATIONS, FACTS_MESSAGES, FACTS_FIRST_MS };
 
 static bool
 is_blank(const char *s)
@@ -165,18 +165,12 @@ static void
 say_locally(const struct turn_pipeline *p, const struct local_turn *local,
     struct buf *out)
 {
-	const PGresult *r = p->facts ? p->facts->result : NULL;
 	struct local_facts facts = {
 	    .username = p->req->who.username,
 	    .question = p->ask->content,
 	    .has_searched = local && local->has_searched,
 	};
-	if (pg_rows(r) > 0) {
-		facts.username = pg_text(r, 0, FACTS_USERNAME);
-		facts.conversations = pg_number(r, 0, FACTS_CONVERSATIONS);
-		facts.messages = pg_number(r, 0, FACTS_MESSAGES);
-		facts.first_ms = pg_number(r, 0, FACTS_FIRST_MS);
-	}
+	local_facts_read(p->facts ? p->facts->result : NULL, &facts);
 	local_answer(out, &facts);
 }
 
