@@ -14,6 +14,7 @@
 #include "base/json_write.h"
 #include "chat/completion.h"
 #include "chat/context.h"
+#include "chat/local_facts.h"
 #include "chat/queries.h"
 #include "chat/turn.h"
 #include "chat/turn_fallback.h"
@@ -26,9 +27,6 @@
 
 /* FACTS only where natter-local may answer. */
 enum { BEGIN, ALWAYS, CALLS_MAX = ALWAYS + 1 };
-
-/* What COMPLETION_FACTS gives. */
-enum { FACTS_USERNAME, FACTS_CONVERSATIONS, FACTS_MESSAGES, FACTS_FIRST_MS };
 
 /* One call of completion_begin. */
 struct beginning {
@@ -165,17 +163,11 @@ reserve(struct beginning *b)
 static void
 say_locally(const struct beginning *b, struct buf *out)
 {
-	const PGresult *r = b->facts->result;
 	struct local_facts facts = {
 	    .username = "",
 	    .question = b->ask->question,
 	};
-	if (pg_rows(r) > 0) {
-		facts.username = pg_text(r, 0, FACTS_USERNAME);
-		facts.conversations = pg_number(r, 0, FACTS_CONVERSATIONS);
-		facts.messages = pg_number(r, 0, FACTS_MESSAGES);
-		facts.first_ms = pg_number(r, 0, FACTS_FIRST_MS);
-	}
+	local_facts_read(b->facts->result, &facts);
 	local_answer(out, &facts);
 }
 

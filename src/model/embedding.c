@@ -235,10 +235,8 @@ read_usage(struct json_scan *s, struct embeddings *e)
 {
 	struct json_span name, value;
 
-	if (!json_scan_enter(s, '{')) {
-		(void)json_scan_value(s, &value);
+	if (!json_scan_enter_or_skip(s, '{'))
 		return;
-	}
 	while (json_scan_member(s, &name)) {
 		if (json_span_is(name, "prompt_tokens"))
 			e->tokens = json_scan_count(s, INT32_MAX);

@@ -278,6 +278,17 @@ json_scan_count(struct json_scan *s, int64_t max)
 }
 
 bool
+json_scan_enter_or_skip(struct json_scan *s, char opening)
+{
+	struct json_span value;
+
+	if (json_scan_enter(s, opening))
+		return true;
+	(void)json_scan_value(s, &value);
+	return false;
+}
+
+bool
 json_scan_end(struct json_scan *s)
 {
 	return json_scan_peek(s) == '\0' && s->p == s->end && !s->has_failed;

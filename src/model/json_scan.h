@@ -48,6 +48,9 @@ char json_scan_peek(struct json_scan *s);
 /* Steps into an object ('{') or array ('['); false when none comes. */
 bool json_scan_enter(struct json_scan *s, char opening);
 
+/* Likewise, but false has stepped over the other value that came. */
+bool json_scan_enter_or_skip(struct json_scan *s, char opening);
+
 /* Steps to the next member's value; false once the object is behind. */
 bool json_scan_member(struct json_scan *s, struct json_span *out_name);
 

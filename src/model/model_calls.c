@@ -25,10 +25,8 @@ read_function(struct json_scan *s, struct piece *p)
 {
 	struct json_span name;
 
-	if (!json_scan_enter(s, '{')) {
-		(void)json_scan_value(s, &name);
+	if (!json_scan_enter_or_skip(s, '{'))
 		return;
-	}
 	while (json_scan_member(s, &name)) {
 		if (json_span_is(name, "name"))
 			p->name = json_scan_string(s);
@@ -45,10 +43,8 @@ read_piece(struct json_scan *s, struct piece *p)
 	struct json_span name;
 
 	*p = (struct piece){.index = -1};
-	if (!json_scan_enter(s, '{')) {
-		(void)json_scan_value(s, &name);
+	if (!json_scan_enter_or_skip(s, '{'))
 		return false;
-	}
 	while (json_scan_member(s, &name)) {
 		if (json_span_is(name, "index"))
 			p->index = json_scan_count(s, INDEX_MAX);

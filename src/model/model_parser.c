@@ -121,10 +121,8 @@ take_part(struct model_parser *p, struct json_scan *s)
 {
 	struct json_span name, value, type = {NULL, 0}, text = {NULL, 0};
 
-	if (!json_scan_enter(s, '{')) {
-		(void)json_scan_value(s, &value);
+	if (!json_scan_enter_or_skip(s, '{'))
 		return;
-	}
 	while (json_scan_member(s, &name)) {
 		value = json_scan_string(s);
 		if (json_span_is(name, "type"))

@@ -52,10 +52,8 @@ read_categories(struct json_scan *s, struct moderation *m)
 {
 	struct json_span name, value;
 
-	if (!json_scan_enter(s, '{')) {
-		(void)json_scan_value(s, &value);
+	if (!json_scan_enter_or_skip(s, '{'))
 		return;
-	}
 	while (json_scan_member(s, &name))
 		if (json_scan_value(s, &value) && json_span_is(value, "true"))
 			add_category(m, name);

@@ -114,17 +114,6 @@ check_run_dir(const struct config *c, char why[static MASTER_WHY])
 	return ERR_INVALID_FIELD;
 }
 
-static enum err
-check_models(const struct config *c, char why[static MASTER_WHY])
-{
-	char said[FALLBACK_WHY] = "";
-	enum err e = fallback_check(c, said);
-
-	if (e != OK)
-		snprintf(why, MASTER_WHY, "%s", said);
-	return e;
-}
-
 /* A wildcard or a path would never match what a browser sends. */
 static enum err
 check_origins(const struct config *c, char why[static MASTER_WHY])
@@ -135,17 +124,6 @@ check_origins(const struct config *c, char why[static MASTER_WHY])
 	    "CHAT_ORIGINS takes origins as browsers send them: "
 	    "https://app.example.com, no path, no *, spaces between");
 	return ERR_INVALID_FIELD;
-}
-
-static enum err
-check_windows(const struct config *c, char why[static MASTER_WHY])
-{
-	char said[WINDOW_WHY] = "";
-	enum err e = window_check(c->model_window, said);
-
-	if (e != OK)
-		snprintf(why, MASTER_WHY, "%s", said);
-	return e;
 }
 
 static enum err
@@ -174,17 +152,6 @@ check_moderation(const struct config *c, char why[static MASTER_WHY])
 }
 
 static enum err
-check_embedding(const struct config *c, char why[static MASTER_WHY])
-{
-	char said[EMBEDDING_WHY] = "";
-	enum err e = embedding_check(c, said);
-
-	if (e != OK)
-		snprintf(why, MASTER_WHY, "%s", said);
-	return e;
-}
-
-static enum err
 check_time_zone(const struct config *c, char why[static MASTER_WHY])
 {
 	bool is_zone = zone_find(c->time_zone) != NULL;
@@ -204,12 +171,15 @@ check_settings(const struct config *c, char why[static MASTER_WHY])
 {
 	enum err e = check_stores(c, why);
 
+	_Static_assert(FALLBACK_WHY <= MASTER_WHY, "a sentence fits");
+	_Static_assert(WINDOW_WHY <= MASTER_WHY, "a sentence fits");
+	_Static_assert(EMBEDDING_WHY <= MASTER_WHY, "a sentence fits");
 	if (e == OK)
 		e = check_run_dir(c, why);
 	if (e == OK)
-		e = check_models(c, why);
+		e = fallback_check(c, why);
 	if (e == OK)
-		e = check_windows(c, why);
+		e = window_check(c->model_window, why);
 	if (e == OK)
 		e = check_exchange(c, why);
 	if (e == OK)
@@ -219,7 +189,7 @@ check_settings(const struct config *c, char why[static MASTER_WHY])
 	if (e == OK)
 		e = check_moderation(c, why);
 	if (e == OK)
-		e = check_embedding(c, why);
+		e = embedding_check(c, why);
 	if (e == OK)
 		e = check_time_zone(c, why);
 	return e;

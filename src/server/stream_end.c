@@ -75,7 +75,7 @@ stream_store(struct stream *s, enum turn_status status, enum err error)
 		memcpy(t->answered_by, s->parser.model, sizeof(t->answered_by));
 	buf_free(&t->prompt);
 	cited_end(t);
-	turn_end_text(t);
+	(void)turn_end_text(t);
 	if (s->openai != NULL)
 		stream_openai_store(s);
 	s->state = STREAM_STORING;
@@ -114,38 +114,35 @@ was_asked(const struct stream *s)
 		   upstream_has_sent(&s->transfer, t->prompt.n));
 }
 
+/* It ends from outside, wherever it is. */
+static void
+break_off(
+    struct stream *s, enum turn_status status, enum err error, const char *why)
+{
+	if (!stream_is_running(s))
+		return;
+	stream_explain(s, why);
+	s->turn->is_unasked = !was_asked(s);
+	upstream_stop(s->relay->upstream, &s->transfer);
+	stream_store(s, status, error);
+}
+
 void
 stream_interrupt(struct stream *s, enum err error, const char *why)
 {
-	if (!stream_is_running(s))
-		return;
-	stream_explain(s, why);
-	s->turn->is_unasked = !was_asked(s);
-	upstream_stop(s->relay->upstream, &s->transfer);
-	stream_store(s, TURN_INTERRUPTED, error);
-}
-
-static void
-cancel(struct stream *s, const char *why)
-{
-	if (!stream_is_running(s))
-		return;
-	stream_explain(s, why);
-	s->turn->is_unasked = !was_asked(s);
-	upstream_stop(s->relay->upstream, &s->transfer);
-	stream_store(s, TURN_CANCELLED, OK);
+	break_off(s, TURN_INTERRUPTED, error, why);
 }
 
 void
 stream_cancel(struct stream *s)
 {
-	cancel(s, "its user cancelled it");
+	break_off(s, TURN_CANCELLED, OK, "its user cancelled it");
 }
 
 void
 stream_hang_up(struct stream *s)
 {
-	cancel(s, "its client has gone");
+	break_off(s, TURN_CANCELLED, OK, "its client has gone");
 }
 
 void

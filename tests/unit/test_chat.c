@@ -3,6 +3,7 @@
  * of a message.
  */
 #include <criterion/criterion.h>
+#include <stdint.h>
 #include <string.h>
 
 #include "base/arena.h"
@@ -10,9 +11,11 @@
 #include "base/id.h"
 #include "base/json.h"
 #include "chat/conversation.h"
+#include "chat/local_facts.h"
 #include "chat/message.h"
 #include "chat/queries.h"
 #include "chat/turn.h"
+#include "model/model.h"
 
 static struct arena *a;
 
@@ -201,19 +204,6 @@ Test(chat, a_reply_shows_its_usage)
 	buf_free(&out);
 }
 
-Test(chat, start_names_the_three_ids)
-{
-	struct turn t = {
-	    .conversation_id = "c", .user_message_id = "u", .message_id = "m"};
-	struct buf out = {0};
-	turn_start_json(&t, &out);
-	buf_putc(&out, '\0');
-	cr_expect_str_eq(out.p, "{\"message_id\":\"m\","
-				"\"user_message_id\":\"u\","
-				"\"conversation_id\":\"c\"}");
-	buf_free(&out);
-}
-
 Test(chat, a_text_full_to_its_cap_is_finished_whole)
 {
 	struct pg_call calls[TURN_FINISH_CALLS];
@@ -239,4 +229,28 @@ Test(chat, token_counts_beyond_an_int_are_clamped)
 	cr_expect_str_eq(calls[0].params[9], "2147483647");
 	cr_expect_str_eq(calls[0].params[10], "0");
 	cr_expect_str_eq(calls[0].params[11], "f");
+}
+
+Test(chat, natter_local_knows_what_its_row_says)
+{
+	static const char *const row[] = {"ada", "3", "41", "1700000000000"};
+	PGresult *r = PQmakeEmptyPGresult(NULL, PGRES_TUPLES_OK);
+	PGresAttDesc columns[4] = {0};
+	struct local_facts facts = {.username = "before", .messages = 7};
+	for (int i = 0; i < 4; i++)
+		columns[i].name = (char *)"c";
+	cr_assert(PQsetResultAttrs(r, 4, columns));
+	local_facts_read(NULL, &facts);
+	local_facts_read(r, &facts);
+	cr_expect_str_eq(facts.username, "before");
+	cr_expect_eq(facts.messages, 7);
+	for (int i = 0; i < 4; i++)
+		cr_assert(PQsetvalue(
+		    r, 0, i, (char *)(uintptr_t)row[i], (int)strlen(row[i])));
+	local_facts_read(r, &facts);
+	cr_expect_str_eq(facts.username, "ada");
+	cr_expect_eq(facts.conversations, 3);
+	cr_expect_eq(facts.messages, 41);
+	cr_expect_eq(facts.first_ms, 1700000000000);
+	PQclear(r);
 }

@@ -55,6 +55,30 @@ Test(json_scan, refuses_a_nul_outside_strings)
 	cr_expect_not(json_scan_value(&s, &span));
 }
 
+Test(json_scan, another_value_than_the_container_is_stepped_over)
+{
+	static const char text[] = "[{\"a\":1}, [2, {}], \"x\", {} ]";
+	struct json_span name;
+	struct json_scan s;
+
+	json_scan_init(&s, text, strlen(text));
+	cr_assert(json_scan_enter_or_skip(&s, '['));
+	cr_assert(json_scan_element(&s));
+	cr_assert(json_scan_enter_or_skip(&s, '{'));
+	cr_assert(json_scan_member(&s, &name));
+	cr_expect_eq(json_scan_count(&s, 9), 1);
+	cr_expect_not(json_scan_member(&s, &name));
+	for (int i = 0; i < 2; i++) {
+		cr_assert(json_scan_element(&s));
+		cr_expect_not(json_scan_enter_or_skip(&s, '{'));
+	}
+	cr_assert(json_scan_element(&s));
+	cr_expect(json_scan_enter_or_skip(&s, '{'));
+	cr_expect_not(json_scan_member(&s, &name));
+	cr_expect_not(json_scan_element(&s));
+	cr_expect(json_scan_end(&s));
+}
+
 Test(json_scan, a_whole_text_ends_where_it_is_said_to)
 {
 	cr_expect(json_scan_is_whole("[1] 2", 3));
