@@ -3,6 +3,7 @@
  * its own.
  */
 #include <assert.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -245,6 +246,8 @@ embeds_answer(struct embeds *embeds, const struct embeds_stores *stores)
 		e->error = run(e, stores);
 		if (e->error != OK && e->error != ERR_UNAVAILABLE &&
 		    kind != EMBED_FIND)
+	if (atomic_load(&e->is_unwanted))
+		return ERR_UNAVAILABLE;
 			log_with(LOG_WARNING, "vectors were not stored",
 			    LOG_TEXT("why", pg_why(stores->pg)));
 		/* There are as many places as embeds. */

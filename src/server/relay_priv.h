@@ -437,6 +437,8 @@ void stream_moderate_drop(struct stream *s);
 bool stream_embed_question(struct stream *s);
 void stream_embed_found(struct embed *e);
 void stream_embed_stop(struct stream *s);
+uint64_t stream_embed_due_ms(const struct stream *s);
+void stream_embed_tick(struct stream *s, uint64_t now_ms);
 
 /* stream_reply.c: the data of the first and the last event, and their names. */
 const char *stream_start_data(

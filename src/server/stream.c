@@ -532,6 +532,7 @@ next_deadline_ms(const struct stream *s)
 		at = min64(at, s->retry_ms);
 	if (stream_is_running(s))
 		at = min64(at, s->end_ms);
+	at = min64(at, stream_embed_due_ms(s));
 	return min64(at, stream_answer_due_ms(s));
 }
 
@@ -547,6 +548,7 @@ timer_fired(uv_timer_t *timer)
 		s->last_sent_ms = now;
 	}
 	stream_answer_tick(s, now);
+	stream_embed_tick(s, now);
 	if (s->state == STREAM_WAITING && now >= s->retry_ms && now < s->end_ms)
 		stream_ask(s);
 	else if (stream_is_running(s) && now >= s->end_ms)
