@@ -1,6 +1,6 @@
 /*
- * Reading the tree of messages. Adding to it is the turn's (turn.c), copying a
- * part of it fork.c's.
+ * Reading the tree of messages. Adding to it is the turn's (turn_pipeline.c),
+ * copying a part of it fork.c's.
  */
 #include <inttypes.h>
 #include <string.h>

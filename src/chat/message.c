@@ -1,7 +1,7 @@
 /*
  * Reading stored messages and showing them. The only file that knows the order
  * of a message row's columns and the names of a message's members. Writing
- * them is the turn's (turn.c, turn_finish.c).
+ * them is the turn's (turn_pipeline.c, turn_finish.c).
  */
 #include <assert.h>
 #include <string.h>

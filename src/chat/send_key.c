@@ -1,6 +1,6 @@
 /*
  * What a key looks like, what makes two requests the same, and the two
- * statements about it. When they run is turn.c's to decide.
+ * statements about it. When they run is turn_begin.c's to decide.
  */
 #include <sodium.h>
 #include <stdio.h>

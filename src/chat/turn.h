@@ -209,9 +209,10 @@ void turn_disown_if_in_doubt(const struct request *req, const struct turn *t);
 /* What it took: the model's numbers, or ours where it gave none. */
 struct model_usage turn_usage(const struct turn *t);
 
-/* Ends the text as a string, in place. Whoever reads the text while the ledger
- * has the turn calls it before giving it away: then nobody moves it. */
-void turn_end_text(struct turn *t);
+/* Ends the text as a string, in place; false: it has none, or no memory.
+ * Whoever reads the text while the ledger has the turn calls it before giving
+ * it away: then nobody moves it. */
+bool turn_end_text(struct turn *t);
 
 /* The most statements that finishing one turn takes. */
 #define TURN_FINISH_CALLS 6
@@ -244,8 +245,9 @@ void turn_abandon(struct request *req, struct turn *t, enum err e);
 /* The data of the `start` event: ids as JSON. */
 void turn_start_json(const struct turn *t, struct buf *out);
 
-/* The messages.status word of a status. */
+/* The messages.status word of a status; a kind, as statements call it. */
 const char *turn_status_name(enum turn_status s);
+const char *turn_kind_name(enum turn_kind k);
 
 void turn_free(struct turn *t);
 

@@ -6,7 +6,6 @@
 #include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -31,55 +30,18 @@ enum { FINISH_IS_NEW = MESSAGE_COLUMNS_N };
 
 #define HOST_MAX 256
 
-static const char *const status_names[] = {
-    [TURN_STREAMING] = "streaming",
-    [TURN_COMPLETE] = "complete",
-    [TURN_INTERRUPTED] = "interrupted",
-    [TURN_CANCELLED] = "cancelled",
-    [TURN_FAILED] = "failed",
-};
-
-const char *
-turn_status_name(enum turn_status s)
-{
-	assert((size_t)s < sizeof(status_names) / sizeof(*status_names));
-	return status_names[s];
-}
-
-/* Room for the NUL, and the NUL; false without memory. */
-static bool
-end_in_place(struct buf *text)
-{
-	if (text->n == text->room) {
-		/* Full to its cap, as a reply that was cut there is. */
-		text->failed = false;
-		text->cap = text->cap ? text->cap + 1 : 0;
-		if (!buf_reserve(text, 1))
-			return false;
-	}
-	text->p[text->n] = '\0';
-	return true;
-}
-
-void
-turn_end_text(struct turn *t)
-{
-	if (t->text.n > 0)
-		(void)end_in_place(&t->text);
-}
-
 /*
  * The text as a string: in place, since a reply may be 16 MiB. NULL without
  * memory.
  */
 static const char *
-end_text(struct buf *text, struct arena *a)
+text_of(struct turn *t, struct arena *a)
 {
-	if (text->n == 0)
+	if (t->text.n == 0)
 		return "";
-	if (!end_in_place(text))
-		return arena_strndup(a, text->p, text->n);
-	return text->p;
+	if (!turn_end_text(t))
+		return arena_strndup(a, t->text.p, t->text.n);
+	return t->text.p;
 }
 
 static const char *
@@ -88,66 +50,6 @@ number(struct arena *a, int64_t n)
 	if (n < 0)
 		n = 0;
 	return arena_printf(a, "%" PRId64, n > INT32_MAX ? INT32_MAX : n);
-}
-
-/* The model's numbers of one answer, or ours where it gave none. */
-static struct model_usage
-count_round(const struct turn *t, struct model_usage u)
-{
-	/* What was withheld was written all the same, and what is no text. */
-	size_t bytes = t->text.n - t->rounds.text_from + t->withheld +
-		       (t->completion ? t->completion->n_beside : 0);
-	/* A model that failed without a word has charged nothing. */
-	bool is_charged =
-	    (t->status != TURN_FAILED && !t->is_unasked) || bytes > 0;
-	if (u.prompt_tokens < 0)
-		u.prompt_tokens = is_charged ? t->prompt_estimate : 0;
-	if (u.completion_tokens < 0)
-		u.completion_tokens = context_tokens(bytes);
-	if (u.cached_tokens < 0)
-		u.cached_tokens = 0;
-	return u;
-}
-
-/* Of all its answers. */
-struct model_usage
-turn_usage(const struct turn *t)
-{
-	if (t->is_cached)
-		return (struct model_usage){0, 0, 0};
-	struct model_usage u = count_round(t, t->usage);
-	u.prompt_tokens += t->rounds.prompt_tokens;
-	u.completion_tokens += t->rounds.completion_tokens;
-	u.cached_tokens += t->rounds.cached_tokens;
-	return u;
-}
-
-void
-turn_end_round(struct turn *t, const struct model_usage *usage)
-{
-	struct turn_rounds *r = &t->rounds;
-	struct model_usage u = count_round(t, *usage);
-	/* What was called is written too, and is no text. */
-	for (size_t i = 0; usage->completion_tokens < 0 && i < t->uses->n;
-	     i++) {
-		if (t->uses->list[i].round == r->n + 1)
-			u.completion_tokens +=
-			    context_tokens(t->uses->list[i].arguments.n);
-	}
-	r->prompt_tokens += u.prompt_tokens;
-	r->completion_tokens += u.completion_tokens;
-	r->cached_tokens += u.cached_tokens;
-	r->is_estimated |=
-	    usage->prompt_tokens < 0 || usage->completion_tokens < 0;
-	r->n++;
-	r->said_from = r->text_from;
-	r->text_from = t->text.n;
-}
-
-int64_t
-turn_tokens(const struct turn *t)
-{
-	return t->rounds.prompt_tokens + t->rounds.completion_tokens;
 }
 
 /* Once for each reply: when its end was stored. */
@@ -326,7 +228,7 @@ turn_finish(struct turn *t, struct arena *a, struct pg_call *calls)
 	    t->is_cached ? context_tokens(t->text.n) : u.completion_tokens;
 	calls[0] = (struct pg_call){
 	    .query = chat_query(CHAT_TURN_FINISH),
-	    .params = {t->user_id, t->message_id, end_text(&t->text, a),
+	    .params = {t->user_id, t->message_id, text_of(t, a),
 		turn_status_name(t->status),
 		*t->answered_by ? t->answered_by : t->model,
 		t->finish == MODEL_FINISH_NONE ? NULL
@@ -413,15 +315,6 @@ turn_unheard(
 	    .query = chat_query(CHAT_TURN_UNHEARD),
 	    .params = {user_id, message_id, err_code(ERR_UNAVAILABLE)},
 	};
-}
-
-void
-turn_start_json(const struct turn *t, struct buf *out)
-{
-	buf_printf(out,
-	    "{\"message_id\":\"%s\",\"user_message_id\":\"%s\","
-	    "\"conversation_id\":\"%s\"}",
-	    t->message_id, t->user_message_id, t->conversation_id);
 }
 
 size_t

@@ -3,9 +3,9 @@
  * comes here whole, connection and arena included, and is answered from here. A
  * worker has three: one for password hashing; one ("bulk") for exports, imports
  * and documents; and one for searches that wait for a vector. Nobody's sign-in
- * waits for those. One whose client has left
- * meanwhile is dropped, one that waited longer than CHAT_CHORES_WAIT gets 503:
- * a crowd must not keep the thread hashing for clients long gone.
+ * waits for those. One whose client has left meanwhile is dropped, one that
+ * waited longer than CHAT_CHORES_WAIT gets 503: a crowd must not keep the
+ * thread hashing for clients long gone.
  *
  * A body that is made while it is sent (reply_source) goes to nginx a page at a
  * time; nginx keeps what its reader has not taken (a buffer, then a file of at

@@ -201,19 +201,6 @@ Test(chat, a_reply_shows_its_usage)
 	buf_free(&out);
 }
 
-Test(chat, start_names_the_three_ids)
-{
-	struct turn t = {
-	    .conversation_id = "c", .user_message_id = "u", .message_id = "m"};
-	struct buf out = {0};
-	turn_start_json(&t, &out);
-	buf_putc(&out, '\0');
-	cr_expect_str_eq(out.p, "{\"message_id\":\"m\","
-				"\"user_message_id\":\"u\","
-				"\"conversation_id\":\"c\"}");
-	buf_free(&out);
-}
-
 Test(chat, a_text_full_to_its_cap_is_finished_whole)
 {
 	struct pg_call calls[TURN_FINISH_CALLS];
