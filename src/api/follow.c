@@ -68,7 +68,7 @@ api_message_stream(struct request *req, struct reply *rep)
 	if (e == OK)
 		e = follow_new(req, &ask, &rep->follow);
 	if (e == OK && strcmp(req->method_name, "HEAD") == 0) {
-		free(rep->follow);
+		follow_free(rep->follow);
 		rep->follow = NULL;
 		e = tell_head(rep);
 	}

@@ -137,6 +137,12 @@ embedding_give_back(const struct config *config,
 	};
 }
 
+bool
+embedding_is_given_up(const PGresult *r)
+{
+	return pg_rows(r) > 0 && pg_flag(r, 0, 0);
+}
+
 void
 embedding_batch_free(struct embedding_batch *b)
 {

@@ -49,10 +49,14 @@ enum err embedding_store(const struct config *config,
     const struct embedding_batch *b, const struct embeddings *e,
     struct arena *a, struct pg_call *out_call) MUST_CHECK;
 
-/* Gives it back; is_refused: the server did not want these passages. */
+/* Gives it back; is_refused: the server did not want these passages, or made
+ * nothing of them that can be stored. */
 void embedding_give_back(const struct config *config,
     const struct embedding_batch *b, const char *why, const char *is_refused,
     struct arena *a, struct pg_call *out_call);
+
+/* Was that the last try of its document? */
+bool embedding_is_given_up(const PGresult *r);
 
 /* NULL is fine. */
 void embedding_batch_free(struct embedding_batch *b);

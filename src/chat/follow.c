@@ -6,9 +6,12 @@
 #include <stdlib.h>
 
 #include "base/buf.h"
+#include "base/config.h"
 #include "base/json_write.h"
+#include "base/metrics.h"
 #include "chat/follow.h"
 #include "chat/queries.h"
+#include "chat/reader_places.h"
 #include "http/request.h"
 
 /* What FOLLOW gives. */
@@ -20,14 +23,45 @@ copy_id(char out[static ID_TEXT], const char *id)
 	(void)snprintf(out, ID_TEXT, "%s", id ? id : "");
 }
 
+/* How soon one may be free, in s: readers come and go with tabs. */
+#define RETRY_S 5
+
+static enum err
+take_place(struct request *req)
+{
+	long most = req->services->config->readers_per_user;
+	if (reader_place_take(req->who.user_id, most)) {
+		metrics_count(METRIC_LIMIT_READERS_ALLOWED);
+		return OK;
+	}
+	metrics_count(METRIC_LIMIT_READERS_REFUSED);
+	struct limit_line *line = limit_lines_add(&req->limits);
+	if (line)
+		*line = (struct limit_line){
+		    .name = "readers",
+		    .unit = LIMIT_STREAMS,
+		    .limit = most,
+		    .retry_s = RETRY_S,
+		    .is_violated = true,
+		};
+	if (req->retry_after_s < RETRY_S)
+		req->retry_after_s = RETRY_S;
+	return request_fail(req, ERR_RATE_LIMITED, "too many readers");
+}
+
 static enum err
 make(struct request *req, const struct follow_ask *ask, const PGresult *r,
     struct follow **out_follow)
 {
-	struct follow *f = calloc(1, sizeof(*f));
-	if (!f)
-		return request_fail(req, ERR_INTERNAL, "no memory");
 	const struct identity *who = &req->who;
+	enum err e = take_place(req);
+	if (e != OK)
+		return e;
+	struct follow *f = calloc(1, sizeof(*f));
+	if (!f) {
+		reader_place_give(who->user_id);
+		return request_fail(req, ERR_INTERNAL, "no memory");
+	}
 	copy_id(f->user_id, who->user_id);
 	copy_id(f->grant_id, who->key_id ? who->key_id : who->session_id);
 	f->is_by_key = who->key_id != NULL;
@@ -64,6 +98,14 @@ follow_new(struct request *req, const struct follow_ask *ask,
 		e = make(req, ask, call.result, out_follow);
 	pg_calls_clear(&call, 1);
 	return e;
+}
+
+void
+follow_free(struct follow *f)
+{
+	if (f)
+		reader_place_give(f->user_id);
+	free(f);
 }
 
 void

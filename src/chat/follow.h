@@ -4,7 +4,8 @@
  * the caller's; the relay reads the rest from the reply's log.
  *
  * Ownership: a struct follow is one block of malloc and the relay's once handed
- * over. Thread: follow_new the front's; follow_start_json any.
+ * over; it holds a place among its user's readers. Thread: follow_new the
+ * front's; the others any.
  */
 #ifndef CHAT_FOLLOW_H
 #define CHAT_FOLLOW_H
@@ -40,12 +41,16 @@ struct follow_ask {
 };
 
 /*
- * Looks whether the message is a reply of the caller's, in one round trip; the
- * caller frees *out_follow. A position beyond what an ended reply has becomes
- * 0-0. ERR_NOT_FOUND: it is nobody's reply, or somebody else's.
+ * Looks whether the message is a reply of the caller's, in one round trip. A
+ * position beyond what an ended reply has becomes 0-0. ERR_NOT_FOUND: it is
+ * nobody's reply, or somebody else's. ERR_RATE_LIMITED: its user has as many
+ * readers as one may have on a host (CHAT_READERS_PER_USER).
  */
 enum err follow_new(struct request *req, const struct follow_ask *ask,
     struct follow **out_follow) MUST_CHECK;
+
+/* Gives its place back; NULL is fine. */
+void follow_free(struct follow *f);
 
 /* The data of the `start` event of a reader: as that of the reply itself, and
  * `offset`, the byte of its text with which the next delta begins. It is

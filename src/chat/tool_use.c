@@ -184,6 +184,37 @@ tool_uses_write_responses(const struct tool_uses *uses, struct buf *out)
 	json_write_close(out, ']');
 }
 
+static void
+write_paragraph(struct buf *out, const char *p, size_t n)
+{
+	buf_puts(out, out->n > 0 && n > 0 ? "\n\n" : "");
+	buf_add(out, p, n);
+}
+
+/* Without JSON's escapes, behind which letters could hide. */
+static void
+write_words(const struct tool_use *use, struct buf *out)
+{
+	struct json_object *parsed AUTO_JSON = NULL;
+	const char *text = use->arguments.n > 0 ? use->arguments.p : "";
+	size_t n = use->arguments.n;
+	if (!use->tool)
+		write_paragraph(out, use->name, strlen(use->name));
+	if (json_parse_object(text, n, &parsed) == OK)
+		text = json_text(parsed, &n);
+	if (!parsed || json_object_object_length(parsed) > 0)
+		write_paragraph(out, text, n);
+}
+
+void
+tool_uses_write_words(const struct tool_uses *uses, int round, struct buf *out)
+{
+	for (size_t i = 0; i < uses->n; i++) {
+		if (uses->list[i].round >= round)
+			write_words(&uses->list[i], out);
+	}
+}
+
 /* One call, as OpenAI has it: arguments are a string. */
 struct spoken {
 	const char *id;

@@ -72,6 +72,11 @@ void tool_use_write_result(const struct tool_use *use, struct buf *out);
 void tool_uses_write_calls(const struct tool_uses *uses, struct buf *out);
 void tool_uses_write_responses(const struct tool_uses *uses, struct buf *out);
 
+/* Appends what the calls of a round and of those after it say, for moderation:
+ * their arguments, and names that nobody offered. A paragraph each. */
+void
+tool_uses_write_words(const struct tool_uses *uses, int round, struct buf *out);
+
 /* The uses of a stored message, from its columns; NULL: these are none. */
 struct tool_uses *
 tool_uses_read(const char *calls, const char *responses) MUST_CHECK;

@@ -9,6 +9,7 @@
 #include <linux/seccomp.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -113,6 +114,13 @@ child_walls_have_paths(void)
 	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)__NR_##name, 0, 4), \
 	    LOAD(ARGUMENT(i)), IF_IS(number), ALLOWED, REFUSED
 
+/* Or one of these. */
+#define CALL_WITH_ANY(name, i, a, b, c, d, e, f)                               \
+	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)__NR_##name, 0, 14),     \
+	    LOAD(ARGUMENT(i)), IF_IS(a), ALLOWED, IF_IS(b), ALLOWED, IF_IS(c), \
+	    ALLOWED, IF_IS(d), ALLOWED, IF_IS(e), ALLOWED, IF_IS(f), ALLOWED,  \
+	    REFUSED
+
 /* Opening: to read. */
 #define CHANGES ((uint32_t)(O_WRONLY | O_RDWR | O_CREAT | O_TRUNC))
 #define CALL_TO_READ(name, i)                                             \
@@ -131,6 +139,10 @@ wall_calls(void)
 	    /* abort, of itself */
 	    CALL_WITH(tgkill, 0, getpid()),
 	    CALL_WITH(prlimit64, 0, 0),
+	    /* its own descriptors; is one a terminal? */
+	    CALL_WITH_ANY(fcntl, 1, F_DUPFD, F_DUPFD_CLOEXEC, F_GETFD, F_SETFD,
+		F_GETFL, F_SETFL),
+	    CALL_WITH(ioctl, 1, TCGETS),
 	    CALL_TO_READ(openat, 2),
 #ifdef __x86_64__
 	    CALL_TO_READ(open, 1),

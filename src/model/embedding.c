@@ -38,6 +38,12 @@ embedding_server(const struct config *config)
 	return s;
 }
 
+bool
+embedding_is_refusal(long status)
+{
+	return status == 400 || status == 413 || status == 422;
+}
+
 void
 embedding_name(const struct config *config, char out[static EMBEDDING_NAME])
 {

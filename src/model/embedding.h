@@ -48,6 +48,9 @@ embedding_name(const struct config *config, char out[static EMBEDDING_NAME]);
 enum err embedding_check(
     const struct config *config, char why[static EMBEDDING_WHY]) MUST_CHECK;
 
+/* Is a status about the texts themselves, so that others may fare better? */
+bool embedding_is_refusal(long status);
+
 /* Appends the request's body; with CHAT_PII_MASK each text is masked, by
  * itself: the same text always gives the same vector. */
 void embedding_body(const struct config *config, const char *const *texts,

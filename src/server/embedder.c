@@ -32,6 +32,10 @@ _Static_assert(
 #define PAUSE_MAX_MS 60000
 #define DOUBLINGS    6 /* from one to beyond the other */
 
+/* So often vectors are given to a Postgres that is away, with such pauses
+ * between: half a minute, and the lease is longer. */
+#define STORES_MAX 6
+
 /* Failed questions in a row, and how long none is sent then, in ms. */
 #define QUESTIONS_FAILED 3
 #define QUESTIONS_OFF_MS 10000
@@ -41,8 +45,10 @@ struct embedder {
 	struct queue_pair *embeds; /* with the ledger */
 	uv_poll_t poll;
 	uv_timer_t timer;
-	struct embed *work;         /* the batch that is with the server */
-	struct errand *errand;      /* its request */
+	struct embed *work;         /* the batch that is with the server, or
+				     * whose vectors wait for Postgres */
+	struct errand *errand;      /* its request; NULL: the latter */
+	unsigned stores;            /* times that its vectors were given */
 	unsigned failures;          /* of batches, in a row */
 	unsigned questions_failed;  /* likewise */
 	uint64_t questions_from_ms; /* before that none is sent */
@@ -103,27 +109,13 @@ embedder_failed(struct relay *r)
 	    QUESTIONS_OFF_MS / 1000);
 }
 
-static void claim(uv_timer_t *timer);
+static void go_on(uv_timer_t *timer);
 
 static void
 again_in(struct embedder *em, uint64_t ms)
 {
 	if (!em->relay->is_draining)
-		uv_timer_start(&em->timer, claim, ms, 0);
-}
-
-/* A worker that others would take for dead has no leases. */
-static void
-claim(uv_timer_t *timer)
-{
-	struct embedder *em = timer->data;
-	struct embed *e =
-	    ledger_is_known(em->relay->ledger) ? embed_new(EMBED_CLAIM) : NULL;
-
-	if (e != NULL && embedder_give(em->relay, e))
-		return;
-	embed_free(e);
-	again_in(em, IDLE_MS);
+		uv_timer_start(&em->timer, go_on, ms, 0);
 }
 
 /* The first of many is told. */
@@ -149,19 +141,39 @@ pass_on(struct embedder *em, struct embed *e)
 	again_in(em, IDLE_MS);
 }
 
+/* A worker that others would take for dead has no leases. */
+static void
+claim(struct embedder *em)
+{
+	struct embed *e =
+	    ledger_is_known(em->relay->ledger) ? embed_new(EMBED_CLAIM) : NULL;
+
+	if (e != NULL)
+		pass_on(em, e);
+	else
+		again_in(em, IDLE_MS);
+}
+
+/* What was paid for is stored before more is. */
+static void
+go_on(uv_timer_t *timer)
+{
+	struct embedder *em = timer->data;
+	struct embed *e = em->work;
+
+	em->work = NULL;
+	if (e != NULL)
+		pass_on(em, e);
+	else
+		claim(em);
+}
+
 static void
 give_back(struct embedder *em, struct embed *e, const char *why)
 {
 	e->kind = EMBED_GIVE_BACK;
 	(void)snprintf(e->why, sizeof(e->why), "%s", why);
 	pass_on(em, e);
-}
-
-/* A status that another try of the same would have again. */
-static bool
-is_refusal(long status)
-{
-	return status == 400 || status == 413 || status == 422;
 }
 
 static void
@@ -173,13 +185,14 @@ batch_ended(void *arg, const struct errand_end *end)
 
 	em->work = NULL;
 	em->errand = NULL;
+	em->stores = 0;
 	(void)snprintf(
 	    why, sizeof(why), "the server answered %ld", end->status);
 	if (end->code != CURLE_OK) {
 		e->is_refused = end->is_too_large;
 		give_back(em, e, end->why);
 	} else if (end->status / 100 != 2) {
-		e->is_refused = is_refusal(end->status);
+		e->is_refused = embedding_is_refusal(end->status);
 		give_back(em, e, why);
 	} else {
 		e->kind = EMBED_STORE;
@@ -220,16 +233,40 @@ batch_failed(struct embedder *em, const struct embed *e)
 		pause_after(em, e->why);
 }
 
+/* Postgres did not take it. A lease that nobody gives back ends by itself, and
+ * was counted when it was given. */
+static void
+batch_unstored(struct embedder *em, const struct embed *e)
+{
+	metrics_add(METRIC_EMBEDDINGS_PASSAGES_FAILED, (int64_t)e->batch->n);
+	again_in(em, IDLE_MS);
+}
+
+/* Postgres is away: the vectors wait for it. */
+static bool
+is_worth_keeping(const struct embedder *em, const struct embed *e)
+{
+	return e->error == ERR_UNAVAILABLE && e->kind == EMBED_STORE &&
+	       !em->relay->is_draining && em->stores + 1 < STORES_MAX;
+}
+
 static void
 went_round(struct embedder *em, struct embed *e)
 {
+	if (is_worth_keeping(em, e)) {
+		em->work = e;
+		again_in(em, (uint64_t)PAUSE_MS << em->stores++);
+		return;
+	}
 	if (e->error == OK && e->kind == EMBED_CLAIM && e->batch != NULL &&
 	    !em->relay->is_draining) {
 		send_batch(em, e);
 		return;
 	}
-	if (e->error != OK || e->batch == NULL)
+	if (e->batch == NULL)
 		again_in(em, IDLE_MS);
+	else if (e->error != OK)
+		batch_unstored(em, e);
 	else if (e->kind == EMBED_STORE)
 		batch_stored(em, e);
 	else if (e->kind == EMBED_GIVE_BACK)

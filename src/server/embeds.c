@@ -1,12 +1,14 @@
 /*
  * What the ledger does with an embed. Each is a transaction of its own.
  */
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/arena.h"
 #include "base/config.h"
 #include "base/log.h"
+#include "base/metrics.h"
 #include "base/queue_pair.h"
 #include "chat/embedding.h"
 #include "chat/retrieve.h"
@@ -71,6 +73,21 @@ claim(struct embed *e, const struct embeds_stores *stores)
 	return error;
 }
 
+/* What came of giving a batch back. */
+static void
+tell_refused(const struct embed *e, const PGresult *r)
+{
+	bool is_over = embedding_is_given_up(r);
+
+	metrics_add(METRIC_EMBEDDINGS_DOCUMENTS_GIVEN_UP, is_over);
+	log_with(is_over ? LOG_ERROR : LOG_WARNING,
+	    is_over ? "a document gets no vectors: it is given up"
+		    : "a document got no vectors, and is tried again",
+	    LOG_TEXT("document_id", e->batch->document_id),
+	    LOG_NUMBER("passages", (int64_t)e->batch->n),
+	    LOG_TEXT("why", e->why));
+}
+
 static enum err
 give_back(struct embed *e, const struct embeds_stores *stores)
 {
@@ -80,11 +97,23 @@ give_back(struct embed *e, const struct embeds_stores *stores)
 	embedding_give_back(stores->config, e->batch, e->why,
 	    e->is_refused ? "t" : "f", stores->arena, &call);
 	error = pg_run(stores->pg, NULL, &call, 1);
+	if (error == OK && e->is_refused)
+		tell_refused(e, call.result);
 	pg_calls_clear(&call, 1);
 	return error;
 }
 
-/* An answer that is none is a refusal: the next try may end the same way. */
+/* What is of no use is as good as refused: the next try may end the same way.
+ */
+static enum err
+refuse(struct embed *e, const struct embeds_stores *stores, const char *why)
+{
+	e->kind = EMBED_GIVE_BACK;
+	e->is_refused = true;
+	(void)snprintf(e->why, sizeof(e->why), "%s", why);
+	return give_back(e, stores);
+}
+
 static enum err
 keep(struct embed *e, const struct embeds_stores *stores)
 {
@@ -92,20 +121,19 @@ keep(struct embed *e, const struct embeds_stores *stores)
 	struct pg_call call = {0};
 	enum err error;
 
-	if (!embeddings_read(e->answer.p, e->answer.n, e->batch->n, &vectors)) {
-		e->kind = EMBED_GIVE_BACK;
-		e->is_refused = true;
-		(void)snprintf(e->why, sizeof(e->why),
-		    "the server's answer cannot be understood");
-		return give_back(e, stores);
-	}
+	if (!embeddings_read(e->answer.p, e->answer.n, e->batch->n, &vectors))
+		return refuse(
+		    e, stores, "the server's answer cannot be understood");
 	e->tokens = vectors.tokens > 0 ? vectors.tokens : 0;
 	error = embedding_store(
 	    stores->config, e->batch, &vectors, stores->arena, &call);
 	embeddings_free(&vectors);
-	if (error == OK)
-		error = pg_run(stores->pg, NULL, &call, 1);
+	if (error != OK)
+		return refuse(e, stores, "no memory to store its vectors");
+	error = pg_run(stores->pg, NULL, &call, 1);
 	pg_calls_clear(&call, 1);
+	if (error != OK && error != ERR_UNAVAILABLE)
+		return refuse(e, stores, pg_why(stores->pg));
 	return error;
 }
 
@@ -162,6 +190,8 @@ find(struct embed *e, const struct embeds_stores *stores)
 static enum err
 run(struct embed *e, const struct embeds_stores *stores)
 {
+	if (atomic_load(&e->is_unwanted))
+		return ERR_UNAVAILABLE;
 	arena_reset(stores->arena, ARENA_MAX);
 	switch (e->kind) {
 	case EMBED_CLAIM:

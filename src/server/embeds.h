@@ -11,6 +11,7 @@
 #ifndef SERVER_EMBEDS_H
 #define SERVER_EMBEDS_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -46,6 +47,7 @@ struct embed {
 	char message_id[ID_TEXT]; /* of its conversation */
 	char *question;           /* owned */
 	struct stream *owner;     /* the relay's; nobody else looks at it */
+	atomic_bool is_unwanted;  /* nobody waits for it: it need not be done */
 
 	/* What the ledger says. */
 	enum err error;               /* of anything */

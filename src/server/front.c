@@ -17,6 +17,7 @@
 #include "base/clock.h"
 #include "base/config.h"
 #include "base/log.h"
+#include "chat/follow.h"
 #include "chat/turn.h"
 #include "http/origin.h"
 #include "http/reply.h"
@@ -155,7 +156,7 @@ abandon(struct front *f, struct request *req, struct reply *rep)
 	if (rep->turn != NULL)
 		turn_abandon(req, rep->turn, ERR_BUSY);
 	turn_free(rep->turn);
-	free(rep->follow);
+	follow_free(rep->follow);
 	limit_give_back(req, ERR_BUSY);
 	refuse(f, req, rep, ERR_BUSY);
 }

@@ -20,6 +20,7 @@
 #include "base/keyring.h"
 #include "base/log.h"
 #include "base/metrics.h"
+#include "chat/reader_places.h"
 #include "model/breaker.h"
 #include "server/master.h"
 #include "server/notify.h"
@@ -123,6 +124,7 @@ become_worker(struct master *m, const char *id, int report_fd, pid_t master)
 		if (m->procs[i].report_fd >= 0)
 			close(m->procs[i].report_fd);
 	metrics_join(getpid());
+	reader_places_join(getpid());
 	status = worker_run(&o);
 	config_free(m->config);
 	keyring_free(m->keys);
@@ -290,6 +292,7 @@ bury(struct master *m, size_t i, int status)
 
 	log_death(p, status);
 	metrics_leave(p->pid);
+	reader_places_leave(p->pid);
 	if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
 		metrics_count(METRIC_WORKER_DEATHS);
 	if (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_CONFIGURATION)
@@ -478,7 +481,8 @@ master_run(const struct master_options *options)
 	}
 	log_init(
 	    "master", (enum log_level)log_level_named(m.config->log_level));
-	if (!metrics_share() || !breaker_share() || !open_master(&m)) {
+	if (!metrics_share() || !breaker_share() || !reader_places_share() ||
+	    !open_master(&m)) {
 		log_with(LOG_ERROR, "cannot start",
 		    LOG_TEXT("why", strerror(errno)));
 		return 1;

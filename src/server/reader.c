@@ -82,7 +82,7 @@ free_reader(struct reader *x)
 	log_end(x);
 	forget(x);
 	look_free(x->look);
-	free(x->follow);
+	follow_free(x->follow);
 	free(x->origin);
 	free(x->limits);
 	free(x);

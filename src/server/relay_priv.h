@@ -377,8 +377,11 @@ void relay_checkpoint_free(struct relay *r);
 void relay_checkpoint(struct relay *r);
 
 /* stream_tools.c: the model's answer is whole. True: it called tools that are
- * at work now, and the reply goes on. */
+ * at work now, or will be once they were checked, and the reply goes on. */
 bool stream_tools_begin(struct stream *s);
+
+/* What the last answer calls may be done. */
+void stream_tools_run(struct stream *s);
 
 /* What a use has come to: its result is there. For those who run tools outside
  * of the ledger; never from inside of starting one. */
@@ -431,20 +434,24 @@ void stream_answer_redis_changed(void *relay, bool is_away);
 /* The reply is whole: checks it where that is wanted, and stores it. */
 void stream_complete(struct stream *s);
 
-/* stream_moderate.c: a step of preparing; the check of a finished reply (false:
- * stream_complete or stream_fail comes later, or has); are replies withheld, or
- * checked at all; what is withheld goes. */
+/* stream_moderate.c: a step of preparing; the check of an answer that calls
+ * tools (false: stream_tools_run or stream_fail comes later, or has); that of a
+ * finished reply (likewise stream_complete); are replies withheld, or checked
+ * at all; what is withheld goes. */
 bool stream_moderate_question(struct stream *s);
+bool stream_moderate_calls(struct stream *s);
 bool stream_moderate_reply(struct stream *s);
 bool stream_moderate_withholds(const struct config *config);
 bool stream_moderate_checks(const struct config *config);
 void stream_moderate_drop(struct stream *s);
 
 /* stream_embed.c: a step of preparing; what the ledger has found; nobody waits
- * for that any more. */
+ * for that any more; when the wait for it ends, and that it may be over. */
 bool stream_embed_question(struct stream *s);
 void stream_embed_found(struct embed *e);
 void stream_embed_stop(struct stream *s);
+uint64_t stream_embed_due_ms(const struct stream *s);
+void stream_embed_tick(struct stream *s, uint64_t now_ms);
 
 /* stream_reply.c: the data of the first and the last event, and their names. */
 const char *stream_start_data(

@@ -85,6 +85,7 @@ next_deadline_ms(const struct stream *s)
 	if (stream_is_running(s))
 		at = min64(at, s->end_ms);
 	at = min64(at, stream_ask_due_ms(s));
+	at = min64(at, stream_embed_due_ms(s));
 	return min64(at, stream_answer_due_ms(s));
 }
 
@@ -100,6 +101,7 @@ timer_fired(uv_timer_t *timer)
 		s->last_sent_ms = now;
 	}
 	stream_answer_tick(s, now);
+	stream_embed_tick(s, now);
 	if (stream_is_running(s) && now >= s->end_ms)
 		stream_fail(s, ERR_MODEL_TIMEOUT, "the reply took too long");
 	else

@@ -1,9 +1,11 @@
 /*
  * A step of preparing: the question's vector is asked for, the ledger looks
  * what is near to it, and what it finds, fused with what the words have found,
- * takes the place of the passages that the turn brought. Whatever fails, those
- * stay. With CHAT_PII_MASK the question is sent as it is masked.
+ * takes the place of the passages that the turn brought. Whatever fails, or
+ * takes longer than CHAT_EMBEDDING_TIMEOUT, those stay. With CHAT_PII_MASK the
+ * question is sent as it is masked.
  */
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +16,7 @@
 #include "base/text.h"
 #include "chat/retrieve.h"
 #include "chat/turn.h"
+#include "model/embedding.h"
 #include "server/embedder.h"
 #include "server/embeds.h"
 #include "server/relay_priv.h"
@@ -45,6 +48,24 @@ make_find(struct stream *s, const struct errand_end *end)
 	return NULL;
 }
 
+/* The ledger has other work, and Postgres may be away. */
+static void
+wait_for_finding(struct stream *s)
+{
+	s->preparation.find_end_ms =
+	    uv_now(&s->relay->loop) +
+	    (uint64_t)s->relay->config->embedding_timeout_ms;
+	stream_arm(s);
+}
+
+/* A question that is refused says nothing about others. */
+static void
+tell_embedder(struct relay *r, const struct errand_end *end)
+{
+	if (end->code != CURLE_OK || !embedding_is_refusal(end->status))
+		embedder_failed(r);
+}
+
 static void
 vector_came(void *arg, const struct errand_end *end)
 {
@@ -56,13 +77,14 @@ vector_came(void *arg, const struct errand_end *end)
 	(void)snprintf(
 	    why, sizeof(why), "the server answered %ld", end->status);
 	if (is_answer) {
-		embedder_answered(s->relay);
 		s->preparation.find = make_find(s, end);
-		if (s->preparation.find != NULL)
+		if (s->preparation.find != NULL) {
+			wait_for_finding(s);
 			return;
+		}
 		go_on_without(s, "no memory to look for what is near");
 	} else {
-		embedder_failed(s->relay);
+		tell_embedder(s->relay, end);
 		go_on_without(s, end->code != CURLE_OK ? end->why : why);
 	}
 	stream_prepared(s);
@@ -79,6 +101,10 @@ stream_embed_found(struct embed *e)
 		return;
 	}
 	s->preparation.find = NULL;
+	if (e->error == ERR_MODEL_FAILED)
+		embedder_failed(s->relay);
+	else
+		embedder_answered(s->relay);
 	if (e->error == OK) {
 		metrics_count(METRIC_EMBEDDINGS_QUESTIONS_DONE);
 		/* Without memory the turn keeps what it has. */
@@ -124,7 +150,28 @@ stream_embed_question(struct stream *s)
 void
 stream_embed_stop(struct stream *s)
 {
-	if (s->preparation.find != NULL)
-		s->preparation.find->owner = NULL;
+	struct embed *e = s->preparation.find;
+
+	if (e == NULL)
+		return;
+	e->owner = NULL;
+	atomic_store(&e->is_unwanted, true);
 	s->preparation.find = NULL;
+}
+
+uint64_t
+stream_embed_due_ms(const struct stream *s)
+{
+	return s->preparation.find != NULL ? s->preparation.find_end_ms
+					   : UINT64_MAX;
+}
+
+void
+stream_embed_tick(struct stream *s, uint64_t now_ms)
+{
+	if (now_ms < stream_embed_due_ms(s))
+		return;
+	stream_embed_stop(s);
+	go_on_without(s, "what is near was not found in time");
+	stream_prepared(s);
 }

@@ -6,7 +6,10 @@
  * CHAT_MODERATION_FAIL says.
  *
  * A reply that is withheld is told, and stored, only when it has passed: it may
- * end in any other way before, and then nothing of it is left.
+ * end in any other way before, and then nothing of it is left. What it calls is
+ * checked before it is done, answer by answer, with the text before it: what a
+ * tool has done cannot be taken back. Of other replies what they called is
+ * checked with their text, at the end.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +18,7 @@
 #include "base/config.h"
 #include "base/log.h"
 #include "base/metrics.h"
+#include "chat/tool_use.h"
 #include "chat/turn.h"
 #include "model/mask.h"
 #include "model/moderation.h"
@@ -191,7 +195,11 @@ stream_moderate_drop(struct stream *s)
 	s->is_withheld = false;
 	t->withheld = t->text.n;
 	buf_free(&t->text);
-	/* Nor what it did besides: none of it was told. */
+	/* Nor what it called, cited and did besides: none of it was told. */
+	tool_uses_free(t->uses);
+	t->uses = NULL;
+	cited_free(&t->cited);
+	buf_free(&t->note);
 	turn_events_free(&t->events);
 	s->log.told = 0;
 }
@@ -217,6 +225,20 @@ flag_reply(struct stream *s, const struct moderation *m)
 	stream_complete(s);
 }
 
+/* May it go on? Otherwise it has failed. */
+static bool
+goes_on(struct stream *s, enum verdict v, const struct moderation *m)
+{
+	if (v == FLAGGED)
+		flag_reply(s, m);
+	else if (v == UNKNOWN && s->is_withheld &&
+		 !fails_open(s->relay->config))
+		stream_fail(s, ERR_UNAVAILABLE, "the reply was not checked");
+	else
+		return true;
+	return false;
+}
+
 static void
 reply_checked(void *arg, const struct errand_end *end)
 {
@@ -224,16 +246,21 @@ reply_checked(void *arg, const struct errand_end *end)
 	struct moderation m;
 	enum verdict v = read_verdict(s, end, &m);
 
-	if (v == FLAGGED) {
-		flag_reply(s, &m);
-		return;
-	}
 	if (v == PASSED)
 		metrics_count(METRIC_MODERATION_REPLIES_PASSED);
-	if (v == UNKNOWN && s->is_withheld && !fails_open(s->relay->config))
-		stream_fail(s, ERR_UNAVAILABLE, "the reply was not checked");
-	else
+	if (goes_on(s, v, &m))
 		pass(s);
+}
+
+static void
+calls_checked(void *arg, const struct errand_end *end)
+{
+	struct stream *s = arg;
+	struct moderation m;
+	enum verdict v = read_verdict(s, end, &m);
+
+	if (goes_on(s, v, &m))
+		stream_tools_run(s);
 }
 
 /* What a client is told besides the text is said as well. */
@@ -245,36 +272,49 @@ write_said(const struct stream *s, struct buf *out)
 	buf_add(out, t->text.p, t->text.n);
 	if (s->openai != NULL)
 		stream_openai_words(s, out);
+	/* Of what is withheld the calls have been checked. */
+	if (t->uses != NULL && !s->is_withheld)
+		tool_uses_write_words(t->uses, 1, out);
 }
 
 /* Is nothing left to wait for? */
 static bool
-check_reply(struct stream *s, const struct buf *said)
+check(struct stream *s, struct buf *said, errand_fn fn)
 {
+	bool has_begun;
+
 	s->state = STREAM_CHECKING;
-	if (!said->failed && begin(s, said->p, said->n, reply_checked))
+	has_begun = !said->failed && begin(s, said->p, said->n, fn);
+	buf_free(said);
+	if (has_begun)
 		return false;
 	complain(s, "no memory to ask it");
-	if (!s->is_withheld || fails_open(s->relay->config)) {
-		s->is_withheld = false;
+	return goes_on(s, UNKNOWN, NULL);
+}
+
+bool
+stream_moderate_calls(struct stream *s)
+{
+	const struct turn *t = s->turn;
+	struct buf said = {0};
+	size_t from = t->rounds.said_from;
+
+	if (!s->is_withheld)
 		return true;
-	}
-	stream_fail(s, ERR_UNAVAILABLE, "the reply was not checked");
-	return false;
+	buf_add(&said, t->text.p + from, t->text.n - from);
+	tool_uses_write_words(t->uses, t->rounds.n, &said);
+	return (said.n == 0 && !said.failed) || check(s, &said, calls_checked);
 }
 
 bool
 stream_moderate_reply(struct stream *s)
 {
 	struct buf said = {0};
-	bool is_done = true;
 
 	if (stream_moderate_checks(s->relay->config))
 		write_said(s, &said);
-	if (said.n > 0 || said.failed)
-		is_done = check_reply(s, &said);
-	else
-		s->is_withheld = false;
-	buf_free(&said);
-	return is_done;
+	if ((said.n > 0 || said.failed) && !check(s, &said, reply_checked))
+		return false;
+	s->is_withheld = false;
+	return true;
 }

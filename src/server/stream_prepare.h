@@ -31,6 +31,7 @@ struct preparation {
 	size_t step;           /* the one that is at work */
 	struct errand *errand; /* what it waits for; NULL: none */
 	struct embed *find;    /* or for the ledger: stream_embed.c's */
+	uint64_t find_end_ms;  /* for so long */
 	bool has_waited;       /* some step did */
 };
 

@@ -337,11 +337,25 @@ end_round(struct stream *s)
 	s->parser.usage = (struct model_usage){0, 0, 0};
 }
 
+void
+stream_tools_run(struct stream *s)
+{
+	struct turn *t = s->turn;
+	size_t from = round_from(t->uses, t->rounds.n);
+
+	s->state = STREAM_TOOLING;
+	refuse_unknown(s, from);
+	give_natives(s, from);
+	site_tools_begin(s, from);
+	settle_ended(s, from);
+	stream_arm(s);
+	go_on(s);
+}
+
 bool
 stream_tools_begin(struct stream *s)
 {
 	struct turn *t = s->turn;
-	size_t from;
 
 	if (!wants_tools(s))
 		return false;
@@ -359,13 +373,10 @@ stream_tools_begin(struct stream *s)
 		return true;
 	}
 	end_round(s);
-	from = round_from(t->uses, t->rounds.n);
-	refuse_unknown(s, from);
-	give_natives(s, from);
-	site_tools_begin(s, from);
-	settle_ended(s, from);
-	stream_arm(s);
-	go_on(s);
+	if (stream_moderate_calls(s))
+		stream_tools_run(s);
+	else
+		stream_arm(s);
 	return true;
 }
 

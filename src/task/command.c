@@ -3,6 +3,7 @@
  * repeats, politeness) is taken out of the words first; the rest must fit a
  * rule of grammar.def as a whole, or the message is no command.
  */
+#include <pthread.h>
 #include <string.h>
 
 #include "base/zone.h"
@@ -121,6 +122,19 @@ holds(const struct reading *r, const struct rule *rule)
 	       ((flags & LOUD) == 0 || is_loud(r));
 }
 
+/* Of each rule, made once. */
+static struct hint hints[COUNT(rules)];
+static pthread_once_t hints_once = PTHREAD_ONCE_INIT;
+
+static void
+make_hints(void)
+{
+	for (size_t i = 0; i < COUNT(rules); i++)
+		hint_make(rules[i].pattern, &hints[i]);
+	trim_make_hints();
+	when_make_hints();
+}
+
 /* Does the message do what this rule says? */
 static bool
 apply(struct reading *r, const struct rule *rule)
@@ -128,6 +142,9 @@ apply(struct reading *r, const struct rule *rule)
 	struct pattern_fit fit;
 	bool is_about_first = rule->pattern[0] == 'T';
 
+	if (!hint_passes(
+		&hints[rule - rules], &r->w, &r->hints, r->begin, r->end))
+		return false;
 	if ((is_about_first && r->end - r->begin > ABOUT_FIRST_MAX) ||
 	    !holds(r, rule))
 		return false;
@@ -144,7 +161,7 @@ read_part(struct reading *r, unsigned without)
 	choose_when(r);
 	trim_priority(r);
 	r->begin = trim_openings(&r->w, r->first, r->last);
-	r->end = trim_closings(&r->w, r->begin, r->last);
+	r->end = trim_closings(r);
 	for (size_t i = 0; i < COUNT(rules); i++) {
 		if ((rules[i].flags & without) == 0 && apply(r, &rules[i]))
 			return true;
@@ -161,8 +178,10 @@ second_sentence(const struct words *w)
 	size_t second = trim_sentence(w, 0, w->n);
 
 	for (size_t i = 1; second == 0 && i + 1 < w->n; i++) {
+		if (!words_is_in(w, i, ", -"))
+			continue;
 		size_t at = trim_openings(w, i + 1, w->n);
-		if (words_is_in(w, i, ", -") && at < w->n &&
+		if (at < w->n &&
 		    pattern_begins("@remind to|about", w, at, w->n) > 0)
 			return i + 1;
 	}
@@ -210,8 +229,10 @@ command_parse(const char *text, size_t n, int64_t now_s,
 {
 	struct reading r = {.out = out};
 
+	(void)pthread_once(&hints_once, make_hints);
 	memset(out, 0, sizeof(*out));
 	words_read(&r.w, text, n);
+	hint_read(&r.w, &r.hints);
 	r.now = when_now(now_s, zone);
 	if (talk_is_short(&r.w, out))
 		return;

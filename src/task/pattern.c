@@ -128,15 +128,21 @@ longest_at(const struct match *m, const char *p, const char *end, size_t i)
 	return longest;
 }
 
+const char *
+pattern_alternatives(const char *name, size_t n)
+{
+	for (size_t k = 0; k < COUNT(classes); k++) {
+		if (classes[k].n == n && !memcmp(classes[k].name, name, n))
+			return classes[k].alternatives;
+	}
+	return NULL;
+}
+
 static size_t
 class_at(const struct match *m, const char *p, size_t n, size_t i)
 {
-	for (size_t k = 0; k < COUNT(classes); k++) {
-		const char *all = classes[k].alternatives;
-		if (classes[k].n == n && !memcmp(classes[k].name, p, n))
-			return longest_at(m, all, all + strlen(all), i);
-	}
-	return 0;
+	const char *all = pattern_alternatives(p, n);
+	return all ? longest_at(m, all, all + strlen(all), i) : 0;
 }
 
 /* One alternative, `n` bytes at `p`, at word i; where it ends, 0: no. */

@@ -45,6 +45,12 @@ bool pattern_ends(
 /* Where the class `name` ("@task") ends that begins at word i; 0: none does. */
 size_t pattern_class(const char *name, const struct words *w, size_t i);
 
+/* What the class "@task", `n` bytes, stands for; NULL: classes.def has none. */
+const char *pattern_alternatives(const char *name, size_t n);
+
+/* What a list of tasks may be called begins with one of these ("@list"). */
+#define PATTERN_LISTS "my|our|the|to|todo|todos|task|tasks|reminder|reminders"
+
 /* The priority that word i names, as the API calls it; NULL: none. */
 const char *pattern_priority(const struct words *w, size_t i);
 

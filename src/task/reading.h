@@ -8,6 +8,7 @@
 #define TASK_READING_H
 
 #include "task/command.h"
+#include "task/hint.h"
 #include "task/pattern.h"
 #include "task/when.h"
 #include "task/words.h"
@@ -42,6 +43,7 @@ struct rule {
 /* One call of command_parse. */
 struct reading {
 	struct words w;
+	struct hint_words hints; /* of the words */
 	struct when_now now;
 	struct when whens[WHENS_MAX];
 	size_t n_whens;
@@ -54,7 +56,8 @@ struct reading {
 
 /* trim.c: what is said before and after the point, within [begin, end). */
 size_t trim_openings(const struct words *w, size_t begin, size_t end);
-size_t trim_closings(const struct words *w, size_t begin, size_t end);
+size_t trim_closings(const struct reading *r);
+void trim_make_hints(void); /* once, before all */
 
 /* Where the sentences after the first begin that only tell of it; `last`:
  * there are none. */

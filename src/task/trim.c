@@ -23,6 +23,18 @@ static const char *const closings[] = {
 #undef CLOSING
 };
 
+static struct hint opening_hints[COUNT(openings)];
+static struct hint closing_hints[COUNT(closings)];
+
+void
+trim_make_hints(void)
+{
+	for (size_t i = 0; i < COUNT(openings); i++)
+		hint_make(openings[i], &opening_hints[i]);
+	for (size_t i = 0; i < COUNT(closings); i++)
+		hint_make(closings[i], &closing_hints[i]);
+}
+
 /* Passes by what is said before it comes to the point. */
 size_t
 trim_openings(const struct words *w, size_t begin, size_t end)
@@ -30,7 +42,9 @@ trim_openings(const struct words *w, size_t begin, size_t end)
 	size_t i = 0;
 
 	for (int n = 0; i < COUNT(openings) && n < TRIMS_MAX;) {
-		size_t after = pattern_begins(openings[i], w, begin, end);
+		size_t after = hint_begins(&opening_hints[i], w, begin, end)
+				   ? pattern_begins(openings[i], w, begin, end)
+				   : 0;
 		if (after > begin && after < end) {
 			begin = after;
 			i = 0;
@@ -44,13 +58,15 @@ trim_openings(const struct words *w, size_t begin, size_t end)
 
 /* Without "please" at its end, ", thanks", "so I don't forget". */
 size_t
-trim_closings(const struct words *w, size_t begin, size_t end)
+trim_closings(const struct reading *r)
 {
-	size_t i = 0;
+	const struct words *w = &r->w;
+	size_t begin = r->begin, end = r->last, i = 0;
 
 	for (int n = 0; i < COUNT(closings) && n < TRIMS_MAX;) {
 		size_t to = end;
-		if (pattern_ends(closings[i], w, begin + 1, &to) &&
+		if (hint_ends(&closing_hints[i], &r->hints) &&
+		    pattern_ends(closings[i], w, begin + 1, &to) &&
 		    to > begin + 1) {
 			end = to;
 			i = 0;

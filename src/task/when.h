@@ -63,6 +63,9 @@ struct when_now {
 
 struct when_now when_now(int64_t now_s, const struct zone *zone);
 
+/* Makes finding quick; called once, before all. */
+void when_make_hints(void);
+
 /* Finds up to WHENS_MAX among the words that are not hidden; hides none. */
 size_t when_find(const struct words *w, const struct when_now *now,
     struct when out[static WHENS_MAX]);

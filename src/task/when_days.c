@@ -5,6 +5,7 @@
 
 #include "base/civil.h"
 #include "base/zone.h"
+#include "task/hint.h"
 #include "task/pattern.h"
 #include "task/when_inside.h"
 
@@ -58,6 +59,20 @@ static const struct name {
 #undef NAME
 };
 
+/* All of their first words. */
+static struct hint name_hint;
+
+void
+when_make_hints(void)
+{
+	for (size_t k = 0; k < COUNT(names); k++) {
+		struct hint one;
+
+		hint_make(names[k].pattern, &one);
+		hint_widen(&name_hint, &one);
+	}
+}
+
 /* "tomorrow", "the day after tomorrow", "noon": the longest that fits. */
 size_t
 when_named(const struct words *w, size_t i, const struct when_now *now,
@@ -66,6 +81,8 @@ when_named(const struct words *w, size_t i, const struct when_now *now,
 	const struct name *best = NULL;
 	size_t last = i;
 
+	if (!hint_begins(&name_hint, w, i, w->n))
+		return 0;
 	for (size_t k = 0; k < COUNT(names); k++) {
 		size_t after = pattern_begins(names[k].pattern, w, i, w->n);
 		if (after > last) {

@@ -299,7 +299,7 @@ words_holds(const char *set, const char *s)
 			k++;
 		if (s[k] == '\0' && (p[k] == ' ' || p[k] == '\0'))
 			return true;
-		while (*p != ' ' && *p != '\0')
+		while (*p > ' ')
 			p++;
 		p += *p == ' ';
 	}

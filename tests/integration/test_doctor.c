@@ -486,6 +486,12 @@ static const struct row rows[] = {
 	       "'{\"prompt_template\": \"nowhere\"}')",
 	.mend_sql = "UPDATE chat.stores SET settings = "
 		    "'{\"prompt_template\": \"default\"}'"},
+    {"embedding_models",
+	.sql = "INSERT INTO chat.workers (id, host, pid, embedding_model, "
+	       "seen_at) SELECT natter.uuid_v7(), v.h, 1, v.m, now() + "
+	       "interval '1 hour' FROM (VALUES ('a', 'm-1'), ('b', 'm-2')) "
+	       "v(h, m)",
+	.mend_sql = "DELETE FROM chat.workers WHERE embedding_model = 'm-2'"},
     {"file_readable", .act = open_keys, .mend = close_keys},
     {"file_missing", .variable = "JWT_KEYS_FILE", .value = "/nonexistent"},
     {"database_role", .variable = "DATABASE_URL",

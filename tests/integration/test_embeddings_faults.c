@@ -96,6 +96,56 @@ Test(embeddings_faults, a_server_that_keeps_failing_is_left_alone)
 	cr_expect(library_sent(&lib, "/_last", CAR));
 }
 
+static void
+ask_with_fault(const char *fault, int times)
+{
+	struct answer a;
+	char content[64];
+
+	snprintf(content, sizeof(content), "car #embed=%s", fault);
+	for (int i = 0; i < times; i++) {
+		person_say(&lib.stack, &lib.reader, content, &a);
+		cr_expect(answer_ends_with(&a, "done"));
+		answer_clear(&a);
+	}
+}
+
+/* Has the next question a vector? */
+static bool
+is_asked(void)
+{
+	int before = library_count(&lib, "embedding_requests");
+	struct answer a;
+
+	person_say(&lib.stack, &lib.reader, "automobile", &a);
+	cr_expect(answer_ends_with(&a, "done"));
+	answer_clear(&a);
+	return library_count(&lib, "embedding_requests") == before + 1;
+}
+
+/* What is about the question, and what is about the server. */
+Test(embeddings_faults, a_question_that_is_refused_is_no_failure_of_the_server)
+{
+	static const char *const about_it[] = {"400", "413", "422"};
+
+	open_with("CHAT_EMBEDDING_TIMEOUT=500", "CHAT_WORKERS=1");
+	for (size_t i = 0; i < sizeof(about_it) / sizeof(about_it[0]); i++) {
+		ask_with_fault(about_it[i], 4);
+		cr_expect(is_asked(), "%s", about_it[i]);
+	}
+	ask_with_fault("429", 2);
+	ask_with_fault("400", 1);
+	ask_with_fault("401", 1);
+	cr_expect_not(is_asked());
+}
+
+Test(embeddings_faults, a_server_that_talks_nonsense_is_left_alone)
+{
+	open_with("CHAT_EMBEDDING_TIMEOUT=500", "CHAT_WORKERS=1");
+	ask_with_fault("garbage", 3);
+	cr_expect_not(is_asked());
+}
+
 /* What is refused holds up nobody, and is given up in the end. */
 Test(embeddings_faults, a_document_that_is_refused_holds_up_no_other)
 {

@@ -271,6 +271,118 @@ Test(moderation, a_flagged_reply_is_withheld_and_billed)
 	expect_account(NULL);
 }
 
+#define TASKS "SELECT count(*) FROM chat.tasks WHERE user_id = $1"
+#define LOGGED \
+	"SELECT count(*) FROM chat.task_operation_logs WHERE user_id = $1"
+
+/* Nothing of what was called is told or kept with the message. */
+static void
+expect_no_calls(const struct answer *a)
+{
+	expect_problem(a, "content_refused");
+	cr_expect_eq(a->text.n, 0u, "%s", a->body.p);
+	cr_expect_null(strstr(a->body.p, "tool_"), "%s", a->body.p);
+	expect_db("SELECT content || tool_calls || tool_responses ||"
+		  " (metadata->'moderation'->>'flagged')"
+		  " FROM chat.messages WHERE user_id = $1"
+		  " AND role = 'assistant'",
+	    "[][]reply");
+	expect_db("SELECT count(*) FROM chat.messages m"
+		  " WHERE m.user_id = $1 AND m.role = 'assistant'"
+		  " AND to_jsonb(m)::text ~ 'Milk|callflag'",
+	    "0");
+}
+
+Test(moderation, what_a_withheld_reply_calls_is_checked_before_it_is_done)
+{
+	struct answer a;
+
+	start("CHAT_MODERATION_REPLIES=withhold", "CHAT_TOOLS=on", NULL);
+	say("[[tool=create_task args={\"title\":\"#callflag=violence\"}]] go",
+	    &a);
+	expect_no_calls(&a);
+	answer_clear(&a);
+	expect_db(TASKS, "0");
+	expect_db(LOGGED, "0");
+	cr_expect_eq(model_number("chat_requests"), 1);
+	expect_account(NULL);
+}
+
+Test(moderation, a_withheld_reply_keeps_nothing_of_what_it_called)
+{
+	struct answer a;
+
+	start("CHAT_MODERATION_REPLIES=withhold", "CHAT_TOOLS=on", NULL);
+	say("[[tool=create_task args={\"title\":\"Milk\"} then=create_task"
+	    " thenargs={\"title\":\"#callflag=violence\"} rounds=2]] go",
+	    &a);
+	expect_no_calls(&a);
+	answer_clear(&a);
+	/* The first call was harmless, and is done. */
+	expect_db(TASKS, "1");
+	cr_expect_eq(model_number("chat_requests"), 2);
+	expect_account(NULL);
+}
+
+Test(moderation, what_passes_is_done_and_told)
+{
+	struct answer a;
+
+	start("CHAT_MODERATION_REPLIES=withhold", "CHAT_TOOLS=on", NULL);
+	say("[[text=40 tool=create_task args={\"title\":\"Milk\"}]] go", &a);
+	cr_expect(answer_ends_with(&a, "done"), "%s", a.body.p);
+	cr_expect_str_eq(
+	    answer_event_text(&a, "tool_call", "arguments.title"), "Milk");
+	answer_clear(&a);
+	expect_db(TASKS, "1");
+	/* The question, what is called, the reply. */
+	cr_expect_eq(model_number("moderation_requests"), 3);
+	expect_account(NULL);
+}
+
+#define UNCHECKED "[[tool=create_task args={\"title\":\"#callfault=500\"}]] go"
+
+Test(moderation, what_is_called_and_cannot_be_checked_is_not_done)
+{
+	struct answer a;
+
+	start("CHAT_MODERATION_REPLIES=withhold", "CHAT_TOOLS=on", NULL);
+	say(UNCHECKED, &a);
+	expect_problem(&a, "unavailable");
+	cr_expect_null(strstr(a.body.p, "tool_"), "%s", a.body.p);
+	answer_clear(&a);
+	expect_db(TASKS, "0");
+	expect_account(NULL);
+}
+
+Test(moderation, what_is_called_is_done_unchecked_where_the_settings_say_so)
+{
+	struct answer a;
+
+	start("CHAT_MODERATION_REPLIES=withhold", "CHAT_TOOLS=on",
+	    "CHAT_MODERATION_FAIL=open");
+	say(UNCHECKED, &a);
+	cr_expect(answer_ends_with(&a, "done"), "%s", a.body.p);
+	answer_clear(&a);
+	expect_db(TASKS, "1");
+	expect_account(NULL);
+}
+
+Test(moderation, what_a_marked_reply_calls_is_checked_with_it)
+{
+	struct answer a;
+
+	start("CHAT_MODERATION_REPLIES=mark", "CHAT_TOOLS=on", NULL);
+	say("[[tool=create_task args={\"title\":\"#callflag=violence\"}]] go",
+	    &a);
+	cr_expect(answer_ends_with(&a, "done"), "%s", a.body.p);
+	cr_expect_str_eq(
+	    answer_event_text(&a, "done", "finish_reason"), "content_filter");
+	answer_clear(&a);
+	expect_db(TASKS, "1");
+	expect_account(NULL);
+}
+
 /* Somebody who waits for a reply whose question is being checked for ever. */
 static void *
 ask_for_ever(void *arg)

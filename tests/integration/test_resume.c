@@ -4,6 +4,7 @@
  * before the first token and after the log has gone. What comes together must
  * be what is stored, byte for byte.
  */
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -653,4 +654,103 @@ Test(resume_room, readers_that_leave_make_room)
 	cr_expect_str_eq(a.text.p, call_join(&say)->text.p);
 	answer_clear(&a);
 	call_clear(&say);
+}
+
+/* ---- two workers, and two readers for each user ---- */
+
+static void
+setup_few(void)
+{
+	const struct stack_options o = {.has_model = true,
+	    .settings = {
+		"CHAT_WORKERS=2", "CHAT_READERS_PER_USER=2", PATIENCE}};
+
+	stack_start(&hosts[0], &o);
+}
+
+TestSuite(
+    resume_few, .init = setup_few, .fini = teardown_small, .timeout = 120);
+
+/* A reply that waits at a gate, and two who read it. */
+static void
+begin_few(struct person *p, struct call *say, struct call readers[2], char *id)
+{
+	person_make(&hosts[0], p);
+	call_say(say, &hosts[0], p, "[[text=800 events=80 gate=40]] go", 0);
+	stack_model_open(&hosts[0]);
+	call_await(say, 2);
+	reply_id(p, id);
+	for (int i = 0; i < 2; i++)
+		call_follow(&readers[i], &hosts[0], p->token, id, NULL);
+	for (int i = 0; i < 2; i++)
+		call_await(&readers[i], 2);
+}
+
+/* One after the other all of them may read it. */
+static void
+expect_places(const struct person *p, const char *id)
+{
+	struct answer a;
+
+	cr_expect(wait_until(has_no_readers, NULL, 60000));
+	for (int i = 0; i < 6; i++) {
+		follow(&hosts[0], p->token, id, NULL, &a);
+		cr_expect_eq(a.status, 200, "%ld %s", a.status, a.body.p);
+		answer_clear(&a);
+	}
+}
+
+Test(resume_few, a_user_has_so_many_readers_in_all_workers)
+{
+	struct person p, other;
+	struct call say, readers[2];
+	struct answer a;
+	char id[40], others[40];
+
+	begin_few(&p, &say, readers, id);
+	for (int i = 0; i < 4; i++) {
+		follow(&hosts[0], p.token, id, NULL, &a);
+		cr_expect_eq(a.status, 429, "%ld %s", a.status, a.body.p);
+		cr_expect_str_eq(answer_text(&a, "code"), "rate_limited");
+		cr_expect_not_null(strstr(a.body.p, "\"readers\""));
+		cr_expect_str_eq(answer_header(&a, "Retry-After"), "5");
+		answer_clear(&a);
+	}
+	/* Others have theirs. */
+	person_make(&hosts[0], &other);
+	person_say(&hosts[0], &other, "[[text=20]] go", &a);
+	snprintf(
+	    others, sizeof(others), "%s", answer_event_text(&a, "done", "id"));
+	answer_clear(&a);
+	follow(&hosts[0], other.token, others, NULL, &a);
+	cr_expect_eq(a.status, 200, "%s", a.body.p);
+	answer_clear(&a);
+	stack_model_open(&hosts[0]);
+	for (int i = 0; i < 2; i++) {
+		cr_expect(answer_ends_with(call_join(&readers[i]), "done"));
+		call_clear(&readers[i]);
+	}
+	(void)call_join(&say);
+	call_clear(&say);
+	expect_places(&p, id);
+}
+
+Test(resume_few, a_workers_readers_go_with_it)
+{
+	struct person p;
+	struct call say, readers[2];
+	pid_t workers[4];
+	char id[40];
+
+	begin_few(&p, &say, readers, id);
+	cr_assert_eq(stack_workers(&hosts[0], workers, 4), 2u);
+	kill(workers[0], SIGKILL);
+	kill(workers[1], SIGKILL);
+	for (int i = 0; i < 2; i++) {
+		(void)call_join(&readers[i]);
+		call_clear(&readers[i]);
+	}
+	(void)call_join(&say);
+	call_clear(&say);
+	expect_places(&p, id);
 }

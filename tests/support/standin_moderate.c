@@ -4,8 +4,9 @@
  *
  *	#flag=violence,self-harm/intent   flagged, with these categories
  *	#replyflag=…                      the same, of a reply ("You said: …")
- *	#callflag=…                       of what is called ("{…")
+ *	#callflag=…                       of what is called (a paragraph "{…")
  *	#moderation=500                   that status
+ *	#callfault=500                    the same, of what is called
  *	#moderation=garbage, =empty       200 and no JSON, or no results
  *	#moderation=hang                  no answer, ever
  */
@@ -53,6 +54,12 @@ answer(struct conn *c, const char *flags)
 	free(copy);
 }
 
+static bool
+is_call(const char *input)
+{
+	return *input == '{' || strstr(input, "\n\n{") != NULL;
+}
+
 void
 moderate(struct conn *c, const struct request *q)
 {
@@ -72,8 +79,10 @@ moderate(struct conn *c, const struct request *q)
 	flags = value_of(input, "#flag=");
 	if (flags == NULL && strncmp(input, "You said:", 9) == 0)
 		flags = value_of(input, "#replyflag=");
-	if (flags == NULL && *input == '{')
+	if (flags == NULL && is_call(input))
 		flags = value_of(input, "#callflag=");
+	if (fault == NULL && is_call(input))
+		fault = value_of(input, "#callfault=");
 	if (fault == NULL)
 		answer(c, flags);
 	else if (strcmp(fault, "hang") == 0)

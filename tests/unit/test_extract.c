@@ -3,9 +3,14 @@
  * how it is said, and files made to take a reader's time, memory or stack.
  */
 #include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <zlib.h>
 
@@ -638,6 +643,40 @@ Test(child, reaches_nothing_of_ours)
 		child_end_free(&end);
 	}
 	cr_expect_eq(access("/tmp/natter-child-made", F_OK), -1);
+}
+
+/* Of calls that do many things, the walls let through what such a program does.
+ */
+Test(child, may_ask_little_of_its_descriptors)
+{
+	static const char *const argv[] = {"/bin/sh", NULL};
+	static const struct child_ask ask = {
+	    .argv = argv, .seconds = 2, .max_bytes = (size_t)256 << 20};
+	int status, fds[2], n = 0;
+	cr_assert_eq(pipe(fds), 0);
+	pid_t pid = fork();
+	if (pid == 0) {
+		if (!child_walls(&ask))
+			_exit(99);
+		int copy = fcntl(fds[0], F_DUPFD_CLOEXEC, 10);
+		if (copy < 10 || fcntl(copy, F_GETFD) != FD_CLOEXEC ||
+		    fcntl(copy, F_SETFD, 0) != 0 || fcntl(copy, F_GETFL) < 0 ||
+		    fcntl(copy, F_SETFL, O_NONBLOCK) != 0)
+			_exit(98);
+		if (isatty(fds[0]) || errno != ENOTTY)
+			_exit(97);
+		if (fcntl(fds[0], F_SETOWN, getppid()) != -1 ||
+		    fcntl(fds[0], F_SETSIG, SIGKILL) != -1 ||
+		    fcntl(fds[0], F_SETPIPE_SZ, 1 << 20) != -1)
+			_exit(96);
+		_exit(ioctl(fds[0], FIONREAD, &n) == -1 && errno == EPERM ? 0
+									  : 95);
+	}
+	cr_assert_eq(waitpid(pid, &status, 0), pid);
+	cr_expect(WIFEXITED(status));
+	cr_expect_eq(WEXITSTATUS(status), 0, "%d", WEXITSTATUS(status));
+	close(fds[0]);
+	close(fds[1]);
 }
 
 Test(child, is_killed_at_its_deadline)
