@@ -68,41 +68,17 @@ own(const char *sql)
 	return number_of(sql, person.user_id);
 }
 
-static long
-model_number(const char *name)
-{
-	struct ask ask = {.base = stack.model, .path = "/_stats"};
-	struct answer a;
-	long n;
-
-	http_ask(&ask, &a);
-	n = strtol(answer_text(&a, name), NULL, 10);
-	answer_clear(&a);
-	return n;
-}
-
-static void
-model_forget(void)
-{
-	struct ask ask = {
-	    .method = "POST", .base = stack.model, .path = "/_reset"};
-	struct answer a;
-
-	http_ask(&ask, &a);
-	answer_clear(&a);
-}
-
 static bool
 has_asked(void *n)
 {
-	return model_number("chat_requests") >= *(long *)n;
+	return stack_model_count(&stack, "chat_requests") >= *(long *)n;
 }
 
 static void
 await_requests(long n)
 {
 	cr_assert(wait_until(has_asked, &n, 60000), "%ld of %ld requests",
-	    model_number("chat_requests"), n);
+	    stack_model_count(&stack, "chat_requests"), n);
 }
 
 static bool
@@ -232,6 +208,16 @@ kill_worker(void)
 static const char *const faults[] = {"hang=1", "stall=2", "stall=5"};
 #define FAULTS (sizeof(faults) / sizeof(faults[0]))
 
+/* Bytes of text of the i-th: 40 of each answer, of the one that is stuck the
+ * whole characters. There is a little more, between them. */
+static size_t
+text_until(size_t i)
+{
+	static const size_t stuck[FAULTS] = {0, 18, 40};
+
+	return 40 * (i / FAULTS) + stuck[i % FAULTS];
+}
+
 /* Replies stuck in each of their answers, in each way, then the kill. */
 static void
 kill_in_answers(void (*before)(void))
@@ -252,16 +238,17 @@ kill_in_answers(void (*before)(void))
 		requests += (long)round + 1;
 	}
 	await_requests(requests);
-	usleep(500000); /* for the text; whatever of it came counts */
 	for (size_t i = 0; i < n; i++) {
+		call_await_text(&s[i].call, text_until(i));
 		look(&s[i]);
 		cr_expect_gt(s[i].prompt, 0, "%zu", i);
 		prompt += s[i].rounds_prompt;
 		completion += s[i].rounds_completion;
 		estimates += s[i].prompt;
 	}
-	cr_expect_eq(prompt, model_number("prompt_tokens"));
-	cr_expect_eq(completion, model_number("completion_tokens"));
+	cr_expect_eq(prompt, stack_model_count(&stack, "prompt_tokens"));
+	cr_expect_eq(
+	    completion, stack_model_count(&stack, "completion_tokens"));
 	cr_expect_gt(completion, 0);
 	before();
 	kill_worker();
@@ -271,7 +258,7 @@ kill_in_answers(void (*before)(void))
 		call_clear(&s[i].call);
 	}
 	cr_expect_eq(own(USED("prompt_tokens")),
-	    model_number("prompt_tokens") + estimates);
+	    stack_model_count(&stack, "prompt_tokens") + estimates);
 	expect_balance();
 }
 
@@ -336,7 +323,7 @@ kill_in_tool(int round)
 	struct stuck s;
 	char content[128];
 
-	model_forget();
+	stack_model_reset(&stack);
 	snprintf(content, sizeof(content),
 	    "[[tool=list_tasks rounds=%d text=40 chunk=10 later=%d "
 	    "first=3000]] go",
@@ -354,9 +341,9 @@ kill_in_tool(int round)
 	expect_recovered(&s);
 	/* Nothing of it is an estimate. */
 	cr_expect_eq(stored_number(s.id, "u.prompt_tokens"),
-	    model_number("prompt_tokens"));
+	    stack_model_count(&stack, "prompt_tokens"));
 	cr_expect_eq(stored_number(s.id, "u.completion_tokens"),
-	    model_number("completion_tokens"));
+	    stack_model_count(&stack, "completion_tokens"));
 	call_clear(&s.call);
 }
 
@@ -371,7 +358,7 @@ Test(bills, a_worker_killed_while_a_tool_runs)
 	expect_balance();
 }
 
-/* The second answer of one that calls tools in two. */
+/* The second answer of one that calls tools in two: 60 bytes have come then. */
 #define IN_ROUND_2 \
 	"[[tool=list_tasks rounds=2 text=40 chunk=10 later=1 stall=2]] go"
 
@@ -385,7 +372,8 @@ expect_partly(const struct stuck *s, const char *status)
 	snprintf(
 	    is_status, sizeof(is_status), "(m.status = '%s')::int", status);
 	cr_expect_eq(stored_number(s->id, is_status), 1);
-	cr_expect_eq(s->rounds_prompt, model_number("prompt_tokens"));
+	cr_expect_eq(
+	    s->rounds_prompt, stack_model_count(&stack, "prompt_tokens"));
 	cr_expect_eq(stored_number(s->id, "u.prompt_tokens"),
 	    s->rounds_prompt + s->prompt);
 	cr_expect_eq(stored_number(s->id, "u.completion_tokens"),
@@ -402,7 +390,7 @@ Test(bills, cancelled_in_a_later_round)
 	start(NULL, NULL);
 	begin(&s, IN_ROUND_2);
 	await_requests(2);
-	usleep(300000);
+	call_await_text(&s.call, 60);
 	look(&s);
 	snprintf(path, sizeof(path), "/api/v1/messages/%s/cancel", s.id);
 	http_ask(&(struct ask){.method = "POST",
@@ -423,7 +411,7 @@ Test(bills, drained_in_a_later_round)
 	start("CHAT_DRAIN_SECONDS=1", NULL);
 	begin(&s, IN_ROUND_2);
 	await_requests(2);
-	usleep(300000);
+	call_await_text(&s.call, 60);
 	look(&s);
 	cr_expect_eq(stack_end_natterd(&stack, SIGTERM), 0);
 	expect_partly(&s, "interrupted");
@@ -529,7 +517,7 @@ Test(bills, what_a_stop_drops_is_billed_as_far_as_it_came)
 	start("CHAT_TITLES=on", "CHAT_TITLE_MODEL=title-model");
 	say(TITLE("meter=1 text=400 chunk=10 stall=9"));
 	await_requests(two);
-	usleep(500000);
+	cr_assert(wait_until(stack_model_is_heard, &stack, 60000));
 	cr_expect_eq(stack_end_natterd(&stack, SIGTERM), 0);
 	cr_expect(wait_until(has_followed, &one, 10000));
 	/* Of some 90 bytes. */
@@ -595,9 +583,10 @@ static bool
 is_all_billed(void *arg)
 {
 	(void)arg;
-	return own(USED("prompt_tokens")) == model_number("prompt_tokens") &&
+	return own(USED("prompt_tokens")) ==
+		   stack_model_count(&stack, "prompt_tokens") &&
 	       own(USED("completion_tokens")) ==
-		   model_number("completion_tokens");
+		   stack_model_count(&stack, "completion_tokens");
 }
 
 static void
@@ -668,13 +657,14 @@ Test(bills, what_is_billed_is_what_the_model_told)
 
 	stack_start(&stack, &o);
 	person_make(&stack, &person);
-	model_forget();
+	stack_model_reset(&stack);
 	crowd();
 	talk_long();
 	cr_expect(wait_until(is_all_billed, NULL, 60000),
 	    "billed %ld and %ld, told %ld and %ld", own(USED("prompt_tokens")),
-	    own(USED("completion_tokens")), model_number("prompt_tokens"),
-	    model_number("completion_tokens"));
+	    own(USED("completion_tokens")),
+	    stack_model_count(&stack, "prompt_tokens"),
+	    stack_model_count(&stack, "completion_tokens"));
 	cr_expect_eq(own(USED("is_estimated::int")), 0);
 	for (size_t i = 0; i < sizeof(seen) / sizeof(seen[0]); i++)
 		cr_expect_geq(own(seen[i].sql), seen[i].least, "%zu: %ld", i,

@@ -168,9 +168,11 @@ setup(void)
 {
 	char url[160], *root;
 	const struct stack_options first = {
-	    .settings = {"CHAT_WORKERS=1", "CHAT_PG_TIMEOUT=2000"},
+	    .settings = {"CHAT_WORKERS=1", "CHAT_PG_TIMEOUT=2000",
+		"CHAT_REDIS_TIMEOUT=100"},
 	    .database_url = url};
-	const struct stack_options second = {.settings = {"CHAT_WORKERS=2"}};
+	const struct stack_options second = {
+	    .settings = {"CHAT_WORKERS=2", "CHAT_REDIS_TIMEOUT=100"}};
 	struct answer a;
 
 	stores_start(&stores, NULL);

@@ -443,6 +443,24 @@ Test(migrations, a_file_without_a_transaction_runs_statement_by_statement)
 	EXPECT_VALUE("SELECT to_regclass('chat.idx_bare') IS NULL", "t");
 }
 
+/* Waits until somebody waits for chat.workers, or nobody. */
+static void
+wait_for_waiting(bool wanted)
+{
+	bool is_so = false;
+
+	for (int i = 0; i < 3000 && !is_so; i++) {
+		char *n = admin_value(
+		    "SELECT count(*) FROM pg_locks WHERE NOT granted"
+		    " AND relation = 'chat.workers'::regclass");
+
+		is_so = (strcmp(n, "0") != 0) == wanted;
+		free(n);
+		if (!is_so)
+			nap_ms(20);
+	}
+}
+
 Test(migrations, a_busy_table_is_waited_for_in_short_turns)
 {
 	const char *folder = admin_copy();
@@ -460,7 +478,8 @@ Test(migrations, a_busy_table_is_waited_for_in_short_turns)
 	PQclear(PQexec(busy, "BEGIN; LOCK TABLE chat.workers"));
 	pid = fork();
 	if (pid == 0) {
-		nap_ms(3000);
+		wait_for_waiting(true);
+		wait_for_waiting(false); /* it has given up, for now */
 		PQclear(PQexec(busy, "COMMIT"));
 		_exit(0);
 	}

@@ -30,8 +30,7 @@ setup(void)
 {
 	const struct stack_options o = {.has_model = true,
 	    .settings = {"CHAT_WORKERS=1", "CHAT_TOOLS=on",
-		"CHAT_MODEL_RETRIES=0", "CHAT_REDIS_TIMEOUT=300",
-		"CHAT_PG_TIMEOUT=1500"}};
+		"CHAT_MODEL_RETRIES=0", "CHAT_PG_TIMEOUT=1500"}};
 	char *url;
 
 	stores_start(&stores, NULL);
@@ -240,8 +239,8 @@ Test(tools_faults, a_worker_killed_after_a_tool_was_shown)
 	    "[[tool=create_task args={\"title\":\"x\"} text=30 chunk=10"
 	    " later=1 stall=2]] go",
 	    0);
-	/* start, text, call, result, text. */
-	call_await(&c, 5);
+	/* Of the first answer, which calls, and of the one after it. */
+	call_await_text(&c, 30 + 20);
 	reply_id(&p, id);
 	cr_assert_eq(stack_workers(&stack, &worker, 1), 1);
 	kill(worker, SIGKILL);
