@@ -15,8 +15,10 @@
 #include <libpq-fe.h>
 
 #include "follow_call.h"
+#include "prices.h"
 #include "stack.h"
 #include "store/redis.h"
+#include "table_hold.h"
 
 /* A reply of so many rounds with tools, and a last answer. */
 #define ROUNDS 3
@@ -292,50 +294,28 @@ Test(bills, a_worker_killed_after_redis_forgot)
 	kill_in_answers(flush);
 }
 
-static PGconn *holder;
-
-static void
-run(const char *sql)
-{
-	PGresult *r = PQexec(holder, sql);
-
-	cr_assert(PQresultStatus(r) == PGRES_COMMAND_OK, "%s: %s", sql,
-	    PQerrorMessage(holder));
-	PQclear(r);
-}
-
-/* A tool waits for its row in the log. */
-static bool
-is_held(void *arg)
-{
-	(void)arg;
-	return number_of("SELECT count(*) FROM pg_locks l"
-			 " JOIN pg_stat_activity a USING (pid)"
-			 " WHERE NOT l.granted"
-			 " AND a.application_name = 'natterd ledger'",
-		   NULL) > 0;
-}
-
-/* The answer that calls is whole then, and no other is asked for. */
+/* A tool waits for its row in the log: the answer that calls is whole then, and
+ * no other is asked for. */
 static void
 kill_in_tool(int round)
 {
+	char content[128], table[] = "chat.task_operation_logs";
 	struct stuck s;
-	char content[128];
+	PGconn *held;
 
 	stack_model_reset(&stack);
 	snprintf(content, sizeof(content),
 	    "[[tool=list_tasks rounds=%d text=40 chunk=10 later=%d "
-	    "first=3000]] go",
+	    "gate=100]] go",
 	    ROUNDS, round);
 	begin(&s, content);
 	await_requests(round + 1);
-	run("BEGIN");
-	run("LOCK TABLE chat.task_operation_logs IN SHARE MODE");
-	cr_assert(wait_until(is_held, NULL, 30000));
+	held = table_hold(table);
+	stack_model_open(&stack);
+	cr_assert(wait_until(table_is_awaited, table, 30000));
 	look(&s);
 	kill_worker();
-	run("ROLLBACK");
+	table_let(held);
 	cr_assert(wait_until(has_ended, NULL, 90000));
 	cr_expect_eq(s.prompt, 0);
 	expect_recovered(&s);
@@ -350,11 +330,8 @@ kill_in_tool(int round)
 Test(bills, a_worker_killed_while_a_tool_runs)
 {
 	start(NULL, NULL);
-	holder = PQconnectdb(getenv("SUPERUSER_DATABASE_URL"));
-	cr_assert_eq(PQstatus(holder), CONNECTION_OK);
 	for (int round = 0; round < ROUNDS; round++)
 		kill_in_tool(round);
-	PQfinish(holder);
 	expect_balance();
 }
 
@@ -672,27 +649,10 @@ Test(bills, what_is_billed_is_what_the_model_told)
 	expect_balance();
 }
 
-/* A million tokens of the one that is asked cost 1, of the other 100. */
-static void
-set_price(const char *model, const char *price)
-{
-	char sql[256], got[8];
-
-	snprintf(sql, sizeof(sql),
-	    "INSERT INTO chat.model_prices (model, input, output)"
-	    " VALUES ('%s', %s, %s) ON CONFLICT (model) DO UPDATE"
-	    " SET input = excluded.input, output = excluded.output",
-	    model, price, price);
-	db_value(sql, NULL, got, sizeof(got));
-}
-
 static void
 forget_prices(void)
 {
-	char got[8];
-
-	db_value("DELETE FROM chat.model_prices WHERE model LIKE 'bill-%'",
-	    NULL, got, sizeof(got));
+	prices_forget("bill-");
 }
 
 /*
@@ -712,8 +672,8 @@ Test(bills, who_stands_in_overdraws_nothing, .fini = forget_prices)
 	size_t n = sizeof(calls) / sizeof(calls[0]);
 	long dear;
 
-	set_price("bill-cheap", "1");
-	set_price("bill-dear", "100");
+	price_set("bill-cheap", "1");
+	price_set("bill-dear", "100");
 	stack_start(&stack, &o);
 	person_make(&stack, &person);
 	for (size_t i = 0; i < n; i++) {

@@ -47,19 +47,6 @@ start(const char *first, const char *second)
 	person_make(&stack, &person);
 }
 
-static void
-complete(const char *json, struct answer *a)
-{
-	const struct ask ask = {.method = "POST",
-	    .base = stack.base,
-	    .path = PATH,
-	    .token = person.token,
-	    .json = json,
-	    .timeout_ms = 60000};
-
-	http_ask(&ask, a);
-}
-
 /* Asks this of a user, with further members (",\"stream\":true"). */
 static void
 ask(const char *content, const char *members, struct answer *a)
@@ -70,7 +57,7 @@ ask(const char *content, const char *members, struct answer *a)
 	buf_printf(&json,
 	    "{\"messages\":[{\"role\":\"user\",\"content\":%s}]%s}",
 	    buf_text(&text), members);
-	complete(buf_text(&json), a);
+	call_complete(&stack, &person, buf_text(&json), a);
 	buf_free(&json);
 	buf_free(&text);
 }
@@ -277,7 +264,7 @@ Test(completions_kept_back, nothing_leaves_in_whatever_shape_it_comes)
 	struct answer a;
 
 	start("CHAT_PII_MASK=on", "CHAT_MODERATION_REPLIES=mark");
-	complete(shapes, &a);
+	call_complete(&stack, &person, shapes, &a);
 	cr_expect_eq(a.status, 200, "%s", a.body.p);
 	answer_clear(&a);
 	body = sent();

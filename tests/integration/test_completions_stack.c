@@ -14,6 +14,7 @@
 #include <criterion/criterion.h>
 #include <hiredis/hiredis.h>
 
+#include "calls.h"
 #include "raw_http.h"
 #include "stack.h"
 #include "stores.h"
@@ -104,19 +105,6 @@ expect_balance(char *user, long rows)
 	cr_expect_eq(number_of(PLACED, user), 0);
 }
 
-static void
-complete(const struct person *p, const char *json, struct answer *a)
-{
-	const struct ask ask = {.method = "POST",
-	    .base = stack.base,
-	    .path = PATH,
-	    .token = p->token,
-	    .json = json,
-	    .timeout_ms = 90000};
-
-	http_ask(&ask, a);
-}
-
 /* Bytes of text that the client has seen. */
 static size_t
 seen(const struct answer *a)
@@ -159,7 +147,7 @@ member_run(void *arg)
 	struct member *m = arg;
 
 	pthread_barrier_wait(m->gate);
-	complete(m->person, m->json, &m->answer);
+	call_complete(&stack, m->person, m->json, &m->answer);
 	atomic_fetch_add(&n_answered, 1);
 	return NULL;
 }
@@ -558,7 +546,7 @@ Test(completions_stack, it_goes_on_without_redis, .init = begin_stores,
 	cr_expect_eq(seen(&a), 960);
 	answer_clear(&a);
 	/* And another begins without. */
-	complete(&p, ASK("[[events=4]] x", ""), &a);
+	call_complete(&stack, &p, ASK("[[events=4]] x", ""), &a);
 	cr_expect_eq(a.status, 200, "%s", a.body.p);
 	answer_clear(&a);
 	cr_assert(server_start_again(&stores.redis));
@@ -602,7 +590,7 @@ Test(completions_stack, without_postgres_nothing_begins, .init = begin_stores,
 
 	person_make(&stack, &p);
 	server_stop(&stores.postgres, SIGINT);
-	complete(&p, ASK("[[events=4]] x", ""), &a);
+	call_complete(&stack, &p, ASK("[[events=4]] x", ""), &a);
 	cr_expect_eq(a.status, 503, "%s", a.body.p);
 	cr_expect_str_eq(answer_text(&a, "error.type"), "server_error");
 	cr_expect_not_null(answer_header(&a, "Retry-After"));

@@ -17,6 +17,7 @@
 #include "follow_call.h"
 #include "log_lines.h"
 #include "metrics_text.h"
+#include "prices.h"
 #include "stack.h"
 #include "standin_text.h"
 
@@ -513,25 +514,9 @@ Test(provider_settings, natter_local_standing_in_carries_nothing_out)
 }
 
 static void
-set_price(const char *model, const char *price)
-{
-	char sql[256], got[8];
-
-	snprintf(sql, sizeof(sql),
-	    "INSERT INTO chat.model_prices (model, input, output)"
-	    " VALUES ('%s', %s, %s) ON CONFLICT (model) DO UPDATE"
-	    " SET input = excluded.input, output = excluded.output",
-	    model, price, price);
-	db_value(sql, NULL, got, sizeof(got));
-}
-
-static void
 forget_prices(void)
 {
-	char got[8];
-
-	db_value("DELETE FROM chat.model_prices WHERE model LIKE 'prov-%'",
-	    NULL, got, sizeof(got));
+	prices_forget("prov-");
 	teardown();
 }
 
@@ -546,8 +531,8 @@ Test(provider_settings, where_money_is_limited_a_model_needs_a_price,
 	struct answer a;
 	const char *id;
 
-	set_price("prov-cheap", "1");
-	set_price("prov-dear", "100");
+	price_set("prov-cheap", "1");
+	price_set("prov-dear", "100");
 	start(&o);
 	count_anew(&stack);
 	person_say(
@@ -580,7 +565,7 @@ Test(provider_settings, where_money_is_not_limited_any_model_stands_in,
 		"CHAT_MODEL_RETRIES=0"}};
 	struct answer a;
 
-	set_price("prov-cheap", "1");
+	price_set("prov-cheap", "1");
 	start(&o);
 	person_say(
 	    &stack, &someone, "[[only=prov-cheap status=500]] hello", &a);
