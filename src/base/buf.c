@@ -38,6 +38,14 @@ buf_free(struct buf *b)
 }
 
 void
+buf_wipe(struct buf *b)
+{
+	if (b->p)
+		explicit_bzero(b->p, b->room);
+	buf_free(b);
+}
+
+void
 buf_clear(struct buf *b)
 {
 	b->n = 0;

@@ -25,6 +25,10 @@ struct buf {
 /* Frees the bytes and leaves an empty buffer with the same cap. */
 void buf_free(struct buf *b);
 
+/* Likewise, for a secret: nothing of the bytes stays in memory. What an earlier
+ * growth has left behind is out of reach: buf_reserve first. */
+void buf_wipe(struct buf *b);
+
 /* Forgets the bytes and a failure, keeps the room. */
 void buf_clear(struct buf *b);
 

@@ -28,7 +28,7 @@
 #include "base/buf.h"
 #include "base/errors.h"
 #include "base/id.h"
-#include "model/fallback.h"
+#include "model/model_server.h"
 #include "model/model.h"
 
 struct arena;

@@ -15,7 +15,7 @@
 #include "chat/completion.h"
 #include "chat/conversation.h"
 #include "http/request.h"
-#include "model/fallback.h"
+#include "model/model_server.h"
 #include "model/model.h"
 
 #define MAX_TOKENS_MAX 1000000

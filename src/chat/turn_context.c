@@ -23,7 +23,6 @@
 #include "chat/turn_context.h"
 #include "chat/turn_words.h"
 #include "http/request.h"
-#include "model/fallback.h"
 #include "model/mask.h"
 #include "model/window.h"
 #include "store/pg.h"

@@ -28,16 +28,6 @@ struct walk {
 	bool is_deep;
 };
 
-static bool
-is_json(const char *p, size_t n)
-{
-	struct json_span value;
-	struct json_scan s;
-
-	json_scan_init(&s, p, n);
-	return json_scan_value(&s, &value) && json_scan_end(&s);
-}
-
 /* w->text becomes what stands in a string. */
 static void
 decode(struct walk *w, struct json_span inside)
@@ -134,7 +124,7 @@ json_extract(const char *p, size_t n, struct extracted *out)
 	struct walk w = {.out = &m, .path = {.cap = PATH_MAX_BYTES}};
 	bool is_long;
 
-	if (!is_json(p, n))
+	if (!json_scan_is_whole(p, n))
 		return EXTRACT_JSON_BROKEN;
 	json_scan_init(&w.scan, p, n);
 	take_value(&w);

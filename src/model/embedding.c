@@ -61,10 +61,10 @@ embedding_check(const struct config *config, char why[static EMBEDDING_WHY])
 	const char *url = config->embedding_url;
 	bool has_url = *url != '\0';
 
-	if (has_url && strncmp(url, "https://", 8) != 0 &&
-	    strncmp(url, "http://", 7) != 0)
+	if (has_url && !model_server_is_url(url))
 		return refuse(why, "CHAT_EMBEDDING_URL: it must begin with "
-				   "https:// or http://");
+				   "https:// or http://, or be "
+				   "http://unix:/PATH/OF/SOCKET:/v1");
 	if (!embedding_is_on(config))
 		return OK;
 	if (strlen(config->embedding_model) > 200)

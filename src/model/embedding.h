@@ -16,7 +16,7 @@
 
 #include "base/buf.h"
 #include "base/errors.h"
-#include "model/fallback.h"
+#include "model/model_server.h"
 
 struct config;
 

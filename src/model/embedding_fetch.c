@@ -2,7 +2,6 @@
  * One request by libcurl's easy interface. Owns nothing after it.
  */
 #include <curl/curl.h>
-#include <string.h>
 
 #include "base/config.h"
 #include "model/embedding_fetch.h"
@@ -16,33 +15,21 @@ take(char *p, size_t size, size_t n, void *arg)
 	return out->failed ? 0 : n;
 }
 
-static void
-write_url(const char *base, struct buf *url)
-{
-	size_t n = strlen(base);
-
-	while (n > 0 && base[n - 1] == '/')
-		n--;
-	buf_add(url, base, n);
-	buf_puts(url, "/embeddings");
-}
-
 /* The key is wiped. */
 static struct curl_slist *
-make_headers(const char *key)
+make_headers(const struct model_server *server)
 {
 	struct curl_slist *list =
 	    curl_slist_append(NULL, "Content-Type: application/json");
 	struct curl_slist *longer = list;
-	struct buf line = {0};
+	struct buf key = {0};
 
-	if (list != NULL && *key != '\0') {
-		buf_puts(&line, "Authorization: Bearer ");
-		buf_puts(&line, key);
-		longer = curl_slist_append(list, buf_text(&line));
-		explicit_bzero(line.p, line.n);
-		buf_free(&line);
-	}
+	model_server_authorization(server, &key);
+	if (key.failed)
+		longer = NULL;
+	else if (list != NULL && key.n > 0)
+		longer = curl_slist_append(list, buf_text(&key));
+	buf_wipe(&key);
 	if (longer == NULL)
 		curl_slist_free_all(list);
 	return longer;
@@ -51,6 +38,7 @@ make_headers(const char *key)
 struct post {
 	const struct config *config;
 	struct buf url, body, answer;
+	char socket[MODEL_SOCKET_MAX]; /* "": by TCP */
 	struct curl_slist *headers;
 };
 
@@ -62,6 +50,8 @@ set_options(CURL *curl, struct post *p)
 #define SET(option, value) \
 	(ok = ok && curl_easy_setopt(curl, option, value) == CURLE_OK)
 	SET(CURLOPT_URL, buf_text(&p->url));
+	if (p->socket[0] != '\0')
+		SET(CURLOPT_UNIX_SOCKET_PATH, p->socket);
 	SET(CURLOPT_PROTOCOLS_STR, "http,https");
 	SET(CURLOPT_FOLLOWLOCATION, 0L);
 	SET(CURLOPT_NOSIGNAL, 1L);
@@ -112,11 +102,12 @@ embedding_fetch(const struct config *config, const char *text,
 	struct post p = {
 	    .config = config,
 	    .answer = {.cap = EMBEDDING_ANSWER_MAX(1)},
-	    .headers = make_headers(server.key),
+	    .headers = make_headers(&server),
 	};
 	enum err e;
 
-	write_url(server.base_url, &p.url);
+	model_server_socket(&server, p.socket);
+	model_server_url(&server, "/embeddings", &p.url);
 	embedding_body(config, &text, 1, &p.body);
 	e = perform(&p, out, out_why);
 	curl_slist_free_all(p.headers);

@@ -1,47 +1,14 @@
 /*
- * The settings about model servers and stand-ins, read where they are needed:
- * a few words, walked over in place. Owns nothing.
+ * The settings about stand-ins, read where they are needed: a few words, walked
+ * over in place. Owns nothing.
  */
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 #include "base/config.h"
 #include "model/fallback.h"
 #include "model/model.h"
-
-#define OPENAI_URL "https://api.openai.com/v1"
-
-static const char *
-text_or_empty(const char *text)
-{
-	return text != NULL ? text : "";
-}
-
-bool
-model_is_configured(const struct config *config)
-{
-	return *text_or_empty(config->openai_base_url) != '\0' ||
-	       *text_or_empty(config->openai_api_key) != '\0';
-}
-
-struct model_server
-model_server(const struct config *config, enum model_place place)
-{
-	struct model_server s = {
-	    .base_url = text_or_empty(config->openai_base_url),
-	    .key = text_or_empty(config->openai_api_key),
-	};
-
-	if (place == MODEL_AT_SECOND) {
-		s.base_url = text_or_empty(config->second_base_url);
-		s.key = text_or_empty(config->second_api_key);
-	}
-	if (s.base_url[0] == '\0')
-		s.base_url = OPENAI_URL;
-	return s;
-}
 
 /* The next word of a list, or NULL; its end in *out_n. */
 static const char *
@@ -57,8 +24,10 @@ next_word(const char *at, size_t *out_n)
 static const char *
 names_at(const struct config *config, enum model_place place)
 {
-	return text_or_empty(place == MODEL_AT_MAIN ? config->fallback_models
-						    : config->second_models);
+	const char *names = place == MODEL_AT_MAIN ? config->fallback_models
+						   : config->second_models;
+
+	return names != NULL ? names : "";
 }
 
 bool
@@ -114,10 +83,10 @@ check_server(const struct config *config, enum model_place place, char *why)
 	};
 	struct model_server s = model_server(config, place);
 
-	if (strncasecmp(s.base_url, "http://", 7) != 0 &&
-	    strncasecmp(s.base_url, "https://", 8) != 0)
+	if (!model_server_is_url(s.base_url))
 		return refuse(why,
-		    "%s is not http:// or https:// followed by an address",
+		    "%s is not http:// or https:// followed by an address, nor "
+		    "http://unix:/PATH/OF/SOCKET:/v1",
 		    names[place][0]);
 	for (const char *p = s.key; *p != '\0'; p++) {
 		if (*p <= ' ' || *p > '~')
@@ -134,8 +103,7 @@ check_server(const struct config *config, enum model_place place, char *why)
 static enum err
 check_second(const struct config *config, char *why)
 {
-	bool is_there = *text_or_empty(config->second_base_url) != '\0' ||
-			*text_or_empty(config->second_api_key) != '\0';
+	bool is_there = model_server_is_set(config, MODEL_AT_SECOND);
 	size_t n;
 	bool has_models = next_word(names_at(config, MODEL_AT_SECOND), &n);
 

@@ -1,8 +1,8 @@
 /*
- * Where models are asked, and which of them stand in for one that does not
- * answer: what the settings say of it. A stand-in is a name at one of two
- * servers; their order is that of CHAT_FALLBACK_MODELS, then of
- * CHAT_SECOND_MODELS. Nothing here knows whether a model answers.
+ * Which models stand in for one that does not answer: what the settings say of
+ * it. A stand-in is a name at one of two servers (model/model_server.h); their
+ * order is that of CHAT_FALLBACK_MODELS, then of CHAT_SECOND_MODELS. Nothing
+ * here knows whether a model answers.
  *
  * Thread: any; pure. The settings own all strings.
  */
@@ -13,25 +13,9 @@
 #include <stddef.h>
 
 #include "base/errors.h"
+#include "model/model_server.h"
 
 struct config;
-
-enum model_place {
-	MODEL_AT_MAIN,   /* OPENAI_BASE_URL */
-	MODEL_AT_SECOND, /* CHAT_SECOND_BASE_URL */
-	MODEL_PLACES,
-};
-
-/* Is there a model's server at all (a key or a base URL is set)? */
-bool model_is_configured(const struct config *config);
-
-struct model_server {
-	const char *base_url; /* never empty */
-	const char *key;      /* "" where none is sent */
-};
-
-struct model_server
-model_server(const struct config *config, enum model_place place);
 
 /* Longest name of a stand-in, in bytes. */
 #define FALLBACK_NAME_MAX 100

@@ -283,6 +283,16 @@ json_scan_end(struct json_scan *s)
 	return json_scan_peek(s) == '\0' && s->p == s->end && !s->has_failed;
 }
 
+bool
+json_scan_is_whole(const char *p, size_t n)
+{
+	struct json_span value;
+	struct json_scan s;
+
+	json_scan_init(&s, p, n);
+	return json_scan_value(&s, &value) && json_scan_end(&s);
+}
+
 static const char *
 skip_space(const char *p, const char *end)
 {

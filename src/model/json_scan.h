@@ -66,6 +66,9 @@ int64_t json_scan_count(struct json_scan *s, int64_t max);
 /* Is the text at its end, without a fault? */
 bool json_scan_end(struct json_scan *s);
 
+/* Is the text one value and nothing else? */
+bool json_scan_is_whole(const char *p, size_t n);
+
 /*
  * All strings of a value that was scanned, members' names among them, in their
  * order. Zero but for `p` and `end` is one that begins.

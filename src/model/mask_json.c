@@ -166,11 +166,8 @@ add_document(
     struct mask *m, const char *p, size_t n, enum place place, struct buf *out)
 {
 	struct json_strings s = {.p = p, .end = p + n};
-	struct json_span whole;
-	struct json_scan scan;
 
-	json_scan_init(&scan, p, n);
-	if (!json_scan_value(&scan, &whole) || !json_scan_end(&scan))
+	if (!json_scan_is_whole(p, n))
 		return false;
 	while (json_strings_next(&s)) {
 		add_between(m, p, s.inside.p - 1, place, out);

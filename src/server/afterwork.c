@@ -8,6 +8,7 @@
 #include "base/config.h"
 #include "base/log.h"
 #include "base/metrics.h"
+#include "base/queue_pair.h"
 #include "chat/afterwork.h"
 #include "chat/turn.h"
 #include "model/mask.h"
@@ -39,7 +40,7 @@ struct running {
 
 struct afterworks {
 	struct relay *relay;
-	struct works *works; /* with the ledger */
+	struct queue_pair *works; /* with the ledger */
 	uv_poll_t poll;
 	struct afterwork *first, **last; /* those that wait */
 	size_t n_waiting;
@@ -59,7 +60,7 @@ drop(struct afterwork *w)
 static void
 give(struct afterworks *all, struct afterwork *w)
 {
-	if (works_ask(all->works, w))
+	if (works_give(all->works, w))
 		ledger_wake(all->relay->ledger);
 	else
 		drop(w);
@@ -220,7 +221,7 @@ came_back(uv_poll_t *handle, int status, int events)
 
 	(void)status;
 	(void)events;
-	while ((w = works_take(all->works)) != NULL) {
+	while ((w = queue_pair_take(all->works)) != NULL) {
 		if (w->stage == WORK_ADMITTED) {
 			enqueue(all, w);
 			continue;
@@ -293,7 +294,7 @@ afterwork_open(struct relay *r)
 	all->last = &all->first;
 	all->works = works_new(ASKED_MAX, RUNNING_MAX + WAITING_MAX);
 	if (all->works == NULL ||
-	    uv_poll_init(&r->loop, &all->poll, works_fd(all->works)) != 0)
+	    uv_poll_init(&r->loop, &all->poll, queue_pair_fd(all->works)) != 0)
 		return false;
 	all->poll.data = all;
 	uv_poll_start(&all->poll, UV_READABLE, came_back);
@@ -313,6 +314,6 @@ afterwork_free(struct relay *r)
 {
 	if (r->afterworks == NULL)
 		return;
-	works_free(r->afterworks->works);
+	queue_pair_free(r->afterworks->works);
 	free(r->afterworks);
 }

@@ -11,7 +11,7 @@
 
 #include <stdbool.h>
 
-#include "model/fallback.h"
+#include "model/model_server.h"
 
 struct afterworks;
 struct relay;

@@ -10,6 +10,7 @@
 #include "base/config.h"
 #include "base/log.h"
 #include "base/metrics.h"
+#include "base/queue_pair.h"
 #include "chat/embedding.h"
 #include "model/embedding.h"
 #include "server/embedder.h"
@@ -37,7 +38,7 @@ _Static_assert(
 
 struct embedder {
 	struct relay *relay;
-	struct embeds *embeds;
+	struct queue_pair *embeds; /* with the ledger */
 	uv_poll_t poll;
 	uv_timer_t timer;
 	struct embed *work;         /* the batch that is with the server */
@@ -70,7 +71,7 @@ embedder_send(struct relay *r, const char *const *texts, size_t n,
 bool
 embedder_give(struct relay *r, struct embed *e)
 {
-	if (!embeds_ask(r->embedder->embeds, e))
+	if (!queue_pair_ask(r->embedder->embeds, e))
 		return false;
 	ledger_wake(r->ledger);
 	return true;
@@ -244,7 +245,7 @@ came_back(uv_poll_t *handle, int status, int events)
 
 	(void)status;
 	(void)events;
-	while ((e = embeds_take(em->embeds)) != NULL) {
+	while ((e = queue_pair_take(em->embeds)) != NULL) {
 		if (e->kind == EMBED_FIND)
 			stream_embed_found(e);
 		else
@@ -280,7 +281,7 @@ embedder_open(struct relay *r)
 	/* A question of each stream, and the one batch. */
 	em->embeds = embeds_new((size_t)r->config->streams_max + 2);
 	if (em->embeds == NULL ||
-	    uv_poll_init(&r->loop, &em->poll, embeds_fd(em->embeds)) != 0)
+	    uv_poll_init(&r->loop, &em->poll, queue_pair_fd(em->embeds)) != 0)
 		return false;
 	uv_timer_init(&r->loop, &em->timer);
 	em->poll.data = em->timer.data = em;
@@ -305,6 +306,6 @@ embedder_free(struct relay *r)
 {
 	if (r->embedder == NULL)
 		return;
-	embeds_free(r->embedder->embeds);
+	queue_pair_free(r->embedder->embeds);
 	free(r->embedder);
 }

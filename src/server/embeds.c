@@ -1,15 +1,13 @@
 /*
- * Two queues, and what the ledger does with an embed. Each is a transaction of
- * its own.
+ * What the ledger does with an embed. Each is a transaction of its own.
  */
-#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/arena.h"
 #include "base/config.h"
 #include "base/log.h"
-#include "base/queue.h"
+#include "base/queue_pair.h"
 #include "chat/embedding.h"
 #include "chat/retrieve.h"
 #include "model/embedding.h"
@@ -21,11 +19,6 @@
 
 /* A batch's vectors as text, twice. */
 #define ARENA_MAX ((size_t)16 << 20)
-
-struct embeds {
-	struct queue *asked, *answered;
-	size_t n, max; /* asked and not taken; the relay's */
-};
 
 struct embed *
 embed_new(enum embed_kind kind)
@@ -49,65 +42,16 @@ embed_free(struct embed *e)
 	free(e);
 }
 
-struct embeds *
+static void
+free_item(void *e)
+{
+	embed_free(e);
+}
+
+struct queue_pair *
 embeds_new(size_t max)
 {
-	struct embeds *embeds = calloc(1, sizeof(*embeds));
-
-	if (embeds == NULL)
-		return NULL;
-	embeds->max = max;
-	embeds->asked = queue_new(max);
-	embeds->answered = queue_new(max);
-	if (embeds->asked != NULL && embeds->answered != NULL)
-		return embeds;
-	embeds_free(embeds);
-	return NULL;
-}
-
-static void
-empty(struct queue *q)
-{
-	struct embed *e;
-
-	while (q != NULL && (e = queue_pop(q)) != NULL)
-		embed_free(e);
-	queue_free(q);
-}
-
-void
-embeds_free(struct embeds *embeds)
-{
-	if (embeds == NULL)
-		return;
-	empty(embeds->asked);
-	empty(embeds->answered);
-	free(embeds);
-}
-
-bool
-embeds_ask(struct embeds *embeds, struct embed *e)
-{
-	if (embeds->n == embeds->max || !queue_push(embeds->asked, e))
-		return false;
-	embeds->n++;
-	return true;
-}
-
-struct embed *
-embeds_take(struct embeds *embeds)
-{
-	struct embed *e = queue_pop(embeds->answered);
-
-	if (e != NULL)
-		embeds->n--;
-	return e;
-}
-
-int
-embeds_fd(const struct embeds *embeds)
-{
-	return queue_fd(embeds->answered);
+	return queue_pair_new(max, 0, free_item);
 }
 
 static enum err
@@ -233,23 +177,20 @@ run(struct embed *e, const struct embeds_stores *stores)
 }
 
 bool
-embeds_answer(struct embeds *embeds, const struct embeds_stores *stores)
+embeds_answer(struct queue_pair *embeds, const struct embeds_stores *stores)
 {
 	struct embed *e;
 	size_t n = 0;
 
-	while (n++ < BATCH_MAX && (e = queue_pop(embeds->asked)) != NULL) {
+	while (n++ < BATCH_MAX && (e = queue_pair_next(embeds)) != NULL) {
 		enum embed_kind kind = e->kind;
-		bool is_given;
 
 		e->error = run(e, stores);
 		if (e->error != OK && e->error != ERR_UNAVAILABLE &&
 		    kind != EMBED_FIND)
 			log_with(LOG_WARNING, "vectors were not stored",
 			    LOG_TEXT("why", pg_why(stores->pg)));
-		/* There are as many places as embeds. */
-		is_given = queue_push(embeds->answered, e);
-		assert(is_given);
+		queue_pair_answer(embeds, e);
 	}
-	return queue_length(embeds->asked) > 0;
+	return queue_pair_waits(embeds);
 }

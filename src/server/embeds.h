@@ -5,9 +5,8 @@
  * the server's answers: a batch's takes milliseconds, which no stream waits
  * for.
  *
- * An embed changes hands with the push and always comes back. Thread:
- * embeds_ask and embeds_take the relay's, embeds_answer the ledger's;
- * embeds_new and embeds_free before and after both.
+ * An embed is asked (base/queue_pair.h) and always comes back. Thread:
+ * embeds_answer is the ledger's.
  */
 #ifndef SERVER_EMBEDS_H
 #define SERVER_EMBEDS_H
@@ -23,9 +22,9 @@
 struct arena;
 struct config;
 struct embedding_batch;
-struct embeds;
 struct passages_found;
 struct pg;
+struct queue_pair;
 struct stream;
 
 enum embed_kind {
@@ -59,15 +58,7 @@ struct embed *embed_new(enum embed_kind kind);
 void embed_free(struct embed *e);
 
 /* At most `max` of them at a time; NULL without memory. */
-struct embeds *embeds_new(size_t max);
-void embeds_free(struct embeds *embeds);
-
-/* Gives one to the ledger, which is to be woken; false: too many wait. */
-bool embeds_ask(struct embeds *embeds, struct embed *e);
-
-/* One that came back, or NULL; embeds_fd is readable while there is one. */
-struct embed *embeds_take(struct embeds *embeds);
-int embeds_fd(const struct embeds *embeds);
+struct queue_pair *embeds_new(size_t max);
 
 /* What the ledger needs. Borrowed. */
 struct embeds_stores {
@@ -78,6 +69,7 @@ struct embeds_stores {
 };
 
 /* Answers a few of what waits; true: more waits. */
-bool embeds_answer(struct embeds *embeds, const struct embeds_stores *stores);
+bool
+embeds_answer(struct queue_pair *embeds, const struct embeds_stores *stores);
 
 #endif

@@ -200,6 +200,8 @@ set_request(struct errand *e, const struct errand_ask *ask)
 #define SET(option, value) \
 	(ok = ok && curl_easy_setopt(easy, option, value) == CURLE_OK)
 	SET(CURLOPT_URL, ask->url);
+	if (ask->socket != NULL && ask->socket[0] != '\0')
+		SET(CURLOPT_UNIX_SOCKET_PATH, ask->socket);
 	SET(CURLOPT_HTTPHEADER, e->headers);
 	SET(CURLOPT_TIMEOUT_MS, ask->timeout_ms);
 	SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);

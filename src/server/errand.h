@@ -32,6 +32,7 @@ enum errand_reach {
 
 struct errand_ask {
 	const char *url;            /* http:// or https:// */
+	const char *socket;         /* of a local server; NULL or "": by TCP */
 	const char *method;         /* NULL: POST with a body, GET without */
 	const char *const *headers; /* "Name: value" lines, NULL at the end */
 	const char *body;           /* NULL: none */

@@ -1,20 +1,8 @@
 /*
  * Writing the URL and the headers; the key is wiped.
  */
-#include <string.h>
-
 #include "base/buf.h"
 #include "server/errand_json.h"
-
-static void
-add_base(struct buf *url, const char *base)
-{
-	size_t n = strlen(base);
-
-	while (n > 0 && base[n - 1] == '/')
-		n--;
-	buf_add(url, base, n);
-}
 
 struct errand *
 errand_post_json(
@@ -23,15 +11,14 @@ errand_post_json(
 	const char *headers[4] = {"Content-Type: application/json"};
 	struct buf url = {0}, key = {0}, accept = {0};
 	struct errand *e = NULL;
+	char socket[MODEL_SOCKET_MAX];
 	size_t n = 1;
 
-	add_base(&url, post->server.base_url);
-	buf_puts(&url, post->path);
-	if (post->server.key[0] != '\0') {
-		buf_puts(&key, "Authorization: Bearer ");
-		buf_puts(&key, post->server.key);
+	model_server_socket(&post->server, socket);
+	model_server_url(&post->server, post->path, &url);
+	model_server_authorization(&post->server, &key);
+	if (key.n > 0)
 		headers[n++] = buf_text(&key);
-	}
 	if (post->accept != NULL) {
 		buf_puts(&accept, "Accept: ");
 		buf_puts(&accept, post->accept);
@@ -41,6 +28,7 @@ errand_post_json(
 		e = errand_start(r,
 		    &(struct errand_ask){
 			.url = buf_text(&url),
+			.socket = socket,
 			.headers = headers,
 			.body = post->body->p,
 			.n = post->body->n,
@@ -49,10 +37,8 @@ errand_post_json(
 			.reach = ERRAND_TRUSTED,
 		    },
 		    fn, arg);
-	if (key.n > 0)
-		explicit_bzero(key.p, key.n);
 	buf_free(&accept);
-	buf_free(&key);
+	buf_wipe(&key);
 	buf_free(&url);
 	return e;
 }

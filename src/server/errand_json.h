@@ -7,7 +7,7 @@
 
 #include <stddef.h>
 
-#include "model/fallback.h"
+#include "model/model_server.h"
 #include "server/errand.h"
 
 struct buf;

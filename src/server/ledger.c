@@ -270,19 +270,19 @@ ledger_returns_to(struct ledger *l, const struct ledger_ways *ways)
 }
 
 void
-ledger_looks(struct ledger *l, struct looks *looks)
+ledger_looks(struct ledger *l, struct queue_pair *looks)
 {
 	l->looks = looks;
 }
 
 void
-ledger_works_for(struct ledger *l, struct works *works)
+ledger_works_for(struct ledger *l, struct queue_pair *works)
 {
 	l->works = works;
 }
 
 void
-ledger_embeds_for(struct ledger *l, struct embeds *embeds)
+ledger_embeds_for(struct ledger *l, struct queue_pair *embeds)
 {
 	l->embeds = embeds;
 }

@@ -22,14 +22,12 @@
 #include "base/errors.h"
 
 struct checkpoints;
-struct embeds;
 struct ledger;
-struct looks;
 struct queue;
+struct queue_pair;
 struct session_pair;
 struct shared;
 struct turn;
-struct works;
 
 /* NULL without memory. `shared` is borrowed. */
 struct ledger *ledger_new(struct shared *shared);
@@ -55,13 +53,13 @@ void ledger_returns_to(struct ledger *l, const struct ledger_ways *ways);
 
 /* Whose questions it answers besides (look.h). Called once, before the thread.
  */
-void ledger_looks(struct ledger *l, struct looks *looks);
+void ledger_looks(struct ledger *l, struct queue_pair *looks);
 
 /* The same of afterwork (works.h). Called once, before the thread. */
-void ledger_works_for(struct ledger *l, struct works *works);
+void ledger_works_for(struct ledger *l, struct queue_pair *works);
 
 /* The same of vectors (embeds.h). Called once, before the thread, if at all. */
-void ledger_embeds_for(struct ledger *l, struct embeds *embeds);
+void ledger_embeds_for(struct ledger *l, struct queue_pair *embeds);
 
 /* Somebody asked there. Thread: relay. */
 void ledger_wake(struct ledger *l);

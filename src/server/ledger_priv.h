@@ -39,9 +39,9 @@ struct ledger {
 	struct arena *cache_arena; /* of what the caches are told */
 	struct queue *inbox;
 	struct ledger_ways to;
-	struct looks *looks;       /* the relay's */
-	struct works *works;       /* likewise */
-	struct embeds *embeds;     /* likewise; NULL: no vectors */
+	struct queue_pair *looks;  /* the relay's */
+	struct queue_pair *works;  /* likewise */
+	struct queue_pair *embeds; /* likewise; NULL: no vectors */
 	struct roll *_Atomic roll; /* the relay's question; NULL: none */
 	struct queue *kept;
 	struct checkpoints *_Atomic checkpoints; /* to be stored; NULL: none */

@@ -1,10 +1,9 @@
 /*
- * Two queues between the relay and the ledger, and the one question.
+ * The one question, many at a time.
  */
-#include <assert.h>
 #include <stdlib.h>
 
-#include "base/queue.h"
+#include "base/queue_pair.h"
 #include "chat/queries.h"
 #include "server/look.h"
 #include "store/pg.h"
@@ -12,12 +11,6 @@
 /* Questions of one round trip: a message may have megabytes of text, and all
  * of them are in memory until they are told. */
 #define BATCH_MAX 16
-
-struct looks {
-	struct queue *asked;
-	struct queue *answered;
-	size_t n, max; /* asked and not taken; the relay's */
-};
 
 void
 look_free(struct look *look)
@@ -28,65 +21,16 @@ look_free(struct look *look)
 	free(look);
 }
 
-struct looks *
+static void
+free_item(void *look)
+{
+	look_free(look);
+}
+
+struct queue_pair *
 looks_new(size_t max)
 {
-	struct looks *looks = calloc(1, sizeof(*looks));
-
-	if (looks == NULL)
-		return NULL;
-	looks->max = max;
-	looks->asked = queue_new(max);
-	looks->answered = queue_new(max);
-	if (looks->asked != NULL && looks->answered != NULL)
-		return looks;
-	looks_free(looks);
-	return NULL;
-}
-
-static void
-empty(struct queue *q)
-{
-	struct look *look;
-
-	while (q != NULL && (look = queue_pop(q)) != NULL)
-		look_free(look);
-	queue_free(q);
-}
-
-void
-looks_free(struct looks *looks)
-{
-	if (looks == NULL)
-		return;
-	empty(looks->asked);
-	empty(looks->answered);
-	free(looks);
-}
-
-bool
-looks_ask(struct looks *looks, struct look *look)
-{
-	if (looks->n == looks->max || !queue_push(looks->asked, look))
-		return false;
-	looks->n++;
-	return true;
-}
-
-struct look *
-looks_take(struct looks *looks)
-{
-	struct look *look = queue_pop(looks->answered);
-
-	if (look != NULL)
-		looks->n--;
-	return look;
-}
-
-int
-looks_fd(const struct looks *looks)
-{
-	return queue_fd(looks->answered);
+	return queue_pair_new(max, 0, free_item);
 }
 
 /* Each under its own user's identity. */
@@ -118,20 +62,16 @@ run(struct pg *pg, struct look **batch, size_t n)
 }
 
 bool
-looks_answer(struct looks *looks, struct pg *pg)
+looks_answer(struct queue_pair *looks, struct pg *pg)
 {
 	struct look *batch[BATCH_MAX];
 	size_t n = 0;
 
-	while (n < BATCH_MAX && (batch[n] = queue_pop(looks->asked)) != NULL)
+	while (n < BATCH_MAX && (batch[n] = queue_pair_next(looks)) != NULL)
 		n++;
 	if (n > 0)
 		run(pg, batch, n);
-	for (size_t i = 0; i < n; i++) {
-		/* There are as many places as questions. */
-		bool is_given = queue_push(looks->answered, batch[i]);
-
-		assert(is_given);
-	}
-	return queue_length(looks->asked) > 0;
+	for (size_t i = 0; i < n; i++)
+		queue_pair_answer(looks, batch[i]);
+	return queue_pair_waits(looks);
 }

@@ -28,6 +28,7 @@
 #include "server/descriptors.h"
 #include "model/embedding.h"
 #include "model/fallback.h"
+#include "model/model_server.h"
 #include "model/window.h"
 #include "server/master.h"
 #include "store/redis.h"
@@ -164,11 +165,11 @@ check_moderation(const struct config *c, char why[static MASTER_WHY])
 {
 	const char *url = c->moderation_url;
 
-	if (url[0] == '\0' || strncmp(url, "https://", 8) == 0 ||
-	    strncmp(url, "http://", 7) == 0)
+	if (url[0] == '\0' || model_server_is_url(url))
 		return OK;
 	snprintf(why, MASTER_WHY,
-	    "CHAT_MODERATION_URL: it must begin with https:// or http://");
+	    "CHAT_MODERATION_URL: it must begin with https:// or http://, or "
+	    "be http://unix:/PATH/OF/SOCKET:/v1");
 	return ERR_INVALID_FIELD;
 }
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/queue_pair.h"
 #include "base/text.h"
 #include "chat/message.h"
 #include "server/ledger.h"
@@ -27,7 +28,7 @@ reader_look(struct reader *x)
 	memcpy(l->user_id, x->follow->user_id, ID_TEXT);
 	memcpy(l->message_id, x->follow->message_id, ID_TEXT);
 	l->owner = x;
-	if (!looks_ask(x->relay->looks, l)) {
+	if (!queue_pair_ask(x->relay->looks, l)) {
 		look_free(l);
 		return;
 	}
@@ -168,7 +169,7 @@ looks_ready(uv_poll_t *handle, int status, int events)
 
 	(void)status;
 	(void)events;
-	while ((l = looks_take(r->looks)) != NULL) {
+	while ((l = queue_pair_take(r->looks)) != NULL) {
 		struct reader *x = l->owner;
 
 		x->is_looking = false;
@@ -184,7 +185,8 @@ looks_ready(uv_poll_t *handle, int status, int events)
 bool
 readers_open(struct relay *r)
 {
-	if (uv_poll_init(&r->loop, &r->looks_poll, looks_fd(r->looks)) != 0)
+	if (uv_poll_init(&r->loop, &r->looks_poll, queue_pair_fd(r->looks)) !=
+	    0)
 		return false;
 	r->looks_poll.data = r;
 	uv_poll_start(&r->looks_poll, UV_READABLE, looks_ready);

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "base/queue.h"
+#include "base/queue_pair.h"
 #include "chat/turn.h"
 #include "server/afterwork.h"
 #include "server/embedder.h"
@@ -388,7 +389,7 @@ relay_free(struct relay *r)
 		return;
 	relay_roll_free(r);
 	relay_cancel_free(r);
-	looks_free(r->looks);
+	queue_pair_free(r->looks);
 	afterwork_free(r);
 	embedder_free(r);
 	relay_log_free(r);

@@ -26,8 +26,8 @@ struct checkpoints;
 struct embed;
 struct embedder;
 struct errand;
-struct looks;
 struct queue;
+struct queue_pair;
 struct reader;
 struct relay_redis;
 struct reply_event;
@@ -67,7 +67,7 @@ struct relay {
 	struct embedder *embedder;     /* embedder.c's; NULL: it is off */
 	struct queue *tooled; /* struct tool_batch: back from the ledger */
 	uv_poll_t tooled_poll;
-	struct looks *looks; /* what readers ask the ledger */
+	struct queue_pair *looks; /* what readers ask the ledger */
 	uv_poll_t looks_poll;
 
 	struct errand *errands; /* all, doubly linked */
@@ -394,18 +394,31 @@ const char *stream_tools_between(const struct turn *t, char next);
 bool relay_tools_open(struct relay *r);
 void relay_tools_free(struct relay *r);
 
-/* stream.c: gives the turn to the ledger with its outcome. */
+/* stream_end.c: gives the turn to the ledger with its outcome. */
 void stream_store(struct stream *s, enum turn_status status, enum err error);
 
 /* stream.c: when something must happen is another time now. */
 void stream_arm(struct stream *s);
 
-/* stream.c: nothing but the end is left for the reply to do. */
-void stream_fail(struct stream *s, enum err error, const char *why);
+/* stream_end.c: keeps the first reason given, for the log. What it came to, in
+ * the request's line there and in the numbers; called once, when it goes. */
+void stream_explain(struct stream *s, const char *why);
+void stream_note_end(struct stream *s);
 
-/* Asks the model; or says an answer that came otherwise, t->prompt. */
+/* stream_ask.c: asks the model; or says an answer that came otherwise,
+ * t->prompt. */
 void stream_ask(struct stream *s);
 void stream_answer_locally(struct stream *s);
+
+/* stream_ask.c: the model has said all, [DONE] included. No text will come:
+ * what waited for the rest of a placeholder is text. */
+void stream_ask_answered(struct stream *s);
+void stream_text_end(struct stream *s);
+
+/* stream_ask.c: when a try has been silent too long or a pause is over, and
+ * what is done then. */
+uint64_t stream_ask_due_ms(const struct stream *s);
+void stream_ask_tick(struct stream *s, uint64_t now_ms);
 
 /* stream_answer.c: true: it waits for another's answer; retry_ms is its end. */
 bool stream_answer_wait(struct stream *s);

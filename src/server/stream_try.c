@@ -1,7 +1,7 @@
 /*
  * Which model a reply asks next: the one asked for, each further try of it,
  * then those that stand in, in the order of the settings. Owns what a failed
- * try means; the tries themselves, pauses and time-outs are stream.c's.
+ * try means; the tries themselves, pauses and time-outs are stream_ask.c's.
  * Nothing here happens after an answer's first token; and once the model has
  * called tools, it alone is asked for the answers that follow.
  */
@@ -14,6 +14,7 @@
 #include "base/metrics.h"
 #include "chat/turn.h"
 #include "model/breaker.h"
+#include "model/fallback.h"
 #include "server/relay_priv.h"
 
 /* Pauses before the second, third… try, in ms; doubled each time. */

@@ -8,7 +8,6 @@
 #include <assert.h>
 #include <limits.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -25,7 +24,8 @@ struct upstream {
 	CURLM *multi;
 	struct server {
 		char *url;
-		struct curl_slist *headers; /* with its key */
+		struct curl_slist *headers;    /* with its key */
+		char socket[MODEL_SOCKET_MAX]; /* "": by TCP */
 	} servers[MODEL_PLACES];
 	const struct config *config;
 	int handles;   /* libuv handles not closed yet */
@@ -331,6 +331,9 @@ upstream_start(
 	if (!upstream_prepare(u, t))
 		return ERR_INTERNAL;
 	curl_easy_setopt(t->easy, CURLOPT_URL, server->url);
+	if (server->socket[0] != '\0')
+		curl_easy_setopt(
+		    t->easy, CURLOPT_UNIX_SOCKET_PATH, server->socket);
 	curl_easy_setopt(t->easy, CURLOPT_HTTPHEADER, server->headers);
 	curl_easy_setopt(t->easy, CURLOPT_POST, 1L);
 	curl_easy_setopt(t->easy, CURLOPT_POSTFIELDS, body);
@@ -358,19 +361,6 @@ upstream_stop(struct upstream *u, struct transfer *t)
 	u->running--;
 }
 
-static char *
-make_url(const char *base)
-{
-	struct buf url = {0};
-	size_t n = strlen(base);
-
-	while (n > 0 && base[n - 1] == '/')
-		n--;
-	buf_add(&url, base, n);
-	buf_puts(&url, "/chat/completions");
-	return buf_take(&url);
-}
-
 static bool
 add_header(struct server *s, const char *line)
 {
@@ -383,26 +373,18 @@ add_header(struct server *s, const char *line)
 }
 
 static bool
-make_headers(struct server *s, const char *key)
+make_headers(struct server *s, const struct model_server *said)
 {
-	struct buf line = {0};
-	char *authorization;
+	struct buf key = {0};
 	bool ok;
 
 	if (!add_header(s, "Content-Type: application/json") ||
 	    !add_header(s, "Accept: text/event-stream, application/json") ||
 	    !add_header(s, "Expect:"))
 		return false;
-	if (key[0] == '\0')
-		return true;
-	buf_puts(&line, "Authorization: Bearer ");
-	buf_puts(&line, key);
-	authorization = buf_take(&line);
-	ok = authorization != NULL && add_header(s, authorization);
-	if (authorization != NULL) {
-		explicit_bzero(authorization, strlen(authorization));
-		free(authorization);
-	}
+	model_server_authorization(said, &key);
+	ok = !key.failed && (key.n == 0 || add_header(s, buf_text(&key)));
+	buf_wipe(&key);
 	return ok;
 }
 
@@ -411,10 +393,13 @@ make_servers(struct upstream *u)
 {
 	for (enum model_place p = 0; p < MODEL_PLACES; p++) {
 		struct model_server said = model_server(u->config, p);
+		struct buf url = {0};
 
-		u->servers[p].url = make_url(said.base_url);
+		model_server_url(&said, "/chat/completions", &url);
+		model_server_socket(&said, u->servers[p].socket);
+		u->servers[p].url = buf_take(&url);
 		if (u->servers[p].url == NULL ||
-		    !make_headers(&u->servers[p], said.key))
+		    !make_headers(&u->servers[p], &said))
 			return false;
 	}
 	return true;

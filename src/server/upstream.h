@@ -19,7 +19,7 @@
 #include <uv.h>
 
 #include "base/errors.h"
-#include "model/fallback.h"
+#include "model/model_server.h"
 
 struct config;
 struct upstream;

@@ -1,14 +1,11 @@
 /*
- * Two queues between the relay and the ledger, and what the latter does with
- * a work. Each is a transaction of its own: they are few, and one that fails
- * must not take another along.
+ * What the ledger does with a work. Each is a transaction of its own: they are
+ * few, and one that fails must not take another along.
  */
-#include <stdlib.h>
-
 #include "base/arena.h"
 #include "base/log.h"
 #include "base/metrics.h"
-#include "base/queue.h"
+#include "base/queue_pair.h"
 #include "chat/afterwork.h"
 #include "server/works.h"
 #include "store/cache.h"
@@ -20,65 +17,23 @@
 #define ARENA_MAX       ((size_t)1 << 20)
 #define CACHE_ARENA_MAX ((size_t)1 << 20)
 
-struct works {
-	struct queue *asked, *answered;
-	size_t max; /* of those asked, without bills */
-};
+static void
+free_item(void *w)
+{
+	afterworks_free(w);
+}
 
-struct works *
+struct queue_pair *
 works_new(size_t max, size_t bills)
 {
-	struct works *works = calloc(1, sizeof(*works));
-
-	if (works == NULL)
-		return NULL;
-	works->max = max;
-	works->asked = queue_new(max + bills);
-	works->answered = queue_new(max);
-	if (works->asked != NULL && works->answered != NULL)
-		return works;
-	works_free(works);
-	return NULL;
-}
-
-static void
-empty(struct queue *q)
-{
-	struct afterwork *w;
-
-	while (q != NULL && (w = queue_pop(q)) != NULL)
-		afterworks_free(w);
-	queue_free(q);
-}
-
-void
-works_free(struct works *works)
-{
-	if (works == NULL)
-		return;
-	empty(works->asked);
-	empty(works->answered);
-	free(works);
+	return queue_pair_new(max, bills, free_item);
 }
 
 bool
-works_ask(struct works *works, struct afterwork *w)
+works_give(struct queue_pair *works, struct afterwork *w)
 {
-	return (w->stage != WORK_ASKED ||
-		   queue_length(works->asked) < works->max) &&
-	       queue_push(works->asked, w);
-}
-
-struct afterwork *
-works_take(struct works *works)
-{
-	return queue_pop(works->answered);
-}
-
-int
-works_fd(const struct works *works)
-{
-	return queue_fd(works->answered);
+	return w->stage == WORK_ASKED ? queue_pair_ask(works, w)
+				      : queue_pair_tell(works, w);
 }
 
 /* Its user's caches hear of what is stored. */
@@ -117,14 +72,14 @@ complain(const struct afterwork *w, const struct works_stores *stores)
 /* False: Postgres is away. A bill waits for it, if there is room; a question is
  * answered: nobody knows. */
 static bool
-answer(
-    struct works *works, struct afterwork *w, const struct works_stores *stores)
+answer(struct queue_pair *works, struct afterwork *w,
+    const struct works_stores *stores)
 {
 	bool is_end = w->stage != WORK_ASKED;
 	bool is_answer = w->stage == WORK_ANSWERED;
 	enum err e = run(w, stores);
 
-	if (is_end && e == ERR_UNAVAILABLE && queue_push(works->asked, w))
+	if (is_end && e == ERR_UNAVAILABLE && queue_pair_tell(works, w))
 		return false;
 	if (e != OK)
 		complain(w, stores);
@@ -134,19 +89,21 @@ answer(
 	/* What cannot be stored is billed all the same. */
 	if (is_answer && e != OK && e != ERR_UNAVAILABLE && afterwork_failed(w))
 		return answer(works, w, stores);
-	if (is_end || !queue_push(works->answered, w))
+	if (is_end)
 		afterworks_free(w);
+	else
+		queue_pair_answer(works, w);
 	return e != ERR_UNAVAILABLE;
 }
 
 bool
-works_answer(struct works *works, const struct works_stores *stores)
+works_answer(struct queue_pair *works, const struct works_stores *stores)
 {
 	struct afterwork *w;
 	size_t n = 0;
 
-	while (n++ < BATCH_MAX && (w = queue_pop(works->asked)) != NULL)
+	while (n++ < BATCH_MAX && (w = queue_pair_next(works)) != NULL)
 		if (!answer(works, w, stores))
 			return false;
-	return queue_length(works->asked) > 0;
+	return queue_pair_waits(works);
 }

@@ -10,6 +10,29 @@ BENCH=$BUILD/tests/bench
 FIRST=(nice -n -10)
 "${FIRST[@]}" true 2>/dev/null || FIRST=(env)
 
+# Where the model's server is: at a port, or with MODEL_ON=socket on a Unix
+# socket, in a folder that goes with it.
+choose_model() {
+	if [ "${MODEL_ON:-port}" = socket ]; then
+		MODEL_DIR=$(mktemp -d -t natter-model.XXXXXX)
+		chmod 755 "$MODEL_DIR"
+		MODEL_AT=(--socket "$MODEL_DIR/model.sock")
+		MODEL_URL=http://unix:$MODEL_DIR/model.sock:
+	else
+		MODEL_PORT=$(free_port 18500)
+		MODEL_AT=(--port "$MODEL_PORT")
+		MODEL_URL=http://127.0.0.1:$MODEL_PORT
+	fi
+}
+
+model_listens() {
+	if [ -n "${MODEL_DIR:-}" ]; then
+		[ -S "$MODEL_DIR/model.sock" ]
+	else
+		port_in_use "$MODEL_PORT"
+	fi
+}
+
 # Settings that let nothing but the machine be the limit. Redis shares its cores
 # with all the rest here: 100 ms without it are no outage.
 no_limits() {
@@ -19,10 +42,10 @@ no_limits() {
 	    STREAMS_PER_USER MAX_TOKENS_PER_DAY; do
 		export "CHAT_$name=0"
 	done
-	MODEL_PORT=$(free_port 18500)
+	choose_model
 	export CHAT_WORKERS=${CHAT_WORKERS:-2} CHAT_STREAMS_MAX=12000 \
 	    CHAT_REDIS_TIMEOUT=1000 \
-	    OPENAI_BASE_URL=http://127.0.0.1:$MODEL_PORT/v1 OPENAI_API_KEY='' \
+	    OPENAI_BASE_URL=$MODEL_URL/v1 OPENAI_API_KEY='' \
 	    CHAT_TITLES=off CHAT_LOG_LEVEL=warning
 }
 
@@ -35,9 +58,10 @@ stop_model() {
 # start_model OPTION...: model_load; one at a time.
 start_model() {
 	stop_model
-	"${FIRST[@]}" "$BENCH/model_load" --port "$MODEL_PORT" "$@" &
+	[ -z "${MODEL_DIR:-}" ] || rm -f "$MODEL_DIR/model.sock"
+	"${FIRST[@]}" "$BENCH/model_load" "${MODEL_AT[@]}" "$@" &
 	MODEL_PID=$!
-	until port_in_use "$MODEL_PORT"; do
+	until model_listens; do
 		proc_is_alive "$MODEL_PID" || die "model_load does not start"
 		sleep 0.05
 	done

@@ -23,6 +23,8 @@
 #include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/buf.h"
@@ -37,7 +39,8 @@ enum {
 
 static struct {
 	int port;
-	long events; /* 0: until SIGUSR1 */
+	const char *socket; /* instead of a port */
+	long events;        /* 0: until SIGUSR1 */
 	long gap_ms, first_ms, bytes;
 } options = {.gap_ms = 333, .first_ms = 200};
 
@@ -352,23 +355,37 @@ run(void)
 }
 
 static bool
-listen_at(int port)
+listen_at(const void *address, socklen_t n)
 {
-	struct sockaddr_in at = {
-	    .sin_family = AF_INET,
-	    .sin_port = htons((uint16_t)port),
-	    .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
-	};
+	const struct sockaddr *at = address;
 	struct epoll_event e = {.events = EPOLLIN};
 	int on = 1;
 
-	listener =
-	    socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	listener = socket(
+	    at->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	poller = epoll_create1(EPOLL_CLOEXEC);
 	setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-	return bind(listener, (struct sockaddr *)&at, sizeof(at)) == 0 &&
-	       listen(listener, BACKLOG) == 0 &&
+	return bind(listener, at, n) == 0 && listen(listener, BACKLOG) == 0 &&
 	       epoll_ctl(poller, EPOLL_CTL_ADD, listener, &e) == 0;
+}
+
+/* Everybody may connect to the socket: natterd runs as another user. */
+static bool
+listen_as_told(void)
+{
+	struct sockaddr_in port = {
+	    .sin_family = AF_INET,
+	    .sin_port = htons((uint16_t)options.port),
+	    .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+	};
+	struct sockaddr_un path = {.sun_family = AF_UNIX};
+
+	if (options.socket == NULL)
+		return listen_at(&port, sizeof(port));
+	snprintf(path.sun_path, sizeof(path.sun_path), "%s", options.socket);
+	(void)unlink(options.socket);
+	return listen_at(&path, sizeof(path)) &&
+	       chmod(options.socket, 0777) == 0;
 }
 
 static bool
@@ -376,6 +393,7 @@ read_options(int argc, char **argv)
 {
 	static const struct option known[] = {
 	    {"port", required_argument, NULL, 'p'},
+	    {"socket", required_argument, NULL, 's'},
 	    {"events", required_argument, NULL, 'e'},
 	    {"gap", required_argument, NULL, 'g'},
 	    {"first", required_argument, NULL, 'f'},
@@ -393,10 +411,14 @@ read_options(int argc, char **argv)
 			return false;
 		else if (o == 'p')
 			options.port = atoi(optarg);
+		else if (o == 's')
+			options.socket = optarg;
 		else
 			*numbers[o] = strtol(optarg, NULL, 10);
 	}
-	return optind == argc && options.port > 0 && options.events >= 0 &&
+	return optind == argc &&
+	       (options.port > 0) != (options.socket != NULL) &&
+	       options.events >= 0 &&
 	       (options.events > 0 || options.gap_ms > 0) &&
 	       options.gap_ms >= 0 && options.gap_ms < WHEEL_MS &&
 	       options.first_ms >= 0 && options.first_ms < WHEEL_MS &&
@@ -410,7 +432,8 @@ main(int argc, char **argv)
 
 	if (!read_options(argc, argv)) {
 		fprintf(stderr,
-		    "usage: model_load --port N [--events N] [--gap MS] "
+		    "usage: model_load --port N|--socket PATH [--events N] "
+		    "[--gap MS] "
 		    "[--first MS] [--bytes N]\n");
 		return 2;
 	}
@@ -423,7 +446,7 @@ main(int argc, char **argv)
 		setrlimit(RLIMIT_NOFILE, &files);
 	}
 	padding = malloc((size_t)options.bytes + 1);
-	if (padding == NULL || !listen_at(options.port)) {
+	if (padding == NULL || !listen_as_told()) {
 		perror("model_load");
 		return 1;
 	}

@@ -16,16 +16,6 @@
 #include "model/openai_chunk.h"
 #include "model/openai_collect.h"
 
-static bool
-is_json(const char *p, size_t n)
-{
-	struct json_span value;
-	struct json_scan s;
-
-	json_scan_init(&s, p, n);
-	return json_scan_value(&s, &value) && json_scan_end(&s);
-}
-
 /* How often the outer object has the member; its last value. */
 static size_t
 find(const struct buf *json, const char *member, struct json_span *out_value)
@@ -59,12 +49,12 @@ check_rewrite(const char *p, size_t n, const struct openai_stamp *stamp)
 {
 	struct buf line = {0}, usage = {0}, again = {0}, none = {0};
 	struct json_span id;
-	bool was_json = is_json(p, n);
+	bool was_json = json_scan_is_whole(p, n);
 
 	openai_chunk_rewrite(&line, stamp, p, n, &usage);
 	if (was_json && line.n > 0) {
 		check_line(&line);
-		FUZZ_PROMISE(is_json(line.p, line.n));
+		FUZZ_PROMISE(json_scan_is_whole(line.p, line.n));
 		FUZZ_PROMISE(find(&line, "id", &id) == 1);
 		FUZZ_PROMISE(json_span_is(id, "\"an id\""));
 		FUZZ_PROMISE(find(&line, "usage", &id) == 0);
@@ -75,7 +65,8 @@ check_rewrite(const char *p, size_t n, const struct openai_stamp *stamp)
 		FUZZ_PROMISE(again.n == line.n && none.n == 0);
 		FUZZ_PROMISE(memcmp(again.p, line.p, line.n) == 0);
 	}
-	FUZZ_PROMISE(!was_json || usage.n == 0 || is_json(usage.p, usage.n));
+	FUZZ_PROMISE(
+	    !was_json || usage.n == 0 || json_scan_is_whole(usage.p, usage.n));
 	buf_free(&line);
 	buf_free(&usage);
 	buf_free(&again);
@@ -89,7 +80,7 @@ check_answer(const struct buf *answer, const char *text)
 	struct json_object *v = NULL;
 
 	check_line(answer);
-	FUZZ_PROMISE(is_json(answer->p, answer->n));
+	FUZZ_PROMISE(json_scan_is_whole(answer->p, answer->n));
 	if (json_parse_any(answer->p, answer->n, 40, &o) != OK)
 		return; /* numbers that we do not keep */
 	FUZZ_PROMISE(strcmp(json_member_text(o, "id"), "an id") == 0);
@@ -122,10 +113,10 @@ check_collected(const struct model_object *object,
 	buf_clear(&one);
 	buf_clear(&two);
 	openai_collected_choice(&one, c, end);
-	FUZZ_PROMISE(is_json(one.p, one.n));
+	FUZZ_PROMISE(json_scan_is_whole(one.p, one.n));
 	check_line(&one);
 	openai_collected_calls(&two, c);
-	FUZZ_PROMISE(two.n == 0 || is_json(two.p, two.n));
+	FUZZ_PROMISE(two.n == 0 || json_scan_is_whole(two.p, two.n));
 	openai_collect_free(c);
 	openai_collect_free(d);
 	buf_free(&one);

@@ -338,8 +338,8 @@ die_with(pid_t parent)
 static int
 usage(int status)
 {
-	printf("usage: model_standin --listen 127.0.0.1:PORT [--key SECRET] "
-	       "[--die-with-parent]\n\n"
+	printf("usage: model_standin --listen 127.0.0.1:PORT [--socket PATH] "
+	       "[--key SECRET] [--die-with-parent]\n\n"
 	       "Routes: POST /v1/chat/completions, /v1/moderations, "
 	       "/v1/embeddings,\nGET /v1/models, /_stats, /_last, /_bodies, "
 	       "POST /_open, /_reset\n"
@@ -356,11 +356,13 @@ main(int argc, char **argv)
 {
 	static const struct option options[] = {
 	    {"listen", required_argument, NULL, 'l'},
+	    {"socket", required_argument, NULL, 's'},
 	    {"key", required_argument, NULL, 'k'},
 	    {"die-with-parent", no_argument, NULL, 'd'},
 	    {"help", no_argument, NULL, 'h'},
 	    {0},
 	};
+	const char *socket = "";
 	char host[64] = "";
 	int port = -1, option;
 	pid_t parent = getppid();
@@ -370,6 +372,8 @@ main(int argc, char **argv)
 		if (option == 'l' &&
 		    sscanf(optarg, "%63[0-9.]:%d", host, &port) != 2)
 			return usage(2);
+		else if (option == 's')
+			socket = optarg;
 		else if (option == 'k')
 			key = optarg;
 		else if (option == 'd')
@@ -381,7 +385,7 @@ main(int argc, char **argv)
 		return usage(2);
 	raise_files();
 	forget();
-	err = http_serve(host, port, route);
+	err = http_serve(host, port, socket, route);
 	if (err != STANDIN_OK)
 		fprintf(stderr, "model_standin: cannot serve at %s:%d\n", host,
 		    port);

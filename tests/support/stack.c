@@ -19,7 +19,8 @@
 #include "base/id.h"
 #include "stack.h"
 
-#define START_MS 20000
+#define MODEL_SOCKET "model.sock"
+#define START_MS     20000
 
 _Noreturn static void
 give_up(const char *what)
@@ -244,18 +245,22 @@ fill_template(const char *template, const char *path,
 	fclose(f);
 }
 
-/* Starts a stand-in at `address`, whose port may be 0, and writes its URL. */
+/* Starts a stand-in at `address`, whose port may be 0, and on the socket
+ * `name`, and writes its URL. */
 static pid_t
-start_standin(struct stack *s, const char *address, char out_url[static 64])
+start_standin(struct stack *s, const char *address, const char *name,
+    char out_url[static 64])
 {
+	char log[96], path[96], line[128] = "";
 	char *argv[] = {(char *)(uintptr_t)demand("MODEL_STANDIN"), "--listen",
-	    (char *)(uintptr_t)address, "--die-with-parent", NULL};
-	char log[96], line[128] = "";
+	    (char *)(uintptr_t)address, "--socket", path, "--die-with-parent",
+	    NULL};
 	int ends[2];
 	pid_t pid;
 	FILE *f;
 
 	snprintf(log, sizeof(log), "%s/standin.log", s->dir);
+	snprintf(path, sizeof(path), "%s/%s", s->dir, name);
 	if (pipe2(ends, O_CLOEXEC) != 0)
 		give_up("pipe");
 	pid = start(argv, log, ends[1]);
@@ -274,9 +279,15 @@ static void
 write_config(struct stack *s, const struct stack_options *o)
 {
 	FILE *f = fopen(s->config, "w");
+	char base[128];
 
 	if (f == NULL)
 		give_up(s->config);
+	if (o->is_on_socket)
+		snprintf(base, sizeof(base), "http://unix:%s/" MODEL_SOCKET ":",
+		    s->dir);
+	else
+		snprintf(base, sizeof(base), "%s", s->model);
 	fprintf(f, "DATABASE_URL=%s\nREDIS_URL=%s\nJWT_KEYS_FILE=%s\n",
 	    o->database_url != NULL ? o->database_url : demand("DATABASE_URL"),
 	    o->redis_url != NULL ? o->redis_url : demand("REDIS_URL"),
@@ -298,10 +309,10 @@ write_config(struct stack *s, const struct stack_options *o)
 	      "CHAT_MODEL_COOLDOWN=0\nCHAT_TITLES=off\nCHAT_TOOLS=off\n",
 	    f);
 	if (o->has_model)
-		fprintf(f, "OPENAI_BASE_URL=%s/v1\nCHAT_MODEL=test-model\n",
-		    s->model);
+		fprintf(
+		    f, "OPENAI_BASE_URL=%s/v1\nCHAT_MODEL=test-model\n", base);
 	if (o->has_moderation)
-		fprintf(f, "CHAT_MODERATION_URL=%s/v1\n", s->model);
+		fprintf(f, "CHAT_MODERATION_URL=%s/v1\n", base);
 	if (o->has_second)
 		fprintf(f,
 		    "CHAT_SECOND_BASE_URL=%s/v1\n"
@@ -417,9 +428,11 @@ stack_start(struct stack *s, const struct stack_options *o)
 	snprintf(s->log, sizeof(s->log), "%s/natterd.log", s->dir);
 	snprintf(s->config, sizeof(s->config), "%s/natter.env", s->dir);
 	if (o->has_model)
-		s->standin = start_standin(s, "127.0.0.1:0", s->model);
+		s->standin =
+		    start_standin(s, "127.0.0.1:0", MODEL_SOCKET, s->model);
 	if (o->has_second)
-		s->second_standin = start_standin(s, "127.0.0.1:0", s->second);
+		s->second_standin =
+		    start_standin(s, "127.0.0.1:0", "second.sock", s->second);
 	write_config(s, o);
 	start_natterd(s, o);
 	start_nginx(s, o);
@@ -472,7 +485,8 @@ stack_model_again(struct stack *s)
 {
 	char url[64];
 
-	s->standin = start_standin(s, s->model + strlen("http://"), url);
+	s->standin =
+	    start_standin(s, s->model + strlen("http://"), MODEL_SOCKET, url);
 }
 
 void

@@ -22,6 +22,7 @@
 struct stack_options {
 	const char *settings[16]; /* "CHAT_WORKERS=1", over the defaults */
 	bool has_model;           /* start a stand-in model and use it */
+	bool is_on_socket;        /* it is asked on a Unix socket */
 	bool has_moderation;      /* it moderates, too */
 	bool has_second;          /* and a second one, as CHAT_SECOND_… */
 	const char *database_url; /* instead of DATABASE_URL */

@@ -26,7 +26,11 @@ enum {
 };
 
 struct conn {
-	uv_tcp_t tcp;
+	union {
+		uv_stream_t stream;
+		uv_tcp_t tcp;
+		uv_pipe_t pipe;
+	};
 	uv_timer_t timer;
 	struct buf in;       /* bytes not yet made a request */
 	struct reply *reply; /* owned; NULL between requests */
@@ -52,6 +56,7 @@ struct counters counters;
 static http_route_fn route_request;
 static uv_loop_t loop;
 static uv_tcp_t listener;
+static uv_pipe_t local_listener;
 static uv_signal_t signals[2];
 static char read_buffer[64 * 1024];
 static struct buf wire, payload; /* scratch of one write */
@@ -90,8 +95,9 @@ conn_close(struct conn *c)
 	drop_reply(c);
 	counters.connections_open--;
 	uv_close((uv_handle_t *)&c->timer, on_closed);
-	if (!c->wants_reset || uv_tcp_close_reset(&c->tcp, on_closed) != 0)
-		uv_close((uv_handle_t *)&c->tcp, on_closed);
+	if (!c->wants_reset || c->stream.type != UV_TCP ||
+	    uv_tcp_close_reset(&c->tcp, on_closed) != 0)
+		uv_close((uv_handle_t *)&c->stream, on_closed);
 }
 
 static void
@@ -134,8 +140,7 @@ write_later(struct conn *c, const char *bytes, size_t n)
 	w->request.data = w;
 	memcpy(w->bytes, bytes, n);
 	out = uv_buf_init(w->bytes, (unsigned)n);
-	if (uv_write(&w->request, (uv_stream_t *)&c->tcp, &out, 1,
-		on_written) == 0) {
+	if (uv_write(&w->request, &c->stream, &out, 1, on_written) == 0) {
 		c->writes++;
 		return;
 	}
@@ -152,7 +157,7 @@ write_steps(struct conn *c, const struct buf *b, size_t step)
 	while (at < b->n && c->writes == 0) {
 		size_t n = b->n - at < step ? b->n - at : step;
 		uv_buf_t out = uv_buf_init(b->p + at, (unsigned)n);
-		int done = uv_try_write((uv_stream_t *)&c->tcp, &out, 1);
+		int done = uv_try_write(&c->stream, &out, 1);
 
 		if (done < 0 && done != UV_EAGAIN) {
 			hang_up(c);
@@ -548,15 +553,18 @@ on_connection(uv_stream_t *server, int status)
 	c = calloc(1, sizeof(*c));
 	if (c == NULL)
 		abort();
-	uv_tcp_init(&loop, &c->tcp);
+	if (server->type == UV_TCP)
+		uv_tcp_init(&loop, &c->tcp);
+	else
+		uv_pipe_init(&loop, &c->pipe, 0);
 	uv_timer_init(&loop, &c->timer);
-	c->tcp.data = c->timer.data = c;
+	c->stream.data = c->timer.data = c;
 	c->handles = 2;
 	counters.connections_accepted++;
 	counters.connections_open++;
-	if (uv_accept(server, (uv_stream_t *)&c->tcp) != 0 ||
-	    uv_tcp_nodelay(&c->tcp, 1) != 0 ||
-	    uv_read_start((uv_stream_t *)&c->tcp, on_alloc, on_read) != 0)
+	if (uv_accept(server, &c->stream) != 0 ||
+	    (server->type == UV_TCP && uv_tcp_nodelay(&c->tcp, 1) != 0) ||
+	    uv_read_start(&c->stream, on_alloc, on_read) != 0)
 		conn_close(c);
 }
 
@@ -594,14 +602,27 @@ listen_at(const char *host, int port)
 	return fflush(stdout) == 0;
 }
 
+/* On a Unix socket, too; "" for none. One that was killed leaves its file. */
+static bool
+listen_on(const char *path)
+{
+	(void)unlink(path);
+	return path[0] == '\0' ||
+	       (uv_pipe_init(&loop, &local_listener, 0) == 0 &&
+		   uv_pipe_bind(&local_listener, path) == 0 &&
+		   uv_listen((uv_stream_t *)&local_listener, BACKLOG,
+		       on_connection) == 0);
+}
+
 enum standin_err
-http_serve(const char *host, int port, http_route_fn route)
+http_serve(const char *host, int port, const char *socket, http_route_fn route)
 {
 	static const int numbers[] = {SIGTERM, SIGINT};
 
 	route_request = route;
 	signal(SIGPIPE, SIG_IGN);
-	if (uv_loop_init(&loop) != 0 || !listen_at(host, port))
+	if (uv_loop_init(&loop) != 0 || !listen_on(socket) ||
+	    !listen_at(host, port))
 		return STANDIN_NO_LISTEN;
 	for (size_t i = 0; i < 2; i++) {
 		uv_signal_init(&loop, &signals[i]);

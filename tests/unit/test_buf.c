@@ -33,6 +33,23 @@ Test(buf, a_zeroed_struct_is_an_empty_buffer)
 	cr_expect_null(b.p);
 }
 
+Test(buf, one_that_was_wiped_is_empty)
+{
+	struct buf b = {.cap = 5};
+	buf_wipe(&b);
+	buf_puts(&b, "secret");
+	cr_expect(b.failed);
+	buf_wipe(&b);
+	buf_puts(&b, "key");
+	buf_wipe(&b);
+	cr_expect_null(b.p);
+	cr_expect_eq(b.room, 0);
+	buf_puts(&b, "again");
+	cr_expect(holds(&b, "again"));
+	cr_expect_eq(b.cap, 5);
+	buf_free(&b);
+}
+
 Test(buf, room_that_is_not_used_is_given_back)
 {
 	struct buf b = {0};

@@ -59,18 +59,6 @@ Test(fallback, without_settings_nobody_stands_in)
 	cr_expect(!fallback_has_local(&c));
 }
 
-Test(fallback, a_server_without_an_address_is_openai)
-{
-	struct config c = settings("", "", "");
-
-	c.second_api_key = (char *)"k";
-	cr_expect_str_eq(
-	    model_server(&c, MODEL_AT_MAIN).base_url, "http://one.test/v1");
-	cr_expect_str_eq(model_server(&c, MODEL_AT_SECOND).base_url,
-	    "https://api.openai.com/v1");
-	cr_expect_str_eq(model_server(&c, MODEL_AT_SECOND).key, "k");
-}
-
 #define NAME_50 "12345678901234567890123456789012345678901234567890"
 
 Test(fallback, what_cannot_work_is_refused_with_its_setting)

@@ -10,15 +10,10 @@
 #include "base/buf.h"
 #include "model/json_scan.h"
 
-/* Steps over the text as one value. */
 static bool
 is_value(const char *text)
 {
-	struct json_scan s;
-	struct json_span span;
-
-	json_scan_init(&s, text, strlen(text));
-	return json_scan_value(&s, &span) && json_scan_end(&s);
+	return json_scan_is_whole(text, strlen(text));
 }
 
 Test(json_scan, takes_every_kind_of_value)
@@ -58,6 +53,16 @@ Test(json_scan, refuses_a_nul_outside_strings)
 	cr_expect_not(json_scan_end(&s));
 	json_scan_init(&s, "\"\\\0\"", 4);
 	cr_expect_not(json_scan_value(&s, &span));
+}
+
+Test(json_scan, a_whole_text_ends_where_it_is_said_to)
+{
+	cr_expect(json_scan_is_whole("[1] 2", 3));
+	cr_expect(json_scan_is_whole("[1] 2", 4));
+	cr_expect_not(json_scan_is_whole("[1] 2", 5));
+	cr_expect_not(json_scan_is_whole("[1]", 2));
+	cr_expect_not(json_scan_is_whole("1\0", 2));
+	cr_expect_not(json_scan_is_whole("", 0));
 }
 
 Test(json_scan, is_bounded_in_depth)
