@@ -130,15 +130,8 @@ asked(void)
 {
 	long n = 0;
 
-	for (size_t i = 0; i < HOSTS; i++) {
-		const struct ask ask = {
-		    .base = hosts[i].model, .path = "/_stats"};
-		struct answer a;
-
-		http_ask(&ask, &a);
-		n += atol(answer_text(&a, "chat_requests"));
-		answer_clear(&a);
-	}
+	for (size_t i = 0; i < HOSTS; i++)
+		n += stack_model_count(&hosts[i], "chat_requests");
 	return n;
 }
 
@@ -161,6 +154,13 @@ is_running(void *arg)
 	db_value(
 	    "SELECT count(*) FROM chat.running_replies", NULL, n, sizeof(n));
 	return atoi(n) == ((struct wanted *)arg)->running;
+}
+
+static void
+open_models(void)
+{
+	for (size_t i = 0; i < HOSTS; i++)
+		stack_model_open(&hosts[i]);
 }
 
 /* Begins the builder's turn, and once its model is asked the others'. */
@@ -304,7 +304,8 @@ Test(answer_builders, whose_model_fails_is_followed_by_the_next)
 
 	make_askers(N);
 	before = asked();
-	start_all(N, "[[id=f fail=0 first=1500 cut=1 events=4]] Fails.");
+	start_all(N, "[[id=f fail=0 gate=4 cut=1 events=4]] Fails.");
+	open_models();
 	for (size_t i = 0; i < N; i++) {
 		join(&askers[i]);
 		failed += !has_answer(&askers[i]);
@@ -326,8 +327,9 @@ Test(answer_builders, who_is_killed_is_followed_by_the_next)
 	make_askers(N);
 	before = asked();
 	cr_assert_eq(stack_workers(&hosts[0], &worker, 1), 1);
-	start_all(N, "[[first=3000 text=60]] Dies.");
+	start_all(N, "[[gate=100 text=60]] Dies.");
 	kill(worker, SIGKILL);
+	open_models();
 	for (size_t i = 0; i < N; i++)
 		join(&askers[i]);
 	for (size_t i = 1; i < N; i++)
@@ -369,22 +371,26 @@ Test(answer_builders, redis_away_or_empty_makes_everybody_ask)
 
 	make_askers(N);
 	before = asked();
-	start_all(N, "[[first=6000 text=60]] Forgets.");
+	start_all(N, "[[gate=100 text=60]] Forgets.");
 	expect_status(redis, "OK", WORDS("FLUSHALL"));
 	w.asked = before + 2;
 	cr_expect(wait_until(is_asked, &w, 60000), "somebody builds anew");
+	open_models();
 	for (size_t i = 0; i < N; i++) {
 		join(&askers[i]);
 		cr_expect(has_answer(&askers[i]));
 		clear(&askers[i]);
 	}
 	cr_expect_leq(asked() - before, 3);
-	before = asked();
-	start_all(N, "[[first=6000 text=60]] Hangs.");
+	for (size_t i = 0; i < HOSTS; i++)
+		stack_model_reset(&hosts[i]);
+	before = 0;
+	start_all(N, "[[gate=100 text=60]] Hangs.");
 	server_freeze(&stores.redis);
 	w.asked = before + N;
 	cr_expect(wait_until(is_asked, &w, 60000), "everybody asks");
 	server_thaw(&stores.redis);
+	open_models();
 	for (size_t i = 0; i < N; i++) {
 		join(&askers[i]);
 		cr_expect(has_answer(&askers[i]));
@@ -402,7 +408,7 @@ Test(answer_builders, a_wait_can_be_ended)
 	make_askers(N);
 	for (size_t i = 0; i < N; i++)
 		askers[i].wants_stream = true;
-	start_all(N, "[[first=11000 text=60]] Ends.");
+	start_all(N, "[[gate=100 text=60]] Ends.");
 	cr_expect_eq(call_logout(&hosts[1], askers[1].person.token), 204);
 	join(&askers[1]);
 	cr_expect(answer_ends_with(&askers[1].answer, "error"));
@@ -413,6 +419,7 @@ Test(answer_builders, a_wait_can_be_ended)
 	cr_expect(answer_ends_with(&askers[2].answer, "error"));
 	cr_expect_str_eq(
 	    answer_event_text(&askers[2].answer, "error", "code"), "draining");
+	open_models();
 	join(&askers[0]);
 	cr_expect(has_answer(&askers[0]));
 	expect_settled();

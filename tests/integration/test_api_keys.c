@@ -509,12 +509,14 @@ Test(api_keys, redis_never_allows_beyond_the_end)
 {
 	struct made m;
 	make(&m, "{\"name\":\"x\"}");
-	auth_sql("UPDATE auth.api_keys SET expires_at = now() + interval '2 s'"
+	auth_sql("UPDATE auth.api_keys SET expires_at = now() + interval '8 s'"
 		 " WHERE id = '%s'",
 	    m.id);
 	cr_assert_eq(use(m.key), 200);
 	cr_assert_eq(use(m.key), 200, "warm");
-	auth_sql("SELECT pg_sleep(2.1)");
+	auth_sql("SELECT pg_sleep_until(expires_at + interval '0.1 s')"
+		 " FROM auth.api_keys WHERE id = '%s'",
+	    m.id);
 	cr_expect_leq(use(m.key), 401);
 	auth_sql("SELECT pg_sleep(1)"); /* its TTL counts whole seconds */
 	expect_refused(m.key);

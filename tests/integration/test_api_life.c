@@ -131,7 +131,8 @@ delete_at_third(void *arg, int n)
 	char path[128];
 	struct answer a;
 
-	(void)arg;
+	/* A piece after each event, and all of them when it is done. */
+	stack_model_open(&caller.stack);
 	if (n != 3)
 		return;
 	snprintf(path, sizeof(path), API "/conversations/%s",
@@ -139,18 +140,23 @@ delete_at_third(void *arg, int n)
 	ask_as("DELETE", path, NULL, &a);
 	cr_expect_eq(a.status, 204, "%s", a.body.p);
 	answer_clear(&a);
+	for (int i = 0; i < 10; i++)
+		stack_model_open(&caller.stack);
+	*(bool *)arg = true;
 }
 
 Test(life, a_reply_whose_conversation_goes_ends_with_an_error)
 {
 	char path[128], n[16];
+	bool was_deleted = false;
 	struct ask ask = {.method = "POST",
 	    .base = caller.stack.base,
 	    .path = path,
 	    .token = caller.person.token,
-	    .json = "{\"content\":\"[[events=40 gap=50]] x\","
+	    .json = "{\"content\":\"[[events=10 gate=1]] x\","
 		    "\"stream\":true}",
-	    .on_event = delete_at_third};
+	    .on_event = delete_at_third,
+	    .arg = &was_deleted};
 	struct answer a;
 
 	snprintf(path, sizeof(path), API "/conversations/%s/messages",
@@ -158,6 +164,7 @@ Test(life, a_reply_whose_conversation_goes_ends_with_an_error)
 	http_ask(&ask, &a);
 	cr_expect(answer_ends_with(&a, "error"), "%s", a.body.p);
 	cr_expect_str_eq(answer_event_text(&a, "error", "code"), "not_found");
+	cr_expect(was_deleted);
 	answer_clear(&a);
 	db_value("SELECT count(*) FROM chat.messages WHERE user_id = $1",
 	    caller.person.user_id, n, sizeof(n));

@@ -15,8 +15,10 @@
 #include <libpq-fe.h>
 
 #include "follow_call.h"
+#include "prices.h"
 #include "stack.h"
 #include "store/redis.h"
+#include "table_hold.h"
 
 /* A reply of so many rounds with tools, and a last answer. */
 #define ROUNDS 3
@@ -68,41 +70,17 @@ own(const char *sql)
 	return number_of(sql, person.user_id);
 }
 
-static long
-model_number(const char *name)
-{
-	struct ask ask = {.base = stack.model, .path = "/_stats"};
-	struct answer a;
-	long n;
-
-	http_ask(&ask, &a);
-	n = strtol(answer_text(&a, name), NULL, 10);
-	answer_clear(&a);
-	return n;
-}
-
-static void
-model_forget(void)
-{
-	struct ask ask = {
-	    .method = "POST", .base = stack.model, .path = "/_reset"};
-	struct answer a;
-
-	http_ask(&ask, &a);
-	answer_clear(&a);
-}
-
 static bool
 has_asked(void *n)
 {
-	return model_number("chat_requests") >= *(long *)n;
+	return stack_model_count(&stack, "chat_requests") >= *(long *)n;
 }
 
 static void
 await_requests(long n)
 {
 	cr_assert(wait_until(has_asked, &n, 60000), "%ld of %ld requests",
-	    model_number("chat_requests"), n);
+	    stack_model_count(&stack, "chat_requests"), n);
 }
 
 static bool
@@ -232,6 +210,16 @@ kill_worker(void)
 static const char *const faults[] = {"hang=1", "stall=2", "stall=5"};
 #define FAULTS (sizeof(faults) / sizeof(faults[0]))
 
+/* Bytes of text of the i-th: 40 of each answer, of the one that is stuck the
+ * whole characters. There is a little more, between them. */
+static size_t
+text_until(size_t i)
+{
+	static const size_t stuck[FAULTS] = {0, 18, 40};
+
+	return 40 * (i / FAULTS) + stuck[i % FAULTS];
+}
+
 /* Replies stuck in each of their answers, in each way, then the kill. */
 static void
 kill_in_answers(void (*before)(void))
@@ -252,16 +240,17 @@ kill_in_answers(void (*before)(void))
 		requests += (long)round + 1;
 	}
 	await_requests(requests);
-	usleep(500000); /* for the text; whatever of it came counts */
 	for (size_t i = 0; i < n; i++) {
+		call_await_text(&s[i].call, text_until(i));
 		look(&s[i]);
 		cr_expect_gt(s[i].prompt, 0, "%zu", i);
 		prompt += s[i].rounds_prompt;
 		completion += s[i].rounds_completion;
 		estimates += s[i].prompt;
 	}
-	cr_expect_eq(prompt, model_number("prompt_tokens"));
-	cr_expect_eq(completion, model_number("completion_tokens"));
+	cr_expect_eq(prompt, stack_model_count(&stack, "prompt_tokens"));
+	cr_expect_eq(
+	    completion, stack_model_count(&stack, "completion_tokens"));
 	cr_expect_gt(completion, 0);
 	before();
 	kill_worker();
@@ -271,7 +260,7 @@ kill_in_answers(void (*before)(void))
 		call_clear(&s[i].call);
 	}
 	cr_expect_eq(own(USED("prompt_tokens")),
-	    model_number("prompt_tokens") + estimates);
+	    stack_model_count(&stack, "prompt_tokens") + estimates);
 	expect_balance();
 }
 
@@ -305,73 +294,48 @@ Test(bills, a_worker_killed_after_redis_forgot)
 	kill_in_answers(flush);
 }
 
-static PGconn *holder;
-
-static void
-run(const char *sql)
-{
-	PGresult *r = PQexec(holder, sql);
-
-	cr_assert(PQresultStatus(r) == PGRES_COMMAND_OK, "%s: %s", sql,
-	    PQerrorMessage(holder));
-	PQclear(r);
-}
-
-/* A tool waits for its row in the log. */
-static bool
-is_held(void *arg)
-{
-	(void)arg;
-	return number_of("SELECT count(*) FROM pg_locks l"
-			 " JOIN pg_stat_activity a USING (pid)"
-			 " WHERE NOT l.granted"
-			 " AND a.application_name = 'natterd ledger'",
-		   NULL) > 0;
-}
-
-/* The answer that calls is whole then, and no other is asked for. */
+/* A tool waits for its row in the log: the answer that calls is whole then, and
+ * no other is asked for. */
 static void
 kill_in_tool(int round)
 {
+	char content[128], table[] = "chat.task_operation_logs";
 	struct stuck s;
-	char content[128];
+	PGconn *held;
 
-	model_forget();
+	stack_model_reset(&stack);
 	snprintf(content, sizeof(content),
 	    "[[tool=list_tasks rounds=%d text=40 chunk=10 later=%d "
-	    "first=3000]] go",
+	    "gate=100]] go",
 	    ROUNDS, round);
 	begin(&s, content);
 	await_requests(round + 1);
-	run("BEGIN");
-	run("LOCK TABLE chat.task_operation_logs IN SHARE MODE");
-	cr_assert(wait_until(is_held, NULL, 30000));
+	held = table_hold(table);
+	stack_model_open(&stack);
+	cr_assert(wait_until(table_is_awaited, table, 30000));
 	look(&s);
 	kill_worker();
-	run("ROLLBACK");
+	table_let(held);
 	cr_assert(wait_until(has_ended, NULL, 90000));
 	cr_expect_eq(s.prompt, 0);
 	expect_recovered(&s);
 	/* Nothing of it is an estimate. */
 	cr_expect_eq(stored_number(s.id, "u.prompt_tokens"),
-	    model_number("prompt_tokens"));
+	    stack_model_count(&stack, "prompt_tokens"));
 	cr_expect_eq(stored_number(s.id, "u.completion_tokens"),
-	    model_number("completion_tokens"));
+	    stack_model_count(&stack, "completion_tokens"));
 	call_clear(&s.call);
 }
 
 Test(bills, a_worker_killed_while_a_tool_runs)
 {
 	start(NULL, NULL);
-	holder = PQconnectdb(getenv("SUPERUSER_DATABASE_URL"));
-	cr_assert_eq(PQstatus(holder), CONNECTION_OK);
 	for (int round = 0; round < ROUNDS; round++)
 		kill_in_tool(round);
-	PQfinish(holder);
 	expect_balance();
 }
 
-/* The second answer of one that calls tools in two. */
+/* The second answer of one that calls tools in two: 60 bytes have come then. */
 #define IN_ROUND_2 \
 	"[[tool=list_tasks rounds=2 text=40 chunk=10 later=1 stall=2]] go"
 
@@ -385,7 +349,8 @@ expect_partly(const struct stuck *s, const char *status)
 	snprintf(
 	    is_status, sizeof(is_status), "(m.status = '%s')::int", status);
 	cr_expect_eq(stored_number(s->id, is_status), 1);
-	cr_expect_eq(s->rounds_prompt, model_number("prompt_tokens"));
+	cr_expect_eq(
+	    s->rounds_prompt, stack_model_count(&stack, "prompt_tokens"));
 	cr_expect_eq(stored_number(s->id, "u.prompt_tokens"),
 	    s->rounds_prompt + s->prompt);
 	cr_expect_eq(stored_number(s->id, "u.completion_tokens"),
@@ -402,7 +367,7 @@ Test(bills, cancelled_in_a_later_round)
 	start(NULL, NULL);
 	begin(&s, IN_ROUND_2);
 	await_requests(2);
-	usleep(300000);
+	call_await_text(&s.call, 60);
 	look(&s);
 	snprintf(path, sizeof(path), "/api/v1/messages/%s/cancel", s.id);
 	http_ask(&(struct ask){.method = "POST",
@@ -423,7 +388,7 @@ Test(bills, drained_in_a_later_round)
 	start("CHAT_DRAIN_SECONDS=1", NULL);
 	begin(&s, IN_ROUND_2);
 	await_requests(2);
-	usleep(300000);
+	call_await_text(&s.call, 60);
 	look(&s);
 	cr_expect_eq(stack_end_natterd(&stack, SIGTERM), 0);
 	expect_partly(&s, "interrupted");
@@ -529,7 +494,7 @@ Test(bills, what_a_stop_drops_is_billed_as_far_as_it_came)
 	start("CHAT_TITLES=on", "CHAT_TITLE_MODEL=title-model");
 	say(TITLE("meter=1 text=400 chunk=10 stall=9"));
 	await_requests(two);
-	usleep(500000);
+	cr_assert(wait_until(stack_model_is_heard, &stack, 60000));
 	cr_expect_eq(stack_end_natterd(&stack, SIGTERM), 0);
 	cr_expect(wait_until(has_followed, &one, 10000));
 	/* Of some 90 bytes. */
@@ -595,9 +560,10 @@ static bool
 is_all_billed(void *arg)
 {
 	(void)arg;
-	return own(USED("prompt_tokens")) == model_number("prompt_tokens") &&
+	return own(USED("prompt_tokens")) ==
+		   stack_model_count(&stack, "prompt_tokens") &&
 	       own(USED("completion_tokens")) ==
-		   model_number("completion_tokens");
+		   stack_model_count(&stack, "completion_tokens");
 }
 
 static void
@@ -668,13 +634,14 @@ Test(bills, what_is_billed_is_what_the_model_told)
 
 	stack_start(&stack, &o);
 	person_make(&stack, &person);
-	model_forget();
+	stack_model_reset(&stack);
 	crowd();
 	talk_long();
 	cr_expect(wait_until(is_all_billed, NULL, 60000),
 	    "billed %ld and %ld, told %ld and %ld", own(USED("prompt_tokens")),
-	    own(USED("completion_tokens")), model_number("prompt_tokens"),
-	    model_number("completion_tokens"));
+	    own(USED("completion_tokens")),
+	    stack_model_count(&stack, "prompt_tokens"),
+	    stack_model_count(&stack, "completion_tokens"));
 	cr_expect_eq(own(USED("is_estimated::int")), 0);
 	for (size_t i = 0; i < sizeof(seen) / sizeof(seen[0]); i++)
 		cr_expect_geq(own(seen[i].sql), seen[i].least, "%zu: %ld", i,
@@ -682,27 +649,10 @@ Test(bills, what_is_billed_is_what_the_model_told)
 	expect_balance();
 }
 
-/* A million tokens of the one that is asked cost 1, of the other 100. */
-static void
-set_price(const char *model, const char *price)
-{
-	char sql[256], got[8];
-
-	snprintf(sql, sizeof(sql),
-	    "INSERT INTO chat.model_prices (model, input, output)"
-	    " VALUES ('%s', %s, %s) ON CONFLICT (model) DO UPDATE"
-	    " SET input = excluded.input, output = excluded.output",
-	    model, price, price);
-	db_value(sql, NULL, got, sizeof(got));
-}
-
 static void
 forget_prices(void)
 {
-	char got[8];
-
-	db_value("DELETE FROM chat.model_prices WHERE model LIKE 'bill-%'",
-	    NULL, got, sizeof(got));
+	prices_forget("bill-");
 }
 
 /*
@@ -722,8 +672,8 @@ Test(bills, who_stands_in_overdraws_nothing, .fini = forget_prices)
 	size_t n = sizeof(calls) / sizeof(calls[0]);
 	long dear;
 
-	set_price("bill-cheap", "1");
-	set_price("bill-dear", "100");
+	price_set("bill-cheap", "1");
+	price_set("bill-dear", "100");
 	stack_start(&stack, &o);
 	person_make(&stack, &person);
 	for (size_t i = 0; i < n; i++) {

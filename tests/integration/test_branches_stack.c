@@ -5,6 +5,7 @@
  */
 #include <criterion/criterion.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -155,19 +156,22 @@ struct racer {
 	char running[40];
 };
 
+static _Atomic int n_answered;
+
 static void *
 race(void *arg)
 {
 	struct racer *r = arg;
 	struct answer a;
 	turn("messages", r->id, r->verb,
-	    strcmp(r->verb, "edit") == 0 ? "{\"content\":\"[[first=1500]] x\"}"
+	    strcmp(r->verb, "edit") == 0 ? "{\"content\":\"[[gate=100]] x\"}"
 					 : "{}",
 	    &a);
 	r->status = a.status;
 	(void)snprintf(r->running, sizeof(r->running), "%s",
 	    answer_text(&a, a.status == 409 ? "message_id" : "id"));
 	answer_clear(&a);
+	atomic_fetch_add(&n_answered, 1);
 	return NULL;
 }
 
@@ -179,7 +183,9 @@ Test(branches_stack, of_twenty_retries_at_once_one_runs)
 	pthread_t threads[N];
 	struct answer a;
 	char question[40], reply[40];
-	person_say(&s, &p, "[[first=1500]] hello", &a);
+	stack_model_open(&s);
+	person_say(&s, &p, "[[gate=100]] hello", &a);
+	stack_model_reset(&s);
 	(void)snprintf(question, sizeof(question), "%s",
 	    answer_event_text(&a, "start", "user_message_id"));
 	(void)snprintf(reply, sizeof(reply), "%s",
@@ -192,6 +198,9 @@ Test(branches_stack, of_twenty_retries_at_once_one_runs)
 		cr_assert_eq(
 		    pthread_create(&threads[i], NULL, race, &racers[i]), 0);
 	}
+	/* Who won is answered when all others were. */
+	cr_expect(wait_for_count(&n_answered, N - 1, 60000));
+	stack_model_open(&s);
 	int won = 0;
 	const char *winner = "";
 	for (int i = 0; i < N; i++) {

@@ -126,6 +126,8 @@ struct member {
 	struct answer answer;
 };
 
+static _Atomic int n_answered;
+
 static void *
 member_run(void *arg)
 {
@@ -133,12 +135,15 @@ member_run(void *arg)
 
 	pthread_barrier_wait(m->gate);
 	post(m->host, m->person->token, m->conversation, m->json, &m->answer);
+	atomic_fetch_add(&n_answered, 1);
 	return NULL;
 }
 
-/* All at once, over all hosts, each in a conversation of its own. */
+/* All at once, over all hosts, each in a conversation of its own. So many are
+ * to be refused, and only then the models answer the others. */
 static void
-crowd(struct member m[static CROWD], const struct person *p, const char *json)
+crowd(struct member m[static CROWD], const struct person *p, const char *json,
+    int refused)
 {
 	pthread_barrier_t gate;
 
@@ -152,6 +157,10 @@ crowd(struct member m[static CROWD], const struct person *p, const char *json)
 	}
 	for (size_t i = 0; i < CROWD; i++)
 		pthread_create(&m[i].thread, NULL, member_run, &m[i]);
+	cr_expect(wait_for_count(&n_answered, refused, 45000), "%d of %d",
+	    atomic_load(&n_answered), refused);
+	for (size_t i = 0; i < n_hosts; i++)
+		stack_model_open(&hosts[i]);
 	for (size_t i = 0; i < CROWD; i++)
 		pthread_join(m[i].thread, NULL);
 	pthread_barrier_destroy(&gate);
@@ -191,8 +200,8 @@ clear(struct member m[static CROWD])
  * The system prompt has 28 bytes and the question 32: 15 tokens. The model
  * keeps silent until everybody has asked.
  */
-#define SLOW     "[[first=15000 events=2]]"
-#define TOKEN(n) "{\"content\":\"" SLOW "........\",\"stream\":true" n "}"
+#define SLOW     "[[gate=2 events=2]]"
+#define TOKEN(n) "{\"content\":\"" SLOW ".............\",\"stream\":true" n "}"
 
 Test(budgets_stack, of_fifty_turns_over_two_hosts_ten_fit)
 {
@@ -205,7 +214,7 @@ Test(budgets_stack, of_fifty_turns_over_two_hosts_ten_fit)
 
 	open_hosts(HOSTS, &o);
 	person_make(&hosts[0], &p);
-	crowd(m, &p, TOKEN(",\"max_tokens\":985"));
+	crowd(m, &p, TOKEN(",\"max_tokens\":985"), CROWD - 10);
 	cr_expect_eq(count(m, 200, NULL), 10);
 	cr_expect_eq(count(m, 429, "quota_exceeded"), CROWD - 10);
 	expect_balance(p.user_id);
@@ -224,7 +233,7 @@ Test(budgets_stack, of_fifty_turns_over_two_hosts_three_run_at_once)
 
 	open_hosts(HOSTS, &o);
 	person_make(&hosts[0], &p);
-	crowd(m, &p, TOKEN(""));
+	crowd(m, &p, TOKEN(""), CROWD - 3);
 	cr_expect_eq(count(m, 200, NULL), 3);
 	cr_expect_eq(count(m, 429, "rate_limited"), CROWD - 3);
 	expect_balance(p.user_id);
@@ -328,6 +337,7 @@ erase(void *arg, int n)
 	    .path = path,
 	    .token = e->person->token};
 
+	stack_model_open(&hosts[0]); /* for the next piece */
 	if (n < 3 || e->has_erased)
 		return;
 	e->has_erased = true;
@@ -339,6 +349,8 @@ erase(void *arg, int n)
 	/* The model goes on, so its place and its tokens are taken. */
 	cr_expect_eq(number_of(RUNNING, e->person->user_id), 1);
 	cr_expect_gt(number_of(RESERVED, e->person->user_id), 0);
+	for (int i = 0; i < 40; i++)
+		stack_model_open(&hosts[0]);
 }
 
 static bool
@@ -359,7 +371,7 @@ Test(budgets_stack, what_was_streamed_counts_when_nobody_wants_it_any_more)
 	struct ask ask = {.method = "POST",
 	    .base = hosts[0].base,
 	    .path = path,
-	    .json = "{\"content\":\"[[events=40 gap=50 nousage=1]] Hello\","
+	    .json = "{\"content\":\"[[events=40 gate=1 nousage=1]] Hello\","
 		    "\"stream\":true}",
 	    .on_event = erase,
 	    .arg = &eraser};
@@ -406,6 +418,7 @@ restart_postgres(void *arg, int n)
 {
 	bool *has_restarted = arg;
 
+	stack_model_open(&hosts[0]); /* for the next piece */
 	if (n < 3 || *has_restarted)
 		return;
 	*has_restarted = true;
@@ -423,7 +436,7 @@ Test(budgets_stack, a_restart_of_postgres_loses_no_token, .init = begin_stores,
 	struct ask ask = {.method = "POST",
 	    .base = hosts[0].base,
 	    .path = path,
-	    .json = "{\"content\":\"[[events=60 gap=20]] Hello\","
+	    .json = "{\"content\":\"[[events=20 gate=1]] Hello\","
 		    "\"stream\":true}",
 	    .on_event = restart_postgres,
 	    .arg = &has_restarted,

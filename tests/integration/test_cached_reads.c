@@ -164,13 +164,15 @@ shows_n(const struct stack *host, int n)
 }
 
 static void
-setup(void)
+start(const char *redis_timeout)
 {
 	char url[160], *root;
 	const struct stack_options first = {
-	    .settings = {"CHAT_WORKERS=1", "CHAT_PG_TIMEOUT=2000"},
+	    .settings = {"CHAT_WORKERS=1", "CHAT_PG_TIMEOUT=2000",
+		redis_timeout},
 	    .database_url = url};
-	const struct stack_options second = {.settings = {"CHAT_WORKERS=2"}};
+	const struct stack_options second = {
+	    .settings = {"CHAT_WORKERS=2", redis_timeout}};
 	struct answer a;
 
 	stores_start(&stores, NULL);
@@ -192,6 +194,19 @@ setup(void)
 }
 
 static void
+setup(void)
+{
+	start("CHAT_REDIS_TIMEOUT=3000");
+}
+
+/* Where Redis stands still, which many commands wait for. */
+static void
+setup_hasty(void)
+{
+	start("CHAT_REDIS_TIMEOUT=100");
+}
+
+static void
 teardown(void)
 {
 	for (size_t i = 0; i < HOSTS; i++)
@@ -202,6 +217,7 @@ teardown(void)
 }
 
 TestSuite(cached_reads, .init = setup, .fini = teardown, .timeout = 180);
+TestSuite(cached_hasty, .init = setup_hasty, .fini = teardown, .timeout = 180);
 
 Test(cached_reads, are_answered_from_redis)
 {
@@ -421,7 +437,7 @@ Test(cached_reads, show_it_though_redis_forgot_that_somebody_wrote)
 	cr_expect(wait_until(is_shown, &l, 60000));
 }
 
-Test(cached_reads, show_a_write_that_redis_stood_still_for)
+Test(cached_hasty, reads_show_a_write_that_redis_stood_still_for)
 {
 	for (int n = 1; n <= 5; n++) {
 		cr_assert_eq(write_at(&hosts[1], 0), 200);
@@ -449,7 +465,7 @@ Test(cached_reads, show_a_write_after_redis_forgot_everything)
 }
 
 /* However long it stands still, and whoever writes meanwhile. */
-Test(cached_reads, show_writes_while_the_breaker_is_open)
+Test(cached_hasty, reads_show_writes_while_the_breaker_is_open)
 {
 	cr_assert_eq(write_at(&hosts[1], 0), 200);
 	warm(messages_path(), "hist");

@@ -135,23 +135,10 @@ cancel_status(const struct person *p, const char *id)
 	return status;
 }
 
-static int
-model_number(const char *name)
-{
-	struct ask ask = {.base = stack.model, .path = "/_stats"};
-	struct answer a;
-	int n;
-
-	http_ask(&ask, &a);
-	n = atoi(answer_text(&a, name));
-	answer_clear(&a);
-	return n;
-}
-
 static bool
 model_saw_hangup(void *arg)
 {
-	return model_number("client_hangups") >= *(int *)arg;
+	return stack_model_count(&stack, "client_hangups") >= *(long *)arg;
 }
 
 static void
@@ -217,7 +204,7 @@ cancel_one(const struct stack *at)
 	struct reader r;
 	struct answer a;
 	char id[40];
-	int hangups = model_number("client_hangups") + 1;
+	long hangups = stack_model_count(&stack, "client_hangups") + 1;
 	uint64_t began;
 
 	reader_start(&r, "{\"content\":\"[[events=2000 gap=30]] go\","
@@ -235,7 +222,7 @@ cancel_one(const struct stack *at)
 	    stderr, "the model saw it after %d ms\n", (int)(now_ms() - began));
 	expect_cancelled(&r, id);
 	cr_expect_gt(r.answer.text.n, 0);
-	cr_expect_eq(model_number("streams_open"), 0);
+	cr_expect_eq(stack_model_count(&stack, "streams_open"), 0);
 	expect_value("SELECT is_estimated AND prompt_tokens > 0 AND"
 		     " completion_tokens > 0 FROM chat.usage_tracking"
 		     " WHERE id = $1",
@@ -274,7 +261,7 @@ Test(cancel, before_the_model_answers_it_costs_the_prompt)
 	reader_start(&r, "{\"content\":\"[[hang=1]] go\",\"stream\":true}");
 	cr_assert(wait_until(is_running, &r, 60000));
 	find_running(&r, id);
-	while (model_number("streams_open") == 0)
+	while (stack_model_count(&stack, "streams_open") == 0)
 		;
 	cr_expect_eq(cancel_status(&r.person, id), 202);
 	expect_cancelled(&r, id);
@@ -295,7 +282,7 @@ Test(cancel, while_it_waits_to_ask_again_it_costs_nothing)
 			 "\"stream\":true}");
 	cr_assert(wait_until(is_running, &r, 60000));
 	find_running(&r, id);
-	while (model_number("chat_requests") == 0)
+	while (stack_model_count(&stack, "chat_requests") == 0)
 		;
 	cr_expect_eq(cancel_status(&r.person, id), 202);
 	expect_cancelled(&r, id);

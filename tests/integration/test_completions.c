@@ -46,19 +46,6 @@ setup(void)
 
 TestSuite(completions, .init = setup, .timeout = 120);
 
-static void
-complete(const char *json, struct answer *a)
-{
-	const struct ask ask = {.method = "POST",
-	    .base = stack.base,
-	    .path = PATH,
-	    .token = person.token,
-	    .json = json,
-	    .timeout_ms = 60000};
-
-	http_ask(&ask, a);
-}
-
 /* The body that the model got last, as JSON. */
 static struct json_object *
 asked(void)
@@ -157,7 +144,7 @@ Test(completions, what_is_wrong_is_named)
 	for (size_t i = 0; i < sizeof(refusals) / sizeof(refusals[0]); i++) {
 		struct answer a;
 
-		complete(refusals[i].json, &a);
+		call_complete(&stack, &person, refusals[i].json, &a);
 		cr_expect_eq(
 		    a.status, 400, "%s: %ld", refusals[i].json, a.status);
 		cr_expect_str_eq(answer_text(&a, "error.param"),
@@ -255,7 +242,7 @@ Test(completions, bodies_have_a_bound_in_natterd_and_one_in_nginx)
 		while (body.n < sizes[i])
 			buf_puts(&body, "0123456789abcdef ");
 		buf_puts(&body, "\"}]}");
-		complete(buf_text(&body), &a);
+		call_complete(&stack, &person, buf_text(&body), &a);
 		cr_expect_eq(a.status, 413, "%ld", a.status);
 		cr_expect_str_eq(answer_text(&a, "error.code"), "too_large");
 		answer_clear(&a);
@@ -269,9 +256,10 @@ Test(completions, no_member_goes_by_in_disguise)
 	struct json_object *body, *value;
 	struct answer a;
 
-	complete("{\"model\":\"one\",\"mod\\u0065l\":\"two\","
-		 "\"max_tok\\u0065ns\":9,\"\\u006e\":1,\"messages\":[" USER(
-		     "[[text=4]] x") "]}",
+	call_complete(&stack, &person,
+	    "{\"model\":\"one\",\"mod\\u0065l\":\"two\","
+	    "\"max_tok\\u0065ns\":9,\"\\u006e\":1,\"messages\":[" USER(
+		"[[text=4]] x") "]}",
 	    &a);
 	cr_expect_eq(a.status, 200, "%s", a.body.p);
 	answer_clear(&a);
@@ -310,7 +298,7 @@ Test(completions, the_model_gets_what_the_client_sent)
 	struct json_object *sent = json_tokener_parse(json), *got, *x, *y;
 	struct answer a;
 
-	complete(json, &a);
+	call_complete(&stack, &person, json, &a);
 	cr_expect_eq(a.status, 200);
 	answer_clear(&a);
 	got = asked();
@@ -390,7 +378,7 @@ Test(completions, every_kind_of_answer_comes_whole)
 		    "{\"stream\":true,\"stream_options\":{\"include_usage\":"
 		    "true},\"messages\":[" USER("[[text=400 seed=5%s]] x") "]}",
 		    scripts[i]);
-		complete(json, &a);
+		call_complete(&stack, &person, json, &a);
 		join(&a, &text, &usages);
 		cr_expect_str_eq(buf_text(&text), want, "stream%s", scripts[i]);
 		cr_expect_eq(usages, 1, "%d%s", usages, scripts[i]);
@@ -400,7 +388,7 @@ Test(completions, every_kind_of_answer_comes_whole)
 		snprintf(json, sizeof(json),
 		    "{\"messages\":[" USER("[[text=400 seed=5%s]] x") "]}",
 		    scripts[i]);
-		complete(json, &a);
+		call_complete(&stack, &person, json, &a);
 		cr_expect_eq(a.status, 200);
 		expect_content(&a, want);
 		cr_expect_gt(
@@ -415,13 +403,15 @@ Test(completions, an_endless_answer_ends_with_length)
 {
 	struct answer a;
 
-	complete("{\"messages\":[" USER("[[text=5000 chunk=100]] x") "]}", &a);
+	call_complete(&stack, &person,
+	    "{\"messages\":[" USER("[[text=5000 chunk=100]] x") "]}", &a);
 	cr_expect_eq(a.status, 200);
 	cr_expect_not_null(
 	    strstr(a.body.p, "\"finish_reason\":\"length\""), "%s", a.body.p);
 	answer_clear(&a);
-	complete("{\"stream\":true,\"messages\":[" USER(
-		     "[[text=5000 chunk=100]] x") "]}",
+	call_complete(&stack, &person,
+	    "{\"stream\":true,\"messages\":[" USER(
+		"[[text=5000 chunk=100]] x") "]}",
 	    &a);
 	cr_expect_not_null(strstr(a.body.p, "\"finish_reason\":\"length\""));
 	cr_expect_str_eq(a.events[a.n_events - 1].data, "[DONE]");
@@ -441,7 +431,7 @@ Test(completions, a_picture_is_not_reserved_by_its_bytes)
 	for (int i = 0; i < 10000; i++)
 		buf_puts(&body, "QUJDREVGR0hJ");
 	buf_puts(&body, "\"}}]}]}");
-	complete(buf_text(&body), &a);
+	call_complete(&stack, &person, buf_text(&body), &a);
 	cr_expect_eq(a.status, 200, "%s", a.body.p);
 	cr_expect_lt(
 	    strtol(answer_text(&a, "usage.prompt_tokens"), NULL, 10), 1100);
@@ -453,11 +443,12 @@ Test(completions, what_is_kept_is_all_there_with_its_tools)
 {
 	struct answer a;
 
-	complete("{\"store\":true,\"stream\":true,\"metadata\":{\"k\":\"v\"},"
-		 "\"messages\":[{\"role\":\"developer\",\"content\":\"d\"},"
-		 "{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":"
-		 "\"[[tool=look args={\\\"a\\\":1}]] call\"},{\"type\":"
-		 "\"image_url\",\"image_url\":{\"url\":\"data:x\"}}]}]}",
+	call_complete(&stack, &person,
+	    "{\"store\":true,\"stream\":true,\"metadata\":{\"k\":\"v\"},"
+	    "\"messages\":[{\"role\":\"developer\",\"content\":\"d\"},"
+	    "{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":"
+	    "\"[[tool=look args={\\\"a\\\":1}]] call\"},{\"type\":"
+	    "\"image_url\",\"image_url\":{\"url\":\"data:x\"}}]}]}",
 	    &a);
 	cr_expect_eq(a.status, 200, "%s", a.body.p);
 	cr_expect_not_null(answer_header(&a, "X-Natter-Message-Id"));

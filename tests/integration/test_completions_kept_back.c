@@ -6,11 +6,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <criterion/criterion.h>
 
 #include "base/json_write.h"
 #include "calls.h"
+#include "raw_http.h"
 #include "stack.h"
 
 #define PATH "/openai/v1/chat/completions"
@@ -38,23 +41,10 @@ start(const char *first, const char *second)
 	    .has_moderation = true,
 	    .settings = {"CHAT_RATE_LIMIT_PER_MINUTE=0",
 		"CHAT_MAX_TOKENS_PER_DAY=1000000",
-		"CHAT_MODERATION_TIMEOUT=2000", first, second}};
+		"CHAT_MODERATION_TIMEOUT=10000", first, second}};
 
 	stack_start(&stack, &o);
 	person_make(&stack, &person);
-}
-
-static void
-complete(const char *json, struct answer *a)
-{
-	const struct ask ask = {.method = "POST",
-	    .base = stack.base,
-	    .path = PATH,
-	    .token = person.token,
-	    .json = json,
-	    .timeout_ms = 60000};
-
-	http_ask(&ask, a);
 }
 
 /* Asks this of a user, with further members (",\"stream\":true"). */
@@ -67,7 +57,7 @@ ask(const char *content, const char *members, struct answer *a)
 	buf_printf(&json,
 	    "{\"messages\":[{\"role\":\"user\",\"content\":%s}]%s}",
 	    buf_text(&text), members);
-	complete(buf_text(&json), a);
+	call_complete(&stack, &person, buf_text(&json), a);
 	buf_free(&json);
 	buf_free(&text);
 }
@@ -274,7 +264,7 @@ Test(completions_kept_back, nothing_leaves_in_whatever_shape_it_comes)
 	struct answer a;
 
 	start("CHAT_PII_MASK=on", "CHAT_MODERATION_REPLIES=mark");
-	complete(shapes, &a);
+	call_complete(&stack, &person, shapes, &a);
 	cr_expect_eq(a.status, 200, "%s", a.body.p);
 	answer_clear(&a);
 	body = sent();
@@ -385,19 +375,6 @@ expect_account(const char *rows)
 	    rows);
 }
 
-static int
-model_number(const char *name)
-{
-	const struct ask ask = {.base = stack.model, .path = "/_stats"};
-	struct answer a;
-	int n;
-
-	http_ask(&ask, &a);
-	n = atoi(answer_text(&a, name));
-	answer_clear(&a);
-	return n;
-}
-
 static void
 expect_refused(const struct answer *a, long status, const char *code)
 {
@@ -416,7 +393,7 @@ Test(completions_kept_back, a_question_that_is_flagged_is_refused)
 		expect_refused(&a, 400, "content_filter");
 		answer_clear(&a);
 	}
-	cr_expect_eq(model_number("chat_requests"), 0);
+	cr_expect_eq(stack_model_count(&stack, "chat_requests"), 0);
 	expect_db("SELECT string_agg(name || (properties->>'flagged'), ' ')"
 		  " FROM chat.analytics WHERE user_id = $1::uuid"
 		  " AND category = 'moderation'",
@@ -508,10 +485,17 @@ Test(completions_kept_back, a_reply_that_cannot_be_checked_is_not_told)
 }
 
 static bool
+model_is_asked(void *arg)
+{
+	(void)arg;
+	return stack_model_count(&stack, "streams_open") == 1;
+}
+
+static bool
 model_saw_hangup(void *arg)
 {
 	(void)arg;
-	return model_number("client_hangups") > 0;
+	return stack_model_count(&stack, "client_hangups") > 0;
 }
 
 static bool
@@ -529,21 +513,27 @@ has_settled(void *arg)
 /* A client that waits for what is withheld has nothing but its connection. */
 Test(completions_kept_back, who_goes_away_ends_what_is_withheld)
 {
-	const struct ask ask = {.method = "POST",
-	    .path = PATH,
-	    .json = "{\"stream\":true,\"messages\":[{\"role\":\"user\","
-		    "\"content\":\"[[events=2000 gap=50]] x\"}]}",
-	    .timeout_ms = 3000};
-	struct ask mine = ask;
-	struct answer a;
+	static const char json[] =
+	    "{\"stream\":true,\"messages\":[{\"role\":\"user\","
+	    "\"content\":\"[[events=2000 gate=20]] x\"}]}";
+	struct buf request = {0};
+	char byte;
+	int fd;
 
 	start("CHAT_PII_MASK=off", "CHAT_MODERATION_REPLIES=withhold");
-	mine.base = stack.base;
-	mine.token = person.token;
-	http_ask(&mine, &a);
-	cr_expect_neq(a.code, CURLE_OK);
-	cr_expect_eq(a.body.n, 0u, "%s", a.body.p);
-	answer_clear(&a);
+	buf_printf(&request,
+	    "POST " PATH " HTTP/1.1\r\nHost: localhost\r\n"
+	    "Authorization: Bearer %s\r\nContent-Type: application/json\r\n"
+	    "Content-Length: %zu\r\n\r\n%s",
+	    person.token, strlen(json), json);
+	fd = raw_open(stack.port, 0);
+	raw_send(fd, request.p, request.n);
+	buf_free(&request);
+	cr_assert(wait_until(model_is_asked, NULL, 60000));
+	stack_model_open(&stack);
+	cr_assert(wait_until(stack_model_is_heard, &stack, 60000));
+	cr_expect_eq(recv(fd, &byte, 1, MSG_DONTWAIT), -1, "it is told");
+	close(fd);
 	cr_expect(wait_until(model_saw_hangup, NULL, 30000));
 	cr_expect(wait_until(has_settled, NULL, 30000));
 	expect_account("1");
@@ -588,5 +578,5 @@ Test(completions_kept_back, natter_local_is_held_to_it_too)
 	ask("#flag=violence", ",\"model\":\"natter-local\"", &a);
 	expect_refused(&a, 400, "content_filter");
 	answer_clear(&a);
-	cr_expect_eq(model_number("chat_requests"), 0);
+	cr_expect_eq(stack_model_count(&stack, "chat_requests"), 0);
 }

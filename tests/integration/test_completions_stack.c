@@ -5,6 +5,7 @@
  */
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,7 @@
 #include <criterion/criterion.h>
 #include <hiredis/hiredis.h>
 
+#include "calls.h"
 #include "raw_http.h"
 #include "stack.h"
 #include "stores.h"
@@ -103,19 +105,6 @@ expect_balance(char *user, long rows)
 	cr_expect_eq(number_of(PLACED, user), 0);
 }
 
-static void
-complete(const struct person *p, const char *json, struct answer *a)
-{
-	const struct ask ask = {.method = "POST",
-	    .base = stack.base,
-	    .path = PATH,
-	    .token = p->token,
-	    .json = json,
-	    .timeout_ms = 90000};
-
-	http_ask(&ask, a);
-}
-
 /* Bytes of text that the client has seen. */
 static size_t
 seen(const struct answer *a)
@@ -150,18 +139,24 @@ struct member {
 	struct answer answer;
 };
 
+static _Atomic int n_answered;
+
 static void *
 member_run(void *arg)
 {
 	struct member *m = arg;
 
 	pthread_barrier_wait(m->gate);
-	complete(m->person, m->json, &m->answer);
+	call_complete(&stack, m->person, m->json, &m->answer);
+	atomic_fetch_add(&n_answered, 1);
 	return NULL;
 }
 
+/* All at once. So many are to be refused, and only then the model answers the
+ * others. */
 static void
-crowd(struct member m[static CROWD], const struct person *p, const char *json)
+crowd(struct member m[static CROWD], const struct person *p, const char *json,
+    int refused)
 {
 	pthread_barrier_t gate;
 
@@ -171,6 +166,9 @@ crowd(struct member m[static CROWD], const struct person *p, const char *json)
 		    (struct member){.gate = &gate, .person = p, .json = json};
 		pthread_create(&m[i].thread, NULL, member_run, &m[i]);
 	}
+	cr_expect(wait_for_count(&n_answered, refused, 45000), "%d of %d",
+	    atomic_load(&n_answered), refused);
+	stack_model_open(&stack);
 	for (size_t i = 0; i < CROWD; i++)
 		pthread_join(m[i].thread, NULL);
 	pthread_barrier_destroy(&gate);
@@ -205,7 +203,7 @@ clear(struct member m[static CROWD])
 
 /* The question has 32 bytes: 8 tokens, and 992 may come. The model keeps
  * silent until everybody has asked. */
-#define SLOW "[[first=15000 events=2]]........"
+#define SLOW "[[gate=2 events=2]]............."
 
 Test(completions_stack, of_fifty_at_once_ten_fit_a_budget)
 {
@@ -219,7 +217,7 @@ Test(completions_stack, of_fifty_at_once_ten_fit_a_budget)
 
 	stack_start(&stack, &o);
 	person_make(&stack, &p);
-	crowd(m, &p, ASK(SLOW, ",\"max_tokens\":992"));
+	crowd(m, &p, ASK(SLOW, ",\"max_tokens\":992"), CROWD - 10);
 	cr_expect_eq(count(m, 200, NULL), 10);
 	cr_expect_eq(count(m, 429, "insufficient_quota"), CROWD - 10);
 	clear(m);
@@ -237,7 +235,7 @@ Test(completions_stack, of_fifty_at_once_three_may_run_and_a_minute_has_five)
 
 	stack_start(&stack, &o);
 	person_make(&stack, &p);
-	crowd(m, &p, STREAM(SLOW));
+	crowd(m, &p, STREAM(SLOW), CROWD - 3);
 	cr_expect_eq(count(m, 200, NULL), 3);
 	cr_expect_eq(count(m, 429, "rate_limit_exceeded"), CROWD - 3);
 	clear(m);
@@ -251,6 +249,7 @@ kill_workers(void *arg, int n)
 	pid_t workers[16];
 
 	(void)arg;
+	stack_model_open(&stack);
 	if (n != 20)
 		return;
 	for (size_t i = stack_workers(&stack, workers, 16); i > 0; i--)
@@ -262,21 +261,30 @@ static const struct stack_options plain = {
 	"CHAT_MAX_TOKENS_PER_DAY=100000"},
     .has_model = true};
 
+/* Asks for a reply with gate=1: the first piece comes by itself, and on_event
+ * opens the gate of the next, so that they are as many events. */
+static void
+ask_by_pieces(struct ask *ask, const struct person *p, struct answer *a)
+{
+	ask->method = "POST";
+	ask->base = stack.base;
+	ask->path = PATH;
+	ask->token = p->token;
+	ask->timeout_ms = 90000;
+	stack_model_open(&stack);
+	http_ask(ask, a);
+}
+
 Test(completions_stack, what_was_seen_before_a_worker_was_killed_is_billed)
 {
 	struct person p;
 	struct answer a;
-	struct ask ask = {.method = "POST",
-	    .path = PATH,
-	    .json = STREAM("[[events=400 gap=50]] x"),
-	    .on_event = kill_workers,
-	    .timeout_ms = 90000};
+	struct ask ask = {.json = STREAM("[[events=400 gate=1]] x"),
+	    .on_event = kill_workers};
 
 	stack_start(&stack, &plain);
 	person_make(&stack, &p);
-	ask.base = stack.base;
-	ask.token = p.token;
-	http_ask(&ask, &a);
+	ask_by_pieces(&ask, &p, &a);
 	cr_expect_gt(seen(&a), 20);
 	cr_expect_null(strstr(a.body.p, "[DONE]"));
 	expect_balance(p.user_id, 1);
@@ -285,23 +293,33 @@ Test(completions_stack, what_was_seen_before_a_worker_was_killed_is_billed)
 	answer_clear(&a);
 }
 
-static long
-model_number(const char *counter)
+static int
+ask_without_reading(const struct person *p, const char *json)
 {
-	const struct ask ask = {.base = stack.model, .path = "/_stats"};
-	struct answer a;
-	long n;
+	struct buf b = {0};
+	int fd = raw_open(stack.port, 4096);
 
-	http_ask(&ask, &a);
-	n = strtol(answer_text(&a, counter), NULL, 10);
-	answer_clear(&a);
-	return n;
+	buf_printf(&b,
+	    "POST " PATH " HTTP/1.1\r\nHost: localhost\r\n"
+	    "Connection: close\r\nAuthorization: Bearer %s\r\n"
+	    "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
+	    p->token, strlen(json), json);
+	raw_send(fd, b.p, b.n);
+	buf_free(&b);
+	return fd;
+}
+
+static bool
+model_is_asked(void *arg)
+{
+	(void)arg;
+	return stack_model_count(&stack, "streams_open") == 1;
 }
 
 static bool
 model_saw_hangup(void *arg)
 {
-	return model_number("client_hangups") >= *(long *)arg;
+	return stack_model_count(&stack, "client_hangups") >= *(long *)arg;
 }
 
 /* Streaming, before the first token, and asked for in one piece. */
@@ -309,36 +327,32 @@ Test(completions_stack, a_client_that_goes_away_ends_the_transfer)
 {
 	static const struct {
 		const char *json;
-		int after; /* events; 0: a time-out */
+		long gates; /* that the model came through */
 	} rows[] = {
-	    {STREAM("[[events=2000 gap=50]] x"), 10},
-	    {STREAM("[[first=60000 events=2]] x"), 0},
-	    {ASK("[[events=2000 gap=50]] x", ""), 0},
+	    {STREAM("[[events=2000 gate=20]] x"), 1},
+	    {STREAM("[[hang=1]] x"), 0},
+	    {ASK("[[events=2000 gate=20]] x", ""), 1},
 	};
 	struct person p;
 
 	stack_start(&stack, &plain);
 	person_make(&stack, &p);
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		struct answer a;
-		const struct ask ask = {.method = "POST",
-		    .base = stack.base,
-		    .path = PATH,
-		    .token = p.token,
-		    .json = rows[i].json,
-		    .hang_up_after = rows[i].after,
-		    .timeout_ms = rows[i].after > 0 ? 60000 : 2500};
-		long hangups = model_number("client_hangups") + 1;
+		long hangups = stack_model_count(&stack, "client_hangups") + 1;
+		int fd = ask_without_reading(&p, rows[i].json);
 
-		http_ask(&ask, &a);
-		cr_expect_neq(a.code, CURLE_OK);
+		cr_assert(wait_until(model_is_asked, NULL, 60000));
+		for (long k = 0; k < rows[i].gates; k++)
+			stack_model_open(&stack);
+		cr_assert(wait_until(stack_model_is_heard, &stack, 60000));
+		close(fd);
 		cr_expect(wait_until(model_saw_hangup, &hangups, 60000),
 		    "%zu: the model goes on", i);
 		expect_balance(p.user_id, (long)i + 1);
-		answer_clear(&a);
+		stack_model_reset(&stack);
 	}
-	/* The first and the last had words, the second a prompt. */
-	cr_expect_gt(number_of(COMPLETION, p.user_id), 20);
+	/* The first and the last had 160 bytes, the second a prompt. */
+	cr_expect_eq(number_of(COMPLETION, p.user_id), 80);
 	cr_expect_eq(number_of("SELECT count(*) FROM chat.usage_tracking"
 			       " WHERE user_id = $1::uuid AND is_estimated"
 			       " AND prompt_tokens > 0",
@@ -376,22 +390,6 @@ Test(completions_stack, one_that_is_kept_goes_on_without_its_client)
 	cr_expect(wait_until(is_complete, p.user_id, 60000));
 	cr_expect_eq(number_of(AMISS, p.user_id), 0);
 	cr_expect_eq(number_of(ROWS, p.user_id), 1);
-}
-
-static int
-ask_without_reading(const struct person *p, const char *json)
-{
-	struct buf b = {0};
-	int fd = raw_open(stack.port, 4096);
-
-	buf_printf(&b,
-	    "POST " PATH " HTTP/1.1\r\nHost: localhost\r\n"
-	    "Connection: close\r\nAuthorization: Bearer %s\r\n"
-	    "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
-	    p->token, strlen(json), json);
-	raw_send(fd, b.p, b.n);
-	buf_free(&b);
-	return fd;
 }
 
 static bool
@@ -468,6 +466,7 @@ look_for_words(void *arg, int n)
 	redisContext *c;
 	redisReply *keys, *log;
 
+	stack_model_open(&stack);
 	if (n != 20)
 		return;
 	c = redis_of_stores();
@@ -493,17 +492,12 @@ Test(completions_stack, no_word_of_it_is_in_redis, .init = begin_stores,
 	struct person p;
 	struct answer a;
 	size_t looked = 0;
-	struct ask ask = {.method = "POST",
-	    .path = PATH,
-	    .json = STREAM("[[events=80 gap=30]] x"),
+	struct ask ask = {.json = STREAM("[[events=30 gate=1]] x"),
 	    .on_event = look_for_words,
-	    .arg = &looked,
-	    .timeout_ms = 90000};
+	    .arg = &looked};
 
 	person_make(&stack, &p);
-	ask.base = stack.base;
-	ask.token = p.token;
-	http_ask(&ask, &a);
+	ask_by_pieces(&ask, &p, &a);
 	cr_expect_gt(looked, 0);
 	cr_expect_not_null(strstr(a.body.p, "[DONE]"));
 	answer_clear(&a);
@@ -524,8 +518,10 @@ stop_redis_then_kill(void *arg, int n)
 {
 	if (n == 10)
 		server_stop(&stores.redis, SIGKILL);
-	if (n != 60)
+	if (n != 60) {
+		stack_model_open(&stack);
 		return;
+	}
 	cr_expect(wait_until(is_checkpointed, arg, 60000));
 	kill_workers(NULL, 20);
 }
@@ -535,17 +531,12 @@ Test(completions_stack, without_redis_a_killed_worker_is_billed_all_the_same,
 {
 	struct person p;
 	struct answer a;
-	struct ask ask = {.method = "POST",
-	    .path = PATH,
-	    .json = STREAM("[[events=400 gap=50]] x"),
+	struct ask ask = {.json = STREAM("[[events=400 gate=1]] x"),
 	    .on_event = stop_redis_then_kill,
-	    .arg = p.user_id,
-	    .timeout_ms = 90000};
+	    .arg = p.user_id};
 
 	person_make(&stack, &p);
-	ask.base = stack.base;
-	ask.token = p.token;
-	http_ask(&ask, &a);
+	ask_by_pieces(&ask, &p, &a);
 	cr_expect_null(strstr(a.body.p, "[DONE]"));
 	answer_clear(&a);
 	cr_assert(server_start_again(&stores.redis));
@@ -559,6 +550,7 @@ stop_redis(void *arg, int n)
 	(void)arg;
 	if (n == 10)
 		server_stop(&stores.redis, SIGKILL);
+	stack_model_open(&stack);
 }
 
 Test(completions_stack, it_goes_on_without_redis, .init = begin_stores,
@@ -566,21 +558,17 @@ Test(completions_stack, it_goes_on_without_redis, .init = begin_stores,
 {
 	struct person p;
 	struct answer a;
-	struct ask ask = {.method = "POST",
-	    .path = PATH,
-	    .json = STREAM("[[events=120 gap=30]] x"),
-	    .on_event = stop_redis,
-	    .timeout_ms = 90000};
+	struct ask ask = {
+	    .json = STREAM("[[events=120 gate=1]] x"), .on_event = stop_redis};
 
 	person_make(&stack, &p);
-	ask.base = stack.base;
-	ask.token = p.token;
-	http_ask(&ask, &a);
+	ask_by_pieces(&ask, &p, &a);
+	cr_expect(!process_runs(stores.redis.pid));
 	cr_expect_not_null(strstr(a.body.p, "[DONE]"));
 	cr_expect_eq(seen(&a), 960);
 	answer_clear(&a);
 	/* And another begins without. */
-	complete(&p, ASK("[[events=4]] x", ""), &a);
+	call_complete(&stack, &p, ASK("[[events=4]] x", ""), &a);
 	cr_expect_eq(a.status, 200, "%s", a.body.p);
 	answer_clear(&a);
 	cr_assert(server_start_again(&stores.redis));
@@ -590,11 +578,12 @@ Test(completions_stack, it_goes_on_without_redis, .init = begin_stores,
 static void
 restart_postgres(void *arg, int n)
 {
-	(void)arg;
+	stack_model_open(&stack);
 	if (n != 10)
 		return;
 	server_stop(&stores.postgres, SIGINT);
 	cr_assert(server_start_again(&stores.postgres));
+	*(bool *)arg = true;
 }
 
 Test(completions_stack, a_restart_of_postgres_loses_no_token,
@@ -602,16 +591,14 @@ Test(completions_stack, a_restart_of_postgres_loses_no_token,
 {
 	struct person p;
 	struct answer a;
-	struct ask ask = {.method = "POST",
-	    .path = PATH,
-	    .json = STREAM("[[events=60 gap=20]] x"),
+	bool has_restarted = false;
+	struct ask ask = {.json = STREAM("[[events=60 gate=1]] x"),
 	    .on_event = restart_postgres,
-	    .timeout_ms = 90000};
+	    .arg = &has_restarted};
 
 	person_make(&stack, &p);
-	ask.base = stack.base;
-	ask.token = p.token;
-	http_ask(&ask, &a);
+	ask_by_pieces(&ask, &p, &a);
+	cr_expect(has_restarted);
 	cr_expect_not_null(strstr(a.body.p, "[DONE]"));
 	answer_clear(&a);
 	expect_balance(p.user_id, 1);
@@ -625,7 +612,7 @@ Test(completions_stack, without_postgres_nothing_begins, .init = begin_stores,
 
 	person_make(&stack, &p);
 	server_stop(&stores.postgres, SIGINT);
-	complete(&p, ASK("[[events=4]] x", ""), &a);
+	call_complete(&stack, &p, ASK("[[events=4]] x", ""), &a);
 	cr_expect_eq(a.status, 503, "%s", a.body.p);
 	cr_expect_str_eq(answer_text(&a, "error.type"), "server_error");
 	cr_expect_not_null(answer_header(&a, "Retry-After"));

@@ -133,18 +133,6 @@ Test(context_sent, is_shown_byte_for_byte)
 	expect_sent("[[only=test-model status=500]] And now?", "spare-model");
 }
 
-/* Has the model forget what it was asked. */
-static void
-reset_model(void)
-{
-	struct ask reset = {
-	    .method = "POST", .base = stack.model, .path = "/_reset"};
-	struct answer a;
-
-	http_ask(&reset, &a);
-	answer_clear(&a);
-}
-
 /* The nth of the bodies that the model received since; NUL-terminated. */
 static char *
 body_at(struct answer *bodies, size_t n)
@@ -168,7 +156,7 @@ expect_rounds(const char *content, size_t n)
 	char path[128], name[32];
 	struct answer said, bodies, shown;
 
-	reset_model();
+	stack_model_reset(&stack);
 	person_say(&stack, &someone, content, &said);
 	snprintf(path, sizeof(path), "/api/v1/messages/%s/context",
 	    answer_event_text(&said, "done", "id"));

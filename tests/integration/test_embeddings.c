@@ -165,24 +165,25 @@ Test(embeddings, without_a_model_nothing_is_asked)
 	cr_expect(answer_ends_with(&a, "done"));
 	answer_clear(&a);
 	/* Other tests' hosts, which have a model, share the database. */
-	cr_expect_eq(library_count(&lib, "embedding_requests"), 0);
+	cr_expect_eq(stack_model_count(&lib.stack, "embedding_requests"), 0);
 }
 
 Test(embeddings, who_has_no_documents_costs_no_request)
 {
 	struct person other;
 	struct answer a;
-	int before;
+	long before;
 
 	open_with(NULL, NULL);
 	person_make(&lib.stack, &other);
-	before = library_count(&lib, "embedding_requests");
+	before = stack_model_count(&lib.stack, "embedding_requests");
 	expect_found(&other, "q=automobile", "", "", "none");
 	person_say(&lib.stack, &other, "automobile", &a);
 	cr_expect(answer_ends_with(&a, "done"));
 	answer_clear(&a);
 	cr_expect_not(library_sent(&lib, "/_last", CAR));
-	cr_expect_eq(library_count(&lib, "embedding_requests"), before);
+	cr_expect_eq(
+	    stack_model_count(&lib.stack, "embedding_requests"), before);
 	bring(&other, "Nothing of that kind.", NULL);
 	library_wait(&other, LIBRARY_MODEL);
 	expect_found(&other, "q=automobile", "", "", "used");
@@ -357,10 +358,10 @@ Test(embeddings, another_model_makes_them_anew)
 Test(embeddings, many_passages_take_many_requests)
 {
 	struct buf json = {0};
-	int before;
+	long before;
 
 	open_with("CHAT_EMBEDDING_BATCH=4", NULL);
-	before = library_count(&lib, "embedding_requests");
+	before = stack_model_count(&lib.stack, "embedding_requests");
 	buf_puts(&json, "{\"title\":\"Long\",\"mime_type\":\"text/markdown\","
 			"\"content\":\"");
 	for (int i = 0; i < 18; i++)
@@ -369,7 +370,8 @@ Test(embeddings, many_passages_take_many_requests)
 	library_bring(&lib, &lib.reader, buf_text(&json), NULL);
 	buf_free(&json);
 	library_wait(&lib.reader, LIBRARY_MODEL);
-	cr_expect_geq(library_count(&lib, "embedding_requests") - before, 5);
+	cr_expect_geq(
+	    stack_model_count(&lib.stack, "embedding_requests") - before, 5);
 	expect_found(&lib.reader, "q=number7",
 	    "# Part 7\nIt is about number7.\n", "all", "used");
 }

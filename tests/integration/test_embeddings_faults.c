@@ -46,7 +46,7 @@ Test(embeddings_faults, a_question_is_answered_by_its_words)
 	char content[64], query[64];
 	struct answer a;
 
-	open_with("CHAT_EMBEDDING_TIMEOUT=500", "CHAT_WORKERS=1");
+	open_with("CHAT_EMBEDDING_TIMEOUT=4000", "CHAT_WORKERS=1");
 	for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
 		snprintf(
 		    content, sizeof(content), "the car #embed=%s", faults[i]);
@@ -80,19 +80,20 @@ Test(embeddings_faults, a_question_is_answered_by_its_words)
 Test(embeddings_faults, a_server_that_keeps_failing_is_left_alone)
 {
 	struct answer a;
-	int before;
+	long before;
 
-	open_with("CHAT_EMBEDDING_TIMEOUT=500", "CHAT_WORKERS=1");
+	open_with("CHAT_EMBEDDING_TIMEOUT=4000", "CHAT_WORKERS=1");
 	for (int i = 0; i < 3; i++) {
 		person_say(&lib.stack, &lib.reader, "car #embed=500", &a);
 		cr_expect(answer_ends_with(&a, "done"));
 		answer_clear(&a);
 	}
-	before = library_count(&lib, "embedding_requests");
+	before = stack_model_count(&lib.stack, "embedding_requests");
 	person_say(&lib.stack, &lib.reader, "the car", &a);
 	cr_expect(answer_ends_with(&a, "done"));
 	answer_clear(&a);
-	cr_expect_eq(library_count(&lib, "embedding_requests"), before);
+	cr_expect_eq(
+	    stack_model_count(&lib.stack, "embedding_requests"), before);
 	cr_expect(library_sent(&lib, "/_last", CAR));
 }
 
@@ -245,7 +246,7 @@ is_pending(void *arg)
 		"SELECT message_id FROM chat.running_replies"
 		" WHERE user_id = $1::text::uuid"));
 	return ((const char *)arg)[0] != '\0' &&
-	       library_count(&lib, "embedding_requests") > 1;
+	       stack_model_count(&lib.stack, "embedding_requests") > 1;
 }
 
 static void *
@@ -271,7 +272,7 @@ Test(embeddings_faults, a_reply_can_be_cancelled_while_it_waits)
 	cr_expect(answer_ends_with(&a, "done"), "%s", a.body.p);
 	cr_expect_str_eq(answer_event_text(&a, "done", "status"), "cancelled");
 	answer_clear(&a);
-	cr_expect_eq(library_count(&lib, "chat_requests"), 0);
+	cr_expect_eq(stack_model_count(&lib.stack, "chat_requests"), 0);
 }
 
 Test(embeddings_faults, draining_ends_what_waits)

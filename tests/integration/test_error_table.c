@@ -28,7 +28,7 @@ static void
 setup(void)
 {
 	const struct stack_options o = {
-	    .settings = {"CHAT_WORKERS=1", "CHAT_ACCESS_TTL=5",
+	    .settings = {"CHAT_WORKERS=1", "CHAT_ACCESS_TTL=10",
 		"CHAT_HASH_SLOTS=1", "CHAT_EXCHANGE_ISSUER=https://club",
 		"CHAT_EXCHANGE_ALGORITHMS=HS256",
 		"CHAT_EXCHANGE_SECRET=more than thirty-two bytes of secret",
@@ -135,7 +135,7 @@ Test(errors, of_access_tokens)
 	cr_assert_eq(a.status, 204);
 	call((struct ask){.path = "/api/v1/me", .token = p.token});
 	expect(401, "session_revoked", INVALID);
-	sleep(6);
+	sleep(11);
 	call((struct ask){.path = "/api/v1/me", .token = p.token});
 	expect(401, "token_expired", INVALID);
 }

@@ -139,7 +139,7 @@ Test(health, ready_follows_postgres)
 	stores_start(&stores, NULL);
 	stack_start(&stack, &o);
 	note_workers(&w);
-	expect_ready("200 ok ok ok");
+	expect_becomes("200 ok ok ok", 20000);
 	for (int i = 0; i < 2; i++) {
 		server_stop(&stores.postgres, i == 0 ? SIGINT : SIGQUIT);
 		for (int k = 0; k < 6; k++)
@@ -159,7 +159,7 @@ Test(health, a_frozen_postgres_is_found_out_in_time)
 
 	stores_start(&stores, NULL);
 	stack_start(&stack, &o);
-	expect_ready("200 ok ok ok");
+	expect_becomes("200 ok ok ok", 20000);
 	server_freeze(&stores.postgres);
 	for (int i = 0; i < 5; i++) {
 		ask_ready(&r);
@@ -265,9 +265,9 @@ Test(health, a_draining_server_lives_but_is_not_ready)
 	struct stack_options o = {.has_model = true,
 	    .settings = {"CHAT_WORKERS=2", "CHAT_DRAIN_SECONDS=20"}};
 	struct ask say = {.method = "POST",
-	    .json = "{\"content\":\"[[events=30 gap=100]] go\","
+	    .json = "{\"content\":\"[[events=30 gate=30]] go\","
 		    "\"stream\":true}",
-	    .hang_up_after = 2};
+	    .hang_up_after = 1};
 	char path[128];
 	struct person p;
 	struct answer a;
@@ -285,5 +285,6 @@ Test(health, a_draining_server_lives_but_is_not_ready)
 	kill(stack.natterd, SIGTERM);
 	expect_becomes("503 draining ok ok", 20000);
 	expect_live();
+	stack_model_open(&stack);
 	cr_expect_eq(stack_end_natterd(&stack, SIGTERM), 0);
 }

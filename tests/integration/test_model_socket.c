@@ -65,7 +65,7 @@ Test(model_socket, replies_and_what_belongs_to_them_come_through)
 		 " AND role = 'assistant'",
 	    lib.reader.user_id, reply, sizeof(reply));
 	cr_expect_str_eq(reply, "You said: hello there");
-	cr_expect_geq(library_count(&lib, "moderation_requests"), 1);
+	cr_expect_geq(stack_model_count(&lib.stack, "moderation_requests"), 1);
 	cr_expect(wait_until(has_title, NULL, 20000));
 }
 

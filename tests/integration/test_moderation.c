@@ -39,19 +39,6 @@ start(const char *first, const char *second, const char *third)
 	person_make(&stack, &person);
 }
 
-static int
-model_number(const char *name)
-{
-	struct ask ask = {.base = stack.model, .path = "/_stats"};
-	struct answer a;
-	int n;
-
-	http_ask(&ask, &a);
-	n = atoi(answer_text(&a, name));
-	answer_clear(&a);
-	return n;
-}
-
 /* Is this among what the model and its moderation were sent? */
 static bool
 was_sent(const char *text)
@@ -115,8 +102,8 @@ Test(moderation, what_is_flagged_reaches_no_model_and_costs_nothing)
 	say("how to #flag=violence,self-harm/intent please", &a);
 	expect_problem(&a, "content_refused");
 	answer_clear(&a);
-	cr_expect_eq(model_number("chat_requests"), 0);
-	cr_expect_eq(model_number("moderation_requests"), 1);
+	cr_expect_eq(stack_model_count(&stack, "chat_requests"), 0);
+	cr_expect_eq(stack_model_count(&stack, "moderation_requests"), 1);
 	expect_account("0");
 	expect_db("SELECT metadata->'moderation' FROM chat.messages"
 		  " WHERE user_id = $1 AND role = 'assistant'",
@@ -172,8 +159,8 @@ Test(moderation, natter_local_is_moderated_too)
 	cr_expect(answer_ends_with(&a, "done"));
 	cr_expect_gt(a.text.n, 0u);
 	answer_clear(&a);
-	cr_expect_eq(model_number("moderation_requests"), 2);
-	cr_expect_eq(model_number("chat_requests"), 0);
+	cr_expect_eq(stack_model_count(&stack, "moderation_requests"), 2);
+	cr_expect_eq(stack_model_count(&stack, "chat_requests"), 0);
 }
 
 static const char *const faults[] = {"500", "404", "garbage", "empty", "hang"};
@@ -183,7 +170,7 @@ Test(moderation, without_an_answer_nothing_goes_on)
 	char content[64];
 	struct answer a;
 
-	start("CHAT_MODERATION_TIMEOUT=500", NULL, NULL);
+	start("CHAT_MODERATION_TIMEOUT=4000", NULL, NULL);
 	for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
 		snprintf(content, sizeof(content), "#moderation=%s", faults[i]);
 		say(content, &a);
@@ -206,7 +193,8 @@ Test(moderation, without_an_answer_it_goes_on_where_the_settings_say_so)
 	char content[64];
 	struct answer a;
 
-	start("CHAT_MODERATION_TIMEOUT=500", "CHAT_MODERATION_FAIL=open", NULL);
+	start(
+	    "CHAT_MODERATION_TIMEOUT=4000", "CHAT_MODERATION_FAIL=open", NULL);
 	for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
 		snprintf(content, sizeof(content), "#moderation=%s", faults[i]);
 		say(content, &a);
@@ -237,7 +225,7 @@ Test(moderation, a_flagged_reply_is_marked)
 	cr_expect_str_eq(
 	    answer_event_text(&a, "done", "finish_reason"), "stop");
 	answer_clear(&a);
-	cr_expect_eq(model_number("moderation_requests"), 4);
+	cr_expect_eq(stack_model_count(&stack, "moderation_requests"), 4);
 	expect_account(NULL);
 }
 
@@ -395,7 +383,7 @@ static bool
 is_checking(void *arg)
 {
 	(void)arg;
-	return model_number("moderation_requests") > 0;
+	return stack_model_count(&stack, "moderation_requests") > 0;
 }
 
 static void
@@ -423,7 +411,7 @@ Test(moderation, a_reply_can_be_cancelled_while_its_question_is_checked)
 	cr_expect(answer_ends_with(&a, "done"), "%s", a.body.p);
 	cr_expect_str_eq(answer_event_text(&a, "done", "status"), "cancelled");
 	answer_clear(&a);
-	cr_expect_eq(model_number("chat_requests"), 0);
+	cr_expect_eq(stack_model_count(&stack, "chat_requests"), 0);
 	expect_account("0");
 }
 

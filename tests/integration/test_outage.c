@@ -243,7 +243,7 @@ Test(outage, a_frozen_postgres_delays_by_its_timeout_alone)
 	enum { ASKERS = 64 };
 	static struct asker askers[ASKERS];
 	struct stack_options o = {
-	    .settings = {"CHAT_WORKERS=2", "CHAT_PG_TIMEOUT=1000"}};
+	    .settings = {"CHAT_WORKERS=2", "CHAT_PG_TIMEOUT=4000"}};
 
 	open_world(&o);
 	server_freeze(&stores.postgres);
@@ -364,8 +364,8 @@ Test(outage, a_reply_that_waits_for_a_lock_is_not_swept)
 
 Test(outage, without_redis_everything_works)
 {
-	struct stack_options o = {
-	    .has_model = true, .settings = {"CHAT_WORKERS=2"}};
+	struct stack_options o = {.has_model = true,
+	    .settings = {"CHAT_WORKERS=2", "CHAT_REDIS_TIMEOUT=100"}};
 	struct answer a;
 
 	open_world(&o);

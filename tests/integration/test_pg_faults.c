@@ -51,15 +51,28 @@ struct later {
 	pthread_t thread;
 	pid_t pid;
 	int signal_number;
-	long ms;
 };
 
 static void *
 send_later(void *arg)
 {
 	const struct later *l = arg;
+	PGconn *c = PQconnectdb(server.url);
+	char sql[128];
+	bool sleeps = false;
 
-	sleep_ms(l->ms);
+	snprintf(sql, sizeof(sql),
+	    "SELECT FROM pg_stat_activity"
+	    " WHERE pid = %d AND wait_event = 'PgSleep'",
+	    (int)l->pid);
+	for (int i = 0; i < 3000 && !sleeps; i++) {
+		PGresult *r = PQexec(c, sql);
+
+		sleeps = PQntuples(r) > 0;
+		PQclear(r);
+		sleep_ms(20);
+	}
+	PQfinish(c);
 	kill(l->pid, l->signal_number);
 	return NULL;
 }
@@ -119,10 +132,12 @@ die_in_mid_pipeline(int signal_number, const char *want_state)
 	    scratch_call(Q_ADD, "2", "two"),
 	};
 	struct later l = {.pid = (pid_t)scratch_number(pg, Q_PID),
-	    .signal_number = signal_number,
-	    .ms = 200};
-	uint64_t start = clock_mono_ms();
+	    .signal_number = signal_number};
+	uint64_t start;
 
+	/* Its commits do not wait for the disk: the tables are to survive. */
+	server_sql(server.url, "CHECKPOINT");
+	start = clock_mono_ms();
 	signal_later(&l);
 	cr_expect_eq(pg_run(pg, NULL, calls, 3), ERR_UNAVAILABLE);
 	cr_expect_lt(clock_mono_ms() - start, 30000);
@@ -130,7 +145,7 @@ die_in_mid_pipeline(int signal_number, const char *want_state)
 	for (int i = 0; i < 3; i++)
 		cr_expect_null(calls[i].result);
 	pthread_join(l.thread, NULL);
-	cr_expect_lt(recover(pg), 15000);
+	cr_expect_lt(recover(pg), 15000, "%s", pg_why(pg));
 	cr_expect_eq(scratch_number(pg, Q_COUNT), 0);
 	pg_free(pg);
 }
@@ -147,7 +162,7 @@ Test(pg_faults, a_terminated_backend_is_unavailable_with_its_reason)
 
 Test(pg_faults, a_stopped_backend_costs_the_time_out_and_no_more)
 {
-	struct pg *pg = scratch_pg(server.url, true, 700);
+	struct pg *pg = scratch_pg(server.url, true, 3000);
 	struct pg_call call = scratch_call(Q_COUNT, NULL, NULL);
 	pid_t pid = (pid_t)scratch_number(pg, Q_PID);
 	uint64_t start, took;
@@ -157,8 +172,8 @@ Test(pg_faults, a_stopped_backend_costs_the_time_out_and_no_more)
 	cr_expect_eq(pg_run(pg, NULL, &call, 1), ERR_UNAVAILABLE);
 	took = clock_mono_ms() - start;
 	cr_expect(
-	    took >= 700 && took < 10000, "%llu ms", (unsigned long long)took);
-	cr_expect_str_eq(pg_why(pg), "no answer within 700 ms");
+	    took >= 3000 && took < 10000, "%llu ms", (unsigned long long)took);
+	cr_expect_str_eq(pg_why(pg), "no answer within 3000 ms");
 	cr_expect_eq(scratch_number(pg, Q_COUNT), 0,
 	    "another backend answers at once: %s", pg_why(pg));
 	kill(pid, SIGCONT);
@@ -240,6 +255,36 @@ Test(pg_faults, a_slow_statement_is_refused_and_the_connection_lives)
 	}
 }
 
+/* When the server that takes a connection now has read its settings. */
+static void
+loaded_at(char out[64])
+{
+	PGconn *c = PQconnectdb(server.url);
+	PGresult *r = PQexec(c, "SELECT pg_conf_load_time()");
+
+	snprintf(out, 64, "%s", PQntuples(r) > 0 ? PQgetvalue(r, 0, 0) : "");
+	PQclear(r);
+	PQfinish(c);
+}
+
+/* Postgres tells its backends of new settings before it takes a connection that
+ * knows of them. */
+static void
+reload_settings(void)
+{
+	char before[64], now[64];
+
+	loaded_at(before);
+	server_sql(server.url, "SELECT pg_reload_conf()");
+	for (int i = 0; i < 600; i++) {
+		loaded_at(now);
+		if (strcmp(now, before) != 0)
+			return;
+		sleep_ms(100);
+	}
+	cr_assert_fail("the settings were never loaded");
+}
+
 Test(pg_faults, a_wrong_password_is_unavailable_and_says_so)
 {
 	char *as, *with;
@@ -254,8 +299,7 @@ Test(pg_faults, a_wrong_password_is_unavailable_and_says_so)
 	    " ('local all all trust')) TO '%s/data/pg_hba.conf'",
 	    server.folder);
 	server_sql(server.url, sql);
-	server_sql(server.url, "SELECT pg_reload_conf()");
-	sleep_ms(300);
+	reload_settings();
 	as = server_url_with(server.url, "user", "guest");
 	with = server_url_with(as, "password", "wr0ng-one");
 	pg = scratch_pg(with, true, 5000);
@@ -299,20 +343,21 @@ Test(pg_faults, a_hanging_first_host_does_not_hide_the_second)
 	for (const char *at = server.folder; *at != '\0'; at++)
 		n += sprintf(url + n, *at == '/' ? "%%2F" : "%c", *at);
 	strcpy(url + n, "/postgres");
-	pg = scratch_pg(url, true, 5000);
+	pg = scratch_pg(url, true, 12000);
 	cr_expect_eq(scratch_number(pg, Q_COUNT), 0, "%s", pg_why(pg));
 	took = clock_mono_ms() - start;
 	cr_expect(
-	    took >= 2000 && took < 5000, "%llu ms", (unsigned long long)took);
+	    took >= 2000 && took < 12000, "%llu ms", (unsigned long long)took);
 	pg_free(pg);
 	snprintf(url, sizeof(url),
-	    "host=127.0.0.1,%s port=%d,5432 user=postgres dbname=postgres",
+	    "host=127.0.0.1,%s port=%d,5432 user=postgres dbname=postgres"
+	    " connect_timeout=9",
 	    server.folder, port);
-	pg = scratch_pg(url, true, 4000);
+	pg = scratch_pg(url, true, 12000);
 	start = clock_mono_ms();
 	cr_expect_eq(scratch_number(pg, Q_COUNT), 0, "%s", pg_why(pg));
 	took = clock_mono_ms() - start;
-	cr_expect(took >= 2000 && took < 4000, "a fair share: %llu ms",
+	cr_expect(took >= 5500 && took < 9000, "a fair share: %llu ms",
 	    (unsigned long long)took);
 	pg_free(pg);
 	close(fd);
@@ -326,8 +371,7 @@ Test(pg_faults, a_server_that_became_read_only_is_left)
 	cr_assert_eq(scratch_number(pg, Q_COUNT), 0);
 	server_sql(
 	    server.url, "ALTER SYSTEM SET default_transaction_read_only = on");
-	server_sql(server.url, "SELECT pg_reload_conf()");
-	sleep_ms(300);
+	reload_settings();
 	cr_expect_eq(pg_run(pg, NULL, &call, 1), ERR_UNAVAILABLE);
 	cr_expect_str_eq(pg_sqlstate(pg), "25006", "%s", pg_why(pg));
 	cr_expect_eq(pg_run(pg, NULL, &call, 1), ERR_UNAVAILABLE);
@@ -352,8 +396,8 @@ Test(pg_faults, too_many_connections_is_unavailable)
 	cr_assert(server_start_again(&server));
 	for (int i = 0; i < 3; i++)
 		pg[i] = scratch_pg(server.url, true, 5000);
-	cr_expect_lt(recover(pg[0]), 3000);
-	cr_expect_lt(recover(pg[1]), 3000);
+	cr_expect_lt(recover(pg[0]), 15000);
+	cr_expect_lt(recover(pg[1]), 15000);
 	cr_expect_eq(pg_run(pg[2], NULL, &call, 1), ERR_UNAVAILABLE);
 	cr_expect_not_null(
 	    strstr(pg_why(pg[2]), "too many clients"), "%s", pg_why(pg[2]));

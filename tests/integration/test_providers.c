@@ -14,8 +14,10 @@
 
 #include <criterion/criterion.h>
 
+#include "follow_call.h"
 #include "log_lines.h"
 #include "metrics_text.h"
+#include "prices.h"
 #include "stack.h"
 #include "standin_text.h"
 
@@ -38,7 +40,7 @@ setup(void)
 	struct stack_options o = {.has_model = true,
 	    .has_second = true,
 	    .settings = {KEYS, "CHAT_FALLBACK_MODELS=spare-model",
-		"CHAT_MODEL_RETRIES=1", "CHAT_RESPONSE_TIMEOUT=700",
+		"CHAT_MODEL_RETRIES=1", "CHAT_RESPONSE_TIMEOUT=4000",
 		"CHAT_HEARTBEAT_SECONDS=1"}};
 
 	start(&o);
@@ -78,33 +80,18 @@ expect_said(const char *text)
 }
 
 /* How often this server was asked since count_anew. */
-static int
+static long
 times_asked(const char *server)
 {
-	struct answer a;
-	int n;
-
-	get(server, "/_stats", &a);
-	n = atoi(answer_text(&a, "chat_requests"));
-	answer_clear(&a);
-	return n;
+	return standin_count(server, "chat_requests");
 }
 
 static void
 count_anew(const struct stack *s)
 {
-	const char *const servers[] = {s->model, s->second};
-
-	for (size_t i = 0; i < 2; i++) {
-		struct ask ask = {
-		    .method = "POST", .base = servers[i], .path = "/_reset"};
-		struct answer a;
-
-		if (servers[i][0] == '\0')
-			continue;
-		http_ask(&ask, &a);
-		answer_clear(&a);
-	}
+	stack_model_reset(s);
+	if (s->second[0] != '\0')
+		standin_reset(s->second);
 }
 
 /* What a query about one message gives must be this. */
@@ -159,7 +146,7 @@ Test(providers, each_trouble_before_the_first_token_leads_to_the_next_model)
 	    {"reset=1 cut=0", 2, NULL},
 	    {"hang=1", 1, "timeout"},
 	    {"stall=0", 1, "timeout"},
-	    {"pings=100 gap=50", 1, "timeout"},
+	    {"pings=200 gap=50", 1, "timeout"},
 	    {"cut=0", 2, NULL},
 	    {"garbage=1", 1, "garbled"},
 	    {"midstream_error=0", 1, "garbled"},
@@ -185,7 +172,7 @@ Test(providers, each_trouble_before_the_first_token_leads_to_the_next_model)
 		expect_answer_of(&a, "spare-model");
 		cr_expect_str_eq(a.text.p, "You said: hello");
 		cr_expect_eq(times_asked(stack.model), rows[i].tries + 1,
-		    "%s: %d", rows[i].directives, times_asked(stack.model));
+		    "%s: %ld", rows[i].directives, times_asked(stack.model));
 		cr_expect_eq(times_asked(stack.second), 0);
 		answer_clear(&a);
 		if (rows[i].outcome == NULL)
@@ -430,45 +417,54 @@ Test(providers, an_answer_of_a_model_that_stands_in_is_not_kept_as_anothers)
 	cr_expect(wait_until(is_kept_answer, &n, 30000));
 }
 
-/* The line that tells why a reply failed. */
-static void
-expect_reply(const char *directives, const char *end, const char *why)
-{
-	char say[128];
-	struct answer a;
-
-	snprintf(say, sizeof(say), "[[%s]] hello", directives);
-	person_say(&stack, &someone, say, &a);
-	cr_expect(answer_ends_with(&a, end), "%s: %s", directives, a.body.p);
-	if (why != NULL) {
-		cr_expect_str_eq(
-		    answer_event_text(&a, "error", "code"), "model_timeout");
-		expect_said(why);
-	}
-	answer_clear(&a);
-}
-
+/* Each in a conversation of its own, all at once: every one takes seconds, so
+ * that a busy machine's stalls are none of the silences that are meant. */
 Test(provider_settings, the_time_outs_are_three)
 {
+	static const struct {
+		const char *say, *end, *why;
+	} rows[] = {
+	    /* Silent for longer than a reply may be, but before its first
+	     * token. */
+	    {"[[first=7000]] hello", "done", NULL},
+	    /* A connection that is kept open brings no token. */
+	    {"[[pings=300 gap=100]] hello", "error", "no first token in time"},
+	    /* One that thinks aloud is at work, for longer than the first token
+	     * may take, */
+	    {"[[thoughts=36 gap=400]] hello", "done", NULL},
+	    /* and when it falls silent it is as silent as any. */
+	    {"[[thoughts=2 gap=100 stall=0]] hello", "error",
+		"was silent too long"},
+	    /* What never ends ends here. */
+	    {"[[events=1000 gap=100]] hello", "error", "took too long"},
+	    {"[[thoughts=1000 gap=100]] hello", "error", "took too long"},
+	};
+	enum { N = sizeof(rows) / sizeof(rows[0]) };
 	struct stack_options o = {.has_model = true,
-	    .settings = {"CHAT_FIRST_TOKEN_TIMEOUT=4000",
-		"CHAT_RESPONSE_TIMEOUT=1500", "CHAT_REPLY_MAX_SECONDS=8",
+	    .settings = {"CHAT_FIRST_TOKEN_TIMEOUT=12000",
+		"CHAT_RESPONSE_TIMEOUT=4000", "CHAT_REPLY_MAX_SECONDS=24",
 		"CHAT_MODEL_RETRIES=0"}};
+	static struct call calls[N];
 
 	start(&o);
-	/* Silent for longer than a reply may be, but before its first token. */
-	expect_reply("first=2500", "done", NULL);
-	/* A connection that is kept open brings no token. */
-	expect_reply("pings=100 gap=100", "error", "no first token in time");
-	/* One that thinks aloud is at work, for longer than the first token
-	 * may take, */
-	expect_reply("thoughts=12 gap=400", "done", NULL);
-	/* and when it falls silent it is as silent as any. */
-	expect_reply(
-	    "thoughts=2 gap=100 stall=0", "error", "was silent too long");
-	/* What never ends ends here. */
-	expect_reply("events=1000 gap=100", "error", "took too long");
-	expect_reply("thoughts=1000 gap=100", "error", "took too long");
+	for (size_t i = 0; i < N; i++) {
+		struct person p = someone;
+
+		person_converse(&stack, &p, p.conversation);
+		call_say(&calls[i], &stack, &p, rows[i].say, 0);
+	}
+	for (size_t i = 0; i < N; i++) {
+		const struct answer *a = call_join(&calls[i]);
+
+		cr_expect(answer_ends_with(a, rows[i].end), "%s: %s",
+		    rows[i].say, a->body.p);
+		if (rows[i].why != NULL) {
+			cr_expect_str_eq(answer_event_text(a, "error", "code"),
+			    "model_timeout");
+			expect_said(rows[i].why);
+		}
+		call_clear(&calls[i]);
+	}
 }
 
 Test(provider_settings, natter_local_stands_in_where_it_is_listed)
@@ -518,25 +514,9 @@ Test(provider_settings, natter_local_standing_in_carries_nothing_out)
 }
 
 static void
-set_price(const char *model, const char *price)
-{
-	char sql[256], got[8];
-
-	snprintf(sql, sizeof(sql),
-	    "INSERT INTO chat.model_prices (model, input, output)"
-	    " VALUES ('%s', %s, %s) ON CONFLICT (model) DO UPDATE"
-	    " SET input = excluded.input, output = excluded.output",
-	    model, price, price);
-	db_value(sql, NULL, got, sizeof(got));
-}
-
-static void
 forget_prices(void)
 {
-	char got[8];
-
-	db_value("DELETE FROM chat.model_prices WHERE model LIKE 'prov-%'",
-	    NULL, got, sizeof(got));
+	prices_forget("prov-");
 	teardown();
 }
 
@@ -551,8 +531,8 @@ Test(provider_settings, where_money_is_limited_a_model_needs_a_price,
 	struct answer a;
 	const char *id;
 
-	set_price("prov-cheap", "1");
-	set_price("prov-dear", "100");
+	price_set("prov-cheap", "1");
+	price_set("prov-dear", "100");
 	start(&o);
 	count_anew(&stack);
 	person_say(
@@ -585,7 +565,7 @@ Test(provider_settings, where_money_is_not_limited_any_model_stands_in,
 		"CHAT_MODEL_RETRIES=0"}};
 	struct answer a;
 
-	set_price("prov-cheap", "1");
+	price_set("prov-cheap", "1");
 	start(&o);
 	person_say(
 	    &stack, &someone, "[[only=prov-cheap status=500]] hello", &a);

@@ -5,6 +5,7 @@
  */
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -47,16 +48,10 @@ get(const char *base, const char *path, struct answer *a)
 	cr_assert_eq(a->status, 200, "%s: %ld", path, a->status);
 }
 
-static int
+static long
 times_asked(const char *server)
 {
-	struct answer a;
-	int n;
-
-	get(server, "/_stats", &a);
-	n = atoi(answer_text(&a, "chat_requests"));
-	answer_clear(&a);
-	return n;
+	return standin_count(server, "chat_requests");
 }
 
 static bool
@@ -164,7 +159,7 @@ Test(
 	    .json = "{\"model\":\"other-model\"}"};
 	struct answer a;
 	long stored;
-	int asked;
+	long asked;
 
 	start(&o);
 	open_breaker();
@@ -235,8 +230,8 @@ Test(providers_breaker, behind_an_open_one_the_next_model_is_asked_at_once)
 {
 	struct stack_options o = {.has_model = true,
 	    .has_second = true,
-	    .settings = {"CHAT_MODEL_RETRIES=0", "CHAT_MODEL_COOLDOWN=8000"}};
-	int asked;
+	    .settings = {"CHAT_MODEL_RETRIES=0", "CHAT_MODEL_COOLDOWN=15000"}};
+	long asked;
 
 	start(&o);
 	for (int i = 0; i < 5; i++)
@@ -252,7 +247,7 @@ Test(providers_breaker, behind_an_open_one_the_next_model_is_asked_at_once)
 	for (int i = 0; i < 5; i++)
 		say("[[only=second-model status=500]] hello", "error");
 	expect_unavailable("hello");
-	wait_for_cool_down(8);
+	wait_for_cool_down(15);
 	say("hello", "done");
 	cr_expect_eq(times_asked(stack.model), asked + 1);
 }
@@ -264,12 +259,16 @@ struct reply_of {
 	struct answer answer;
 };
 
+static _Atomic int n_answered;
+
 static void *
 ask_slow_model(void *arg)
 {
 	struct reply_of *r = arg;
 
-	person_say(&stack, &r->person, "[[first=5000]] hello", &r->answer);
+	person_say(&stack, &r->person,
+	    "[[only=test-model gate=1 events=1]] hello", &r->answer);
+	atomic_fetch_add(&n_answered, 1);
 	return NULL;
 }
 
@@ -281,7 +280,8 @@ Test(providers_breaker, of_many_at_once_one_is_the_probe)
 	    .settings = {"CHAT_WORKERS=2", "CHAT_MODEL_RETRIES=0",
 		"CHAT_MODEL_COOLDOWN=1000", "CHAT_HASH_MEMORY=8"}};
 	static struct reply_of replies[REPLIES];
-	int asked, first = 0;
+	int first = 0;
+	long asked;
 
 	start(&o);
 	for (int i = 0; i < REPLIES; i++)
@@ -293,6 +293,10 @@ Test(providers_breaker, of_many_at_once_one_is_the_probe)
 	for (int i = 0; i < REPLIES; i++)
 		pthread_create(
 		    &replies[i].thread, NULL, ask_slow_model, &replies[i]);
+	/* The probe is not over before all others were answered. */
+	cr_expect(wait_for_count(&n_answered, REPLIES - 1, 20000), "%d",
+	    atomic_load(&n_answered));
+	stack_model_open(&stack);
 	for (int i = 0; i < REPLIES; i++) {
 		pthread_join(replies[i].thread, NULL);
 		cr_expect(answer_ends_with(&replies[i].answer, "done"), "%s",

@@ -29,7 +29,8 @@ static struct stores stores;
 static void
 setup(void)
 {
-	const struct stack_options o = {.settings = {"CHAT_WORKERS=3"}};
+	const struct stack_options o = {
+	    .settings = {"CHAT_WORKERS=3", "CHAT_REDIS_TIMEOUT=100"}};
 	char *url;
 
 	stores_start(&stores, NULL);

@@ -22,7 +22,8 @@
 #include "tests/support/redis_scratch.h"
 #include "tests/support/servers.h"
 
-#define TIMEOUT_MS 100
+#define TIMEOUT_MS 3000 /* a busy machine is not as late */
+#define SHORT_MS   100  /* where it is to be */
 
 static struct server server;
 
@@ -125,9 +126,9 @@ Test(redis_faults, two_failures_and_a_success_do_not_open_it)
 
 Test(redis_faults, a_stopped_server_costs_three_time_outs_then_one_a_second)
 {
-	struct redis *r = fresh();
-	uint64_t start, worst = 0;
-	int slow = 0;
+	struct redis *r = redis_new(server.url, SHORT_MS);
+	uint64_t start;
+	int slow = 0, late = 0;
 
 	expect_status(r, "PONG", WORDS("PING"));
 	kill(server.pid, SIGSTOP);
@@ -137,11 +138,12 @@ Test(redis_faults, a_stopped_server_costs_three_time_outs_then_one_a_second)
 
 		cr_expect_eq(try(r, WORDS("PING")), ERR_UNAVAILABLE);
 		took = clock_mono_ms() - before;
-		worst = took > worst ? took : worst;
-		slow += took >= TIMEOUT_MS / 2;
+		slow += took >= SHORT_MS / 2;
+		late += took >= 2000;
 		sleep_ms(2);
 	}
-	cr_expect_lt(worst, 2000);
+	/* Where not the machine is late, but they. */
+	cr_expect_leq(2 * late, slow, "%d of %d", late, slow);
 	/* Six; thirty, if each waited. */
 	cr_expect_leq(slow, 15);
 	kill(server.pid, SIGCONT);
@@ -179,8 +181,8 @@ Test(redis_faults, an_answer_that_comes_too_late_answers_nobody)
 		expect_text(r, "bob's", WORDS("GET", "bob"));
 		pthread_join(thread, NULL);
 	}
-	cr_expect_eq(try(r, WORDS("DEBUG", "SLEEP", "0.3")), ERR_UNAVAILABLE);
-	sleep_ms(300);
+	cr_expect_eq(try(r, WORDS("DEBUG", "SLEEP", "4")), ERR_UNAVAILABLE);
+	sleep_ms(1500);
 	expect_text(r, "bob's", WORDS("GET", "bob"));
 	redis_free(r);
 }
@@ -195,7 +197,7 @@ Test(redis_faults, a_server_that_loads_is_unavailable_until_it_has)
 	expect_status(patient, "OK", WORDS("DEBUG", "POPULATE", "3000"));
 	expect_status(patient, "OK", WORDS("SAVE"));
 	redis_free(patient);
-	server.options = (const char *const[]){"--key-load-delay", "300",
+	server.options = (const char *const[]){"--key-load-delay", "1500",
 	    "--loading-process-events-interval-bytes", "1024", NULL};
 	server_stop(&server, SIGKILL);
 	cr_assert(server_start_again(&server));
@@ -329,7 +331,7 @@ Test(redis_faults, a_server_that_breaks_the_protocol_is_left_in_time)
 		cr_expect_eq(try(r, WORDS("PING")), ERR_UNAVAILABLE, "%s",
 		    breaches[i].what);
 		took = clock_mono_ms() - start;
-		cr_expect_lt(took, 5000, "%s: %llu ms", breaches[i].what,
+		cr_expect_lt(took, 8000, "%s: %llu ms", breaches[i].what,
 		    (unsigned long long)took);
 		cr_expect(strcasestr(redis_why(r), breaches[i].why) != NULL,
 		    "%s: %s", breaches[i].what, redis_why(r));

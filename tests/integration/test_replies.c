@@ -18,7 +18,7 @@ static struct stack stack;
 ReportHook(PRE_ALL)(struct criterion_test_set *tests)
 {
 	const struct stack_options o = {.has_model = true,
-	    .settings = {"CHAT_RESPONSE_TIMEOUT=700", "CHAT_MODEL_RETRIES=2",
+	    .settings = {"CHAT_RESPONSE_TIMEOUT=4000", "CHAT_MODEL_RETRIES=2",
 		"CHAT_HEARTBEAT_SECONDS=1"}};
 
 	(void)tests;
@@ -399,8 +399,9 @@ Test(replies, a_silent_model_is_bridged_by_heartbeats)
 	struct answer a;
 
 	person_make(&stack, &p);
-	/* 600 ms is below CHAT_RESPONSE_TIMEOUT; in all it takes over 2 s. */
-	person_say(&stack, &p, "[[text=60 chunk=15 first=600 gap=600]] go", &a);
+	/* 1 s is below CHAT_RESPONSE_TIMEOUT; in all it takes over 4 s. */
+	person_say(
+	    &stack, &p, "[[text=60 chunk=12 first=1000 gap=1000]] go", &a);
 	cr_expect(answer_ends_with(&a, "done"));
 	answer_clear(&a);
 	person_say(&stack, &p, "[[status=503 retry_after=2]] go", &a);

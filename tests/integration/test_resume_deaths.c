@@ -19,8 +19,9 @@
 #define HOSTS   2
 #define READERS 6
 
-/* Some 8 s, so that what breaks and comes back does so in its middle. */
-#define LONG "[[text=2000 chunk=10 gap=40 seed=6]] go"
+/* Its second half waits for a gate, so that what breaks and comes back does so
+ * in its middle. */
+#define LONG "[[text=2000 chunk=10 gap=20 gate=100 seed=6]] go"
 
 static struct stack hosts[HOSTS];
 static struct stores stores;
@@ -50,6 +51,15 @@ teardown(void)
 
 TestSuite(resume_deaths, .init = setup, .fini = teardown, .timeout = 240);
 
+/* The model says the rest: pieces end with a character, so that there are some
+ * more of them. */
+static void
+go_on(void)
+{
+	for (int i = 0; i < 3; i++)
+		stack_model_open(&hosts[0]);
+}
+
 /* A reply of host 0, and those who follow it on both. */
 struct scene {
 	struct person person;
@@ -63,20 +73,25 @@ open_scene(struct scene *s)
 {
 	person_make(&hosts[0], &s->person);
 	call_say(&s->say, &hosts[0], &s->person, LONG, 0);
-	call_await(&s->say, 10);
+	stack_model_open(&hosts[0]);
+	call_await_text(&s->say, 100);
 	reply_id(&s->person, s->id);
 	for (int i = 0; i < READERS; i++)
 		call_follow(&s->readers[i], &hosts[i % HOSTS], s->person.token,
 		    s->id, NULL);
 	for (int i = 0; i < READERS; i++)
-		call_await(&s->readers[i], 3);
+		call_await_text(&s->readers[i], 50);
 }
 
-/* All of them have been told what is stored, and end with `event`. */
+/* All of them have been told what is stored, and end
+ * with `event`. */
 static void
 expect_all_told(struct scene *s, const char *event)
 {
-	char *want = reply_text(s->id);
+	char *want;
+
+	go_on();
+	want = reply_text(s->id);
 
 	for (int i = 0; i < READERS; i++) {
 		const struct answer *a = call_join(&s->readers[i]);
@@ -95,6 +110,7 @@ expect_all_told(struct scene *s, const char *event)
 static void
 close_scene(struct scene *s)
 {
+	go_on();
 	call_clear(&s->say);
 	for (int i = 0; i < READERS; i++)
 		call_clear(&s->readers[i]);
@@ -128,7 +144,7 @@ Test(resume_deaths, redis_killed_and_started_again)
 
 	open_scene(&s);
 	server_stop(&stores.redis, SIGKILL);
-	call_await(&s.say, 60);
+	call_await_text(&s.say, 700);
 	cr_assert(server_start_again(&stores.redis));
 	expect_all_told(&s, "done");
 	cr_expect(answer_ends_with(call_join(&s.say), "done"));
@@ -141,7 +157,7 @@ Test(resume_deaths, redis_frozen_and_awake_again)
 
 	open_scene(&s);
 	server_freeze(&stores.redis);
-	call_await(&s.say, 60);
+	call_await_text(&s.say, 700);
 	server_thaw(&stores.redis);
 	expect_all_told(&s, "done");
 	cr_expect(answer_ends_with(call_join(&s.say), "done"));
@@ -225,6 +241,7 @@ Test(resume_deaths, the_worker_that_serves_the_readers)
 	open_scene(&s);
 	cr_expect_eq(stack_end_natterd(&hosts[1], SIGTERM), 0);
 	cr_expect_not(atomic_load(&s.say.has_ended), "it waited for the reply");
+	go_on();
 	for (int i = 1; i < READERS; i += HOSTS) {
 		const struct answer *a = call_join(&s.readers[i]);
 		struct answer rest;

@@ -26,8 +26,8 @@ static struct stores stores;
 static void
 setup(void)
 {
-	const struct stack_options o = {
-	    .has_model = true, .settings = {"CHAT_WORKERS=2"}};
+	const struct stack_options o = {.has_model = true,
+	    .settings = {"CHAT_WORKERS=2", "CHAT_REDIS_TIMEOUT=100"}};
 
 	char *url;
 
@@ -57,14 +57,14 @@ pause_ms(int ms)
 	nanosleep(&t, NULL);
 }
 
-/* A reply that goes on for half a minute, asked for in a thread. */
+/* A reply that goes on for minutes, asked for in a thread. */
 struct reader {
 	pthread_t thread;
 	struct person person;
 	const char *key; /* instead of the person's token */
 	bool is_whole;   /* one JSON document instead of a stream */
 	struct answer answer;
-	_Atomic int events;
+	_Atomic int text;        /* bytes that came so far */
 	_Atomic uint64_t end_ms; /* 0: it goes on */
 };
 
@@ -73,7 +73,8 @@ event_came(void *arg, int n)
 {
 	struct reader *r = arg;
 
-	atomic_store(&r->events, n);
+	(void)n;
+	atomic_store(&r->text, (int)r->answer.text.n);
 }
 
 static void *
@@ -86,14 +87,15 @@ reader_run(void *arg)
 	    .path = path,
 	    .json = json,
 	    .token = r->key != NULL ? r->key : r->person.token,
-	    .timeout_ms = 60000,
+	    .timeout_ms = 120000,
 	    .on_event = event_came,
 	    .arg = r};
 
 	snprintf(path, sizeof(path), "/api/v1/conversations/%s/messages",
 	    r->person.conversation);
 	snprintf(json, sizeof(json),
-	    "{\"content\":\"[[text=3000 chunk=10 gap=100]] go\",\"stream\":%s}",
+	    "{\"content\":\"[[text=20000 chunk=10 gap=100]] "
+	    "go\",\"stream\":%s}",
 	    r->is_whole ? "false" : "true");
 	http_ask(&ask, &r->answer);
 	atomic_store(&r->end_ms, clock_mono_ms());
@@ -105,7 +107,18 @@ has_begun(void *arg)
 {
 	struct reader *r = arg;
 
-	return atomic_load(&r->events) >= 3;
+	return atomic_load(&r->text) > 20;
+}
+
+static bool
+is_running(void *arg)
+{
+	const struct reader *r = arg;
+	char n[8];
+
+	db_value("SELECT count(*) FROM chat.running_replies WHERE user_id = $1",
+	    r->person.user_id, n, sizeof(n));
+	return strcmp(n, "1") == 0;
 }
 
 static bool
@@ -120,10 +133,7 @@ static void
 reader_start(struct reader *r)
 {
 	pthread_create(&r->thread, NULL, reader_run, r);
-	if (r->is_whole)
-		pause_ms(1000);
-	else
-		cr_assert(wait_until(has_begun, r, 60000));
+	cr_assert(wait_until(r->is_whole ? is_running : has_begun, r, 60000));
 }
 
 static long

@@ -173,6 +173,8 @@ struct member {
 	struct answer answer;
 };
 
+static _Atomic int n_answered;
+
 static void *
 member_run(void *arg)
 {
@@ -185,15 +187,25 @@ member_run(void *arg)
 		answer_clear(&m->answer);
 		call_send(&hosts[m->host], &me, &m->send, &m->answer);
 	}
+	atomic_fetch_add(&n_answered, 1);
 	return NULL;
 }
 
-/* All at once, over both hosts. */
 static void
-crowd(struct member *m, size_t n)
+open_models(void)
+{
+	for (size_t i = 0; i < HOSTS; i++)
+		stack_model_open(&hosts[i]);
+}
+
+/* All at once, over both hosts. So many are refused, and only then the models
+ * answer the others. */
+static void
+crowd(struct member *m, size_t n, int refused)
 {
 	pthread_barrier_t gate;
 
+	atomic_store(&n_answered, 0);
 	pthread_barrier_init(&gate, NULL, (unsigned)n);
 	for (size_t i = 0; i < n; i++) {
 		m[i].gate = &gate;
@@ -201,13 +213,16 @@ crowd(struct member *m, size_t n)
 		m[i].send.json = m[i].json;
 		pthread_create(&m[i].thread, NULL, member_run, &m[i]);
 	}
+	cr_expect(wait_for_count(&n_answered, refused, 60000), "%d of %d",
+	    atomic_load(&n_answered), refused);
+	open_models();
 	for (size_t i = 0; i < n; i++)
 		pthread_join(m[i].thread, NULL);
 	pthread_barrier_destroy(&gate);
 }
 
-/* A body whose reply is not over before everybody has asked. */
-#define SLOW "{\"content\":\"[[first=6000 events=2]] %zu\",\"stream\":true%s}"
+/* A body whose reply waits until everybody else was refused. */
+#define SLOW "{\"content\":\"[[gate=2 events=2]] %zu\",\"stream\":true%s}"
 
 /* A refusal names a reply that either host knows. */
 static void
@@ -274,14 +289,8 @@ asked(void)
 {
 	long n = 0;
 
-	for (size_t i = 0; i < HOSTS; i++) {
-		struct ask ask = {.base = hosts[i].model, .path = "/_stats"};
-		struct answer a;
-
-		http_ask(&ask, &a);
-		n += strtol(answer_text(&a, "chat_requests"), NULL, 10);
-		answer_clear(&a);
-	}
+	for (size_t i = 0; i < HOSTS; i++)
+		n += stack_model_count(&hosts[i], "chat_requests");
 	return n;
 }
 
@@ -340,7 +349,7 @@ Test(sends_hosts, a_hundred_sends_with_one_key_are_one_turn)
 			    ",\"stream\":%s}",
 			    i % 8 > 3 ? "true" : "false");
 		}
-		crowd(m, HUNDRED);
+		crowd(m, HUNDRED, 0);
 		if (round == 0)
 			expect_one_reply(m, HUNDRED);
 	}
@@ -395,7 +404,7 @@ Test(sends_hosts, of_many_first_sends_to_an_empty_conversation_one_wins)
 		snprintf(m[i].key, sizeof(m[i].key), "key-%zu", i);
 		m[i].send.key = i % 4 > 1 ? m[i].key : NULL;
 	}
-	crowd(m, CROWD);
+	crowd(m, CROWD, CROWD - 1);
 	before.keys = number_of("SELECT count(*) FROM chat.idempotency_keys"
 				" WHERE user_id = $1::uuid");
 	cr_expect_leq(before.keys, 1, "the winner's");
@@ -432,9 +441,30 @@ Test(sends_hosts, of_many_sends_onto_one_parent_one_wins)
 		m[i] = (struct member){.send.conversation = me.conversation};
 		snprintf(m[i].json, sizeof(m[i].json), SLOW, i, more);
 	}
-	crowd(m, CROWD);
+	crowd(m, CROWD, CROWD - 1);
 	expect_one_winner(m, CROWD);
 	expect_one_more_turn(&before);
+}
+
+/* Asks for a reply and goes away when it has begun; writes the reply's id. */
+static void
+begin(const char *json, char out_reply[40])
+{
+	char path[128];
+	const struct ask ask = {.method = "POST",
+	    .base = hosts[0].base,
+	    .path = path,
+	    .token = me.token,
+	    .json = json,
+	    .hang_up_after = 1};
+	struct answer a;
+
+	snprintf(path, sizeof(path), "/api/v1/conversations/%s/messages",
+	    me.conversation);
+	http_ask(&ask, &a);
+	snprintf(
+	    out_reply, 40, "%s", answer_event_text(&a, "start", "message_id"));
+	answer_clear(&a);
 }
 
 /* Two branches at once, and onto the reply that is being written. */
@@ -452,21 +482,17 @@ Test(sends_hosts, other_branches_run_beside_it_and_nothing_below_it)
 		    i == 0 ? parent : leaf);
 		snprintf(m[i].json, sizeof(m[i].json), SLOW, i, more);
 	}
-	crowd(m, 2);
+	crowd(m, 2, 0);
 	for (size_t i = 0; i < 2; i++) {
 		cr_expect_eq(m[i].answer.status, 200, "%s", m[i].answer.body.p);
 		cr_expect(answer_ends_with(&m[i].answer, "done"));
 		answer_clear(&m[i].answer);
 	}
 	/* The leaf is one of them; now one that still runs. */
-	m[0].send.json = m[0].json;
-	m[0].send.timeout_ms = 2000;
+	stack_model_reset(&hosts[0]);
 	snprintf(more, sizeof(more), ",\"parent_id\":\"%s\"", leaf);
 	snprintf(m[0].json, sizeof(m[0].json), SLOW, (size_t)9, more);
-	call_send(&hosts[0], &me, &m[0].send, &m[0].answer);
-	snprintf(running, sizeof(running), "%s",
-	    answer_event_text(&m[0].answer, "start", "message_id"));
-	answer_clear(&m[0].answer);
+	begin(m[0].json, running);
 	below.send =
 	    (struct send){.conversation = me.conversation, .json = below.json};
 	snprintf(more, sizeof(more), ",\"parent_id\":\"%s\"", running);
@@ -474,6 +500,7 @@ Test(sends_hosts, other_branches_run_beside_it_and_nothing_below_it)
 	call_send(&hosts[1], &me, &below.send, &below.answer);
 	expect_in_progress(&below, running);
 	answer_clear(&below.answer);
+	stack_model_open(&hosts[0]);
 	expect_balance();
 }
 
@@ -515,7 +542,7 @@ Test(sends_hosts, positions_are_seen_in_their_order)
 			    "{\"content\":\"y\",\"parent_id\":\"%s\"}",
 			    parents[i]);
 		}
-		crowd(m, CROWD);
+		crowd(m, CROWD, CROWD);
 		for (size_t i = 0; i < CROWD; i++) {
 			cr_expect_eq(
 			    m[i].answer.status, 201, "%s", m[i].answer.body.p);
@@ -552,7 +579,7 @@ expect_busy(bool has_redis)
 		snprintf(m[i].json, sizeof(m[i].json), SLOW, i, "");
 		m[i].send.key = i % 4 > 1 ? "one-of-its-own" : NULL;
 	}
-	crowd(m, CROWD);
+	crowd(m, CROWD, CROWD);
 	for (size_t i = 0; i < CROWD; i++) {
 		const char *fault =
 		    refusal_fault(&m[i].answer, 503, "busy", NULL);

@@ -459,6 +459,13 @@ slots_in_use(void)
 	return n;
 }
 
+static int
+crowd_tries(void)
+{
+	return atomic_load(&crowd.verified) + atomic_load(&crowd.throttled) +
+	       atomic_load(&crowd.others);
+}
+
 Test(throttle, n28_at_most_4_hashes_at_once)
 {
 	int most = 0;
@@ -468,7 +475,7 @@ Test(throttle, n28_at_most_4_hashes_at_once)
 	crowd.password = "wrong horse battery";
 	crowd.has_own_names = true;
 	run_crowd();
-	for (int i = 0; i < 200; i++) {
+	while (crowd_tries() < THREADS * crowd.tries) {
 		int n = slots_in_use();
 		most = n > most ? n : most;
 		usleep(1000);

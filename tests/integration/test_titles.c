@@ -88,23 +88,10 @@ say(const char *content)
 	answer_clear(&a);
 }
 
-static int
-model_number(const char *name)
-{
-	struct ask ask = {.base = stack.model, .path = "/_stats"};
-	struct answer a;
-	int n;
-
-	http_ask(&ask, &a);
-	n = atoi(answer_text(&a, name));
-	answer_clear(&a);
-	return n;
-}
-
 static bool
 has_asked(void *n)
 {
-	return model_number("chat_requests") >= *(int *)n;
+	return stack_model_count(&stack, "chat_requests") >= *(int *)n;
 }
 
 static void
@@ -171,11 +158,12 @@ Test(titles, the_first_reply_gives_a_title)
 
 	start("CHAT_MAX_TOKENS_PER_DAY=1000000");
 	/* Only the title's answer waits: nobody sees it wait. */
-	say("[[only=title-model first=1500]][[only=test-model]] hello there");
+	say("[[only=title-model gate=1000]][[only=test-model]] hello there");
 	title_of(title);
 	cr_expect_str_eq(title,
-	    "[[only=title-model first=1500]][[only=test-model]] hello the");
+	    "[[only=title-model gate=1000]][[only=test-model]] hello ther");
 	before = usage_number("total_tokens");
+	stack_model_open(&stack);
 	cr_assert(wait_until(is_billed, NULL, 30000));
 	/* The stand-in says what it was told: its first line is the title. */
 	cr_assert(wait_until(has_title, "You said: hello there", 30000));
@@ -189,7 +177,7 @@ Test(titles, the_first_reply_gives_a_title)
 	expect_account();
 	/* Once is enough. */
 	say("more");
-	cr_expect_eq(model_number("chat_requests"), 3);
+	cr_expect_eq(stack_model_count(&stack, "chat_requests"), 3);
 }
 
 Test(titles, what_the_user_has_named_meanwhile_stays)
@@ -197,12 +185,13 @@ Test(titles, what_the_user_has_named_meanwhile_stays)
 	char path[96], title[256];
 
 	start("CHAT_MAX_TOKENS_PER_DAY=1000000");
-	say("[[only=title-model first=2000]][[only=test-model]] hello");
+	say("[[only=title-model gate=1000]][[only=test-model]] hello");
 	snprintf(path, sizeof(path), "/api/v1/conversations/%s",
 	    person.conversation);
 	cr_assert_eq(call_status(&stack, "PATCH", path, person.token,
 			 "{\"title\":\"mine\"}"),
 	    200);
+	stack_model_open(&stack);
 	cr_assert(wait_until(is_billed, NULL, 30000));
 	title_of(title);
 	cr_expect_str_eq(title, "mine");
@@ -222,12 +211,12 @@ Test(titles, a_named_or_temporary_conversation_asks_for_none)
 	converse("{}");
 	say("last");
 	cr_assert(wait_until(has_title, "You said: last", 30000));
-	cr_expect_eq(model_number("chat_requests"), 4);
+	cr_expect_eq(stack_model_count(&stack, "chat_requests"), 4);
 	converse("{\"model\":\"natter-local\"}");
 	say("local");
 	title_of(title);
 	cr_expect_str_eq(title, "local");
-	cr_expect_eq(model_number("chat_requests"), 4);
+	cr_expect_eq(stack_model_count(&stack, "chat_requests"), 4);
 }
 
 static bool
@@ -256,7 +245,7 @@ Test(titles, without_a_budget_nothing_is_asked)
 	    30000));
 	title_of(title);
 	cr_expect_str_eq(title, "[[text=280]] hello");
-	cr_expect_eq(model_number("chat_requests"), 1);
+	cr_expect_eq(stack_model_count(&stack, "chat_requests"), 1);
 	expect_account();
 }
 

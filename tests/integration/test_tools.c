@@ -55,7 +55,7 @@ start(const char *more, const char *still_more)
 static void
 setup_hasty(void)
 {
-	start("CHAT_FIRST_TOKEN_TIMEOUT=1500", "CHAT_MODEL_RETRIES=0");
+	start("CHAT_FIRST_TOKEN_TIMEOUT=6000", "CHAT_MODEL_RETRIES=0");
 }
 
 static void

@@ -18,27 +18,26 @@
 #include "reply_check.h"
 #include "stack.h"
 #include "stores.h"
+#include "table_hold.h"
 
 #define CREATE "[[tool=create_task args={\"title\":\"x\"} text=30 chunk=10]] go"
 
 static struct stack stack;
 static struct stores stores;
-static PGconn *holder;
+static PGconn *held;
+static char tasks[] = "chat.tasks";
 
 static void
 setup(void)
 {
 	const struct stack_options o = {.has_model = true,
 	    .settings = {"CHAT_WORKERS=1", "CHAT_TOOLS=on",
-		"CHAT_MODEL_RETRIES=0", "CHAT_REDIS_TIMEOUT=300",
-		"CHAT_PG_TIMEOUT=1500"}};
+		"CHAT_MODEL_RETRIES=0", "CHAT_PG_TIMEOUT=1500"}};
 	char *url;
 
 	stores_start(&stores, NULL);
 	url = server_url_with(getenv("TEST_DATABASE_URL"), "dbname", "natter");
 	setenv("SUPERUSER_DATABASE_URL", url, 1);
-	holder = PQconnectdb(url);
-	cr_assert_eq(PQstatus(holder), CONNECTION_OK);
 	free(url);
 	stack_start(&stack, &o);
 }
@@ -47,35 +46,23 @@ static void
 teardown(void)
 {
 	server_thaw(&stores.redis);
-	PQfinish(holder);
 	stack_stop(&stack);
 	stores_stop(&stores);
 }
 
 TestSuite(tools_faults, .init = setup, .fini = teardown, .timeout = 240);
 
-static void
-run(const char *sql)
-{
-	PGresult *r = PQexec(holder, sql);
-
-	cr_assert(PQresultStatus(r) == PGRES_COMMAND_OK, "%s: %s", sql,
-	    PQerrorMessage(holder));
-	PQclear(r);
-}
-
 /* Nobody may make a task until hold_ends. */
 static void
 hold(void)
 {
-	run("BEGIN");
-	run("LOCK TABLE chat.tasks IN SHARE MODE");
+	held = table_hold(tasks);
 }
 
 static void
 hold_ends(void)
 {
-	run("ROLLBACK");
+	table_let(held);
 }
 
 static void
@@ -94,21 +81,6 @@ expect_value_of(const char *sql, const struct person *p, const char *want)
 }
 
 #define TASKS "SELECT count(*) FROM chat.tasks WHERE user_id = $1"
-
-/* A tool waits for the lock: somebody wants to write a task and cannot. */
-static bool
-is_held(void *arg)
-{
-	char n[16];
-
-	(void)arg;
-	db_value("SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a"
-		 " USING (pid) WHERE NOT l.granted"
-		 " AND l.relation = 'chat.tasks'::regclass"
-		 " AND a.application_name = 'natterd ledger'",
-	    NULL, n, sizeof(n));
-	return strcmp(n, "0") != 0;
-}
 
 static bool
 has_ended(void *arg)
@@ -159,7 +131,7 @@ Test(tools_faults, a_cancel_while_a_tool_waits)
 	person_make(&stack, &p);
 	hold();
 	call_say(&c, &stack, &p, CREATE, 0);
-	cr_assert(wait_until(is_held, NULL, 60000));
+	cr_assert(wait_until(table_is_awaited, tasks, 60000));
 	reply_id(&p, id);
 	cancel(&p, id);
 	a = call_join(&c);
@@ -182,7 +154,7 @@ Test(tools_faults, a_lock_that_goes_in_time_holds_nothing_up)
 	person_make(&stack, &p);
 	hold();
 	call_say(&c, &stack, &p, CREATE, 0);
-	cr_assert(wait_until(is_held, NULL, 60000));
+	cr_assert(wait_until(table_is_awaited, tasks, 60000));
 	sleep(3); /* more than one try's time */
 	hold_ends();
 	a = call_join(&c);
@@ -206,7 +178,7 @@ Test(tools_faults, a_worker_killed_while_a_tool_runs)
 	person_make(&stack, &p);
 	hold();
 	call_say(&c, &stack, &p, CREATE, 0);
-	cr_assert(wait_until(is_held, NULL, 60000));
+	cr_assert(wait_until(table_is_awaited, tasks, 60000));
 	reply_id(&p, id);
 	cr_assert_eq(stack_workers(&stack, &worker, 1), 1);
 	kill(worker, SIGKILL);
@@ -240,8 +212,8 @@ Test(tools_faults, a_worker_killed_after_a_tool_was_shown)
 	    "[[tool=create_task args={\"title\":\"x\"} text=30 chunk=10"
 	    " later=1 stall=2]] go",
 	    0);
-	/* start, text, call, result, text. */
-	call_await(&c, 5);
+	/* Of the first answer, which calls, and of the one after it. */
+	call_await_text(&c, 30 + 20);
 	reply_id(&p, id);
 	cr_assert_eq(stack_workers(&stack, &worker, 1), 1);
 	kill(worker, SIGKILL);
@@ -265,7 +237,7 @@ Test(tools_faults, redis_away_between_the_rounds)
 	person_make(&stack, &p);
 	hold();
 	call_say(&c, &stack, &p, CREATE, 0);
-	cr_assert(wait_until(is_held, NULL, 60000));
+	cr_assert(wait_until(table_is_awaited, tasks, 60000));
 	server_freeze(&stores.redis);
 	hold_ends();
 	a = call_join(&c);
@@ -286,7 +258,7 @@ Test(tools_faults, a_log_that_is_lost_is_made_anew_with_its_tools)
 	person_make(&stack, &p);
 	hold();
 	call_say(&c, &stack, &p, CREATE, 0);
-	cr_assert(wait_until(is_held, NULL, 60000));
+	cr_assert(wait_until(table_is_awaited, tasks, 60000));
 	r = redis_new(getenv("REDIS_URL"), 5000);
 	{
 		const char *words[] = {"FLUSHALL"};
@@ -312,7 +284,7 @@ Test(tools_faults, a_worker_that_stops_waits_for_the_tool)
 	person_make(&stack, &p);
 	hold();
 	call_say(&c, &stack, &p, CREATE, 0);
-	cr_assert(wait_until(is_held, NULL, 60000));
+	cr_assert(wait_until(table_is_awaited, tasks, 60000));
 	kill(stack.natterd, SIGTERM);
 	sleep(1);
 	hold_ends();

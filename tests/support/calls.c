@@ -28,6 +28,20 @@ call_send(const struct stack *s, const struct person *p,
 }
 
 void
+call_complete(const struct stack *s, const struct person *p, const char *json,
+    struct answer *a)
+{
+	const struct ask ask = {.method = "POST",
+	    .base = s->base,
+	    .path = "/openai/v1/chat/completions",
+	    .token = p->token,
+	    .json = json,
+	    .timeout_ms = 90000};
+
+	http_ask(&ask, a);
+}
+
+void
 call_refresh(
     const struct stack *s, const char *refresh_token, struct exchanged *out)
 {

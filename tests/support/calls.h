@@ -19,6 +19,10 @@ struct send {
 void call_send(const struct stack *s, const struct person *p,
     const struct send *send, struct answer *a);
 
+/* POST /openai/v1/chat/completions; the caller clears the answer. */
+void call_complete(const struct stack *s, const struct person *p,
+    const char *json, struct answer *a);
+
 /* Registers a user who is an administrator, with a token that says so. */
 void person_make_boss(const struct stack *s, struct person *p);
 

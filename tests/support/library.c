@@ -121,19 +121,6 @@ library_search(const struct library *l, const struct person *p,
 	library_ask(l, p, &ask, 200, a);
 }
 
-int
-library_count(const struct library *l, const char *name)
-{
-	const struct ask ask = {.base = l->stack.model, .path = "/_stats"};
-	struct answer a;
-	int n;
-
-	http_ask(&ask, &a);
-	n = atoi(answer_text(&a, name));
-	answer_clear(&a);
-	return n;
-}
-
 bool
 library_sent(const struct library *l, const char *page, const char *text)
 {

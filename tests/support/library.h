@@ -38,9 +38,6 @@ const char *library_value(const struct person *p, const char *sql);
 void library_search(const struct library *l, const struct person *p,
     const char *query, struct answer *a);
 
-/* A number of the stand-in's. */
-int library_count(const struct library *l, const char *name);
-
 /* Does one of the stand-in's pages ("/_last", "/_bodies") hold the text? */
 bool library_sent(const struct library *l, const char *page, const char *text);
 

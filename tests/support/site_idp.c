@@ -61,6 +61,37 @@ idp_key(enum idp_kind kind)
 	return key;
 }
 
+/* As PEM in the environment, which is what a test's process has of the one
+ * that starts it. */
+void
+idp_share_key(const char *name)
+{
+	EVP_PKEY *key = idp_key(IDP_RSA_2048);
+	BIO *bio = BIO_new(BIO_s_mem());
+	char *pem;
+	int ok = PEM_write_bio_PrivateKey(bio, key, NULL, NULL, 0, NULL, NULL);
+	assert(ok == 1);
+	long n = BIO_get_mem_data(bio, &pem);
+	char *text = strndup(pem, (size_t)n);
+	ok = setenv(name, text, 1);
+	assert(ok == 0);
+	free(text);
+	BIO_free(bio);
+	EVP_PKEY_free(key);
+}
+
+EVP_PKEY *
+idp_shared_key(const char *name)
+{
+	const char *pem = getenv(name);
+	assert(pem);
+	BIO *bio = BIO_new_mem_buf(pem, -1);
+	EVP_PKEY *key = PEM_read_bio_PrivateKey(bio, NULL, NULL, NULL);
+	assert(key);
+	BIO_free(bio);
+	return key;
+}
+
 void
 idp_key_free(EVP_PKEY *key)
 {

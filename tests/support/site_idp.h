@@ -19,6 +19,14 @@ struct evp_pkey_st *idp_key(enum idp_kind kind);
 void idp_key_free(struct evp_pkey_st *key);
 
 /*
+ * Pairs of RSA take a tenth of a second and more to make: in a
+ * ReportHook(PRE_ALL) one for all tests of a program, by a name, and in each of
+ * them that one; idp_key_free.
+ */
+void idp_share_key(const char *name);
+struct evp_pkey_st *idp_shared_key(const char *name);
+
+/*
  * Its public JWK. `extra` is put before the closing brace (",\"use\":\"sig\"")
  * and may be ""; `kid` NULL leaves it out.
  */

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -59,6 +60,27 @@ wait_until(bool (*is_so)(void *arg), void *arg, int ms)
 		sleep_ms(20);
 	}
 	return is_so(arg);
+}
+
+struct awaited {
+	const _Atomic int *n;
+	int at_least;
+};
+
+static bool
+has_come(void *arg)
+{
+	const struct awaited *a = arg;
+
+	return atomic_load(a->n) >= a->at_least;
+}
+
+bool
+wait_for_count(const _Atomic int *n, int at_least, int ms)
+{
+	struct awaited a = {n, at_least};
+
+	return wait_until(has_come, &a, ms);
 }
 
 /* The state letter and the parent of a process; 0 when it is gone. */
@@ -274,6 +296,8 @@ write_config(struct stack *s, const struct stack_options *o)
 	    "CHAT_REGISTRATION=open\nCHAT_HASH_MEMORY=8192\n"
 	    "CHAT_RUN_DIR=%s\nCHAT_HASH_SLOTS=64\n",
 	    s->dir);
+	/* On a busy machine Redis is late, not away. */
+	fputs("CHAT_REDIS_TIMEOUT=3000\n", f);
 	/* Tests of limits set their own. */
 	fputs("CHAT_RATE_LIMIT_PER_MINUTE=0\nCHAT_RATE_LIMIT_PER_DAY=0\n"
 	      "CHAT_API_RATE_PER_MINUTE=0\nCHAT_STREAMS_PER_USER=0\n"
@@ -463,18 +487,6 @@ stack_model_again(struct stack *s)
 
 	s->standin =
 	    start_standin(s, s->model + strlen("http://"), MODEL_SOCKET, url);
-}
-
-void
-stack_model_open(const struct stack *s)
-{
-	struct ask ask = {.method = "POST", .base = s->model, .path = "/_open"};
-	struct answer a;
-
-	http_ask(&ask, &a);
-	if (a.status != 200)
-		give_up("the stand-in model's gate");
-	answer_clear(&a);
 }
 
 void

@@ -67,6 +67,23 @@ void stack_model_again(struct stack *s);
 /* Opens the next gate of the stand-in model's replies (see standin.def). */
 void stack_model_open(const struct stack *s);
 
+/* The same as an ask's on_event, its arg the stack: a reply with gate=1 is told
+ * piece by piece, each an event of its own, however busy the machine is. */
+void stack_model_step(void *stack, int n);
+
+/* One of the stand-in model's counters (STANDIN_COUNTERS), and of another one
+ * by its address, such as s->second. */
+long stack_model_count(const struct stack *s, const char *name);
+long standin_count(const char *base, const char *name);
+
+/* Has natterd read all that the stand-in model has said so far? (A condition
+ * for wait_until; its arg is the stack.) */
+bool stack_model_is_heard(void *stack);
+
+/* Sets the counters to 0, and with them shuts the gates. */
+void stack_model_reset(const struct stack *s);
+void standin_reset(const char *base);
+
 /* The pids of natterd's workers, read from /proc; returns how many. */
 size_t stack_workers(const struct stack *s, pid_t *pids, size_t max);
 
@@ -78,6 +95,9 @@ bool process_runs(pid_t pid);
 
 /* Waits up to `ms` until `is_so(arg)`; returns whether it came to be. */
 bool wait_until(bool (*is_so)(void *arg), void *arg, int ms);
+
+/* The same for a number that others count up. */
+bool wait_for_count(const _Atomic int *n, int at_least, int ms);
 
 /* A user of this stack, made through the API, with one conversation. */
 struct person {

@@ -28,12 +28,18 @@ static struct jwks_server server;
 static char *one, *both; /* sets with e1, and with e1 and e2 */
 static struct site_keys *keys;
 
+ReportHook(PRE_ALL)(struct criterion_test_set *tests)
+{
+	(void)tests;
+	idp_share_key("SITE_KEY");
+}
+
 static void
 setup(void)
 {
 	cr_assert_geq(sodium_init(), 0);
 	ec = idp_key(IDP_P256);
-	rsa = idp_key(IDP_RSA_2048);
+	rsa = idp_shared_key("SITE_KEY");
 	char *e1 = idp_jwk(ec, "e1", ""), *e2 = idp_jwk(ec, "e2", "");
 	one = idp_jwks(e1, NULL);
 	both = idp_jwks(e1, e2, NULL);

@@ -37,6 +37,13 @@ static struct site_rules rules = {
 static struct site_claims claims;
 static const char *why;
 
+ReportHook(PRE_ALL)(struct criterion_test_set *tests)
+{
+	(void)tests;
+	idp_share_key("SITE_KEY");
+	idp_share_key("OTHER_KEY");
+}
+
 static void
 write_keys(char *jwks)
 {
@@ -51,9 +58,9 @@ static void
 setup(void)
 {
 	cr_assert_geq(sodium_init(), 0);
-	rsa = idp_key(IDP_RSA_2048);
+	rsa = idp_shared_key("SITE_KEY");
 	ec = idp_key(IDP_P256);
-	other = idp_key(IDP_RSA_2048);
+	other = idp_shared_key("OTHER_KEY");
 	int fd = mkstemp(path);
 	cr_assert_geq(fd, 0);
 	close(fd);
