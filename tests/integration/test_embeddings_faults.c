@@ -115,13 +115,14 @@ ask_with_fault(const char *fault, int times)
 static bool
 is_asked(void)
 {
-	int before = library_count(&lib, "embedding_requests");
+	long before = stack_model_count(&lib.stack, "embedding_requests");
 	struct answer a;
 
 	person_say(&lib.stack, &lib.reader, "automobile", &a);
 	cr_expect(answer_ends_with(&a, "done"));
 	answer_clear(&a);
-	return library_count(&lib, "embedding_requests") == before + 1;
+	return stack_model_count(&lib.stack, "embedding_requests") ==
+	       before + 1;
 }
 
 /* What is about the question, and what is about the server. */

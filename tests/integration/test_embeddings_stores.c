@@ -82,7 +82,7 @@ static bool
 is_model_asked(void *arg)
 {
 	(void)arg;
-	return library_count(&lib, "chat_requests") > 0;
+	return stack_model_count(&lib.stack, "chat_requests") > 0;
 }
 
 /* It goes away between the question's vector and what is near to it. */
@@ -110,7 +110,8 @@ Test(embeddings_stores, a_model_is_asked_while_postgres_is_away)
 static bool
 is_being_made(void *arg)
 {
-	return library_count(&lib, "embedding_requests") > *(int *)arg;
+	return stack_model_count(&lib.stack, "embedding_requests") >
+	       *(int *)arg;
 }
 
 Test(embeddings_stores, vectors_wait_for_a_postgres_that_is_away)
@@ -135,7 +136,7 @@ Test(embeddings_stores, vectors_wait_for_a_postgres_that_is_away)
 	sleep(3);
 	cr_assert(server_start_again(&stores.postgres));
 	library_wait(&lib.reader, LIBRARY_MODEL);
-	cr_expect_eq(library_count(&lib, "embedding_requests"), 1);
+	cr_expect_eq(stack_model_count(&lib.stack, "embedding_requests"), 1);
 }
 
 /* Its pause is over. */
@@ -163,7 +164,7 @@ Test(embeddings_stores, what_cannot_be_stored_is_given_up)
 		cr_assert_lt(i, 600, "%s", hasten());
 		usleep(100000);
 	}
-	cr_expect_eq(library_count(&lib, "embedding_requests"), 5);
+	cr_expect_eq(stack_model_count(&lib.stack, "embedding_requests"), 5);
 	setenv("CHAT_EMBEDDING_MODEL", LIBRARY_MODEL, 1);
 	end = RUN(admin_natterctl(), "embeddings");
 	cr_expect(strstr(end.out, "1 given up") != NULL, "%s", end.out);
@@ -180,5 +181,5 @@ Test(embeddings_stores, what_cannot_be_stored_is_given_up)
 		cr_assert_lt(i, 300);
 		usleep(100000);
 	}
-	cr_expect_eq(library_count(&lib, "embedding_requests"), 6);
+	cr_expect_eq(stack_model_count(&lib.stack, "embedding_requests"), 6);
 }
