@@ -292,7 +292,7 @@ Test(moderation, what_a_withheld_reply_calls_is_checked_before_it_is_done)
 	answer_clear(&a);
 	expect_db(TASKS, "0");
 	expect_db(LOGGED, "0");
-	cr_expect_eq(model_number("chat_requests"), 1);
+	cr_expect_eq(stack_model_count(&stack, "chat_requests"), 1);
 	expect_account(NULL);
 }
 
@@ -308,7 +308,7 @@ Test(moderation, a_withheld_reply_keeps_nothing_of_what_it_called)
 	answer_clear(&a);
 	/* The first call was harmless, and is done. */
 	expect_db(TASKS, "1");
-	cr_expect_eq(model_number("chat_requests"), 2);
+	cr_expect_eq(stack_model_count(&stack, "chat_requests"), 2);
 	expect_account(NULL);
 }
 
@@ -324,7 +324,7 @@ Test(moderation, what_passes_is_done_and_told)
 	answer_clear(&a);
 	expect_db(TASKS, "1");
 	/* The question, what is called, the reply. */
-	cr_expect_eq(model_number("moderation_requests"), 3);
+	cr_expect_eq(stack_model_count(&stack, "moderation_requests"), 3);
 	expect_account(NULL);
 }
 
