@@ -9,8 +9,15 @@ BUILD=$(cd "${1:?is missing: the build folder}" && pwd -P)
 OUT=$(mktemp -d -t natter-report.XXXXXX)
 trap 'rm -rf "$OUT"' EXIT
 
-for name in streams turns; do
-	"$HERE/$name.sh" "$BUILD" | tee "$OUT/$name"
+measure() {
+	case $1 in
+	socket) MODEL_ON=socket "$HERE/streams.sh" "$BUILD" 10000 ;;
+	*) "$HERE/$1.sh" "$BUILD" ;;
+	esac
+}
+
+for name in streams socket turns; do
+	measure "$name" | tee "$OUT/$name"
 	awk -v mark="bench-$name" -v file="$OUT/$name" '
 	    $0 == "<!-- /" mark " -->" { is_old = 0 }
 	    !is_old { print }

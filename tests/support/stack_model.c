@@ -10,16 +10,16 @@
 
 /* Asks one of the stand-in's own pages, which always answers. */
 static void
-ask_page(const char *base, const char *method, const char *path,
-    struct answer *a)
+ask_page(
+    const char *base, const char *method, const char *path, struct answer *a)
 {
 	const struct ask ask = {.method = method, .base = base, .path = path};
 
 	http_ask(&ask, a);
 	if (a->status == 200)
 		return;
-	fprintf(stderr, "stack: %s of the stand-in model: %ld\n", path,
-	    a->status);
+	fprintf(
+	    stderr, "stack: %s of the stand-in model: %ld\n", path, a->status);
 	abort();
 }
 
@@ -78,8 +78,7 @@ bool
 stack_model_is_heard(void *stack)
 {
 	const struct stack *s = stack;
-	unsigned port =
-	    (unsigned)strtoul(strrchr(s->model, ':') + 1, NULL, 10);
+	unsigned port = (unsigned)strtoul(strrchr(s->model, ':') + 1, NULL, 10);
 	char line[512];
 	bool is_heard = true;
 	FILE *f;

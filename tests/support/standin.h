@@ -163,7 +163,6 @@ http_header(const struct request *q, const char *name, size_t *out_len);
 /* Serves until SIGTERM or SIGINT; prints the address it got. Also on a Unix
  * socket at this path, unless that is "". */
 MUST_CHECK enum standin_err
-http_serve(
-    const char *host, int port, const char *socket, http_route_fn route);
+http_serve(const char *host, int port, const char *socket, http_route_fn route);
 
 #endif
