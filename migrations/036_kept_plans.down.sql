@@ -1,4 +1,4 @@
--- Takes back 037_kept_plans.up.sql.
+-- Takes back 036_kept_plans.up.sql.
 
 SET ROLE natter_auth;
 

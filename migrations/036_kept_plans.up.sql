@@ -1,4 +1,4 @@
--- 037: what every user's first request and every turn asks is planned once a
+-- 036: what every user's first request and every turn asks is planned once a
 -- connection: Postgres plans a function in SQL anew at every call, one in PL/pgSQL
 -- not (https://www.postgresql.org/docs/15/plpgsql-implementation.html). Of
 -- auth.rate_numbers, whose tables have partitions, that was nine tenths.
