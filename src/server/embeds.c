@@ -4,12 +4,14 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/arena.h"
 #include "base/config.h"
 #include "base/log.h"
 #include "base/metrics.h"
 #include "base/queue_pair.h"
+#include "base/text.h"
 #include "chat/embedding.h"
 #include "chat/retrieve.h"
 #include "model/embedding.h"
@@ -110,7 +112,8 @@ refuse(struct embed *e, const struct embeds_stores *stores, const char *why)
 {
 	e->kind = EMBED_GIVE_BACK;
 	e->is_refused = true;
-	(void)snprintf(e->why, sizeof(e->why), "%s", why);
+	(void)snprintf(e->why, sizeof(e->why), "%.*s",
+	    (int)text_prefix(why, strlen(why), sizeof(e->why) - 1), why);
 	return give_back(e, stores);
 }
 
