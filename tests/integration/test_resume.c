@@ -218,24 +218,6 @@ count_hints(redisContext *c)
 	return n;
 }
 
-/* Without a reader there is nobody to tell, but of the end. */
-Test(resume, only_replies_that_are_read_are_hinted_at)
-{
-	struct person p;
-	struct call say;
-	redisContext *hints;
-	char id[40];
-
-	person_make(&hosts[0], &p);
-	call_say(&say, &hosts[0], &p, SLOWLY, 0);
-	call_await(&say, 2);
-	reply_id(&p, id);
-	hints = hear_hints(id);
-	cr_assert(answer_ends_with(call_join(&say), "done"));
-	cr_expect_eq(count_hints(hints), 1);
-	call_clear(&say);
-}
-
 /* What the model has said is shown to every reader before it says more: so much
  * of the text, up to a character's end. */
 static void
@@ -698,6 +680,26 @@ expect_places(const struct person *p, const char *id)
 		cr_expect_eq(a.status, 200, "%ld %s", a.status, a.body.p);
 		answer_clear(&a);
 	}
+}
+
+/* Without a reader there is nobody to tell, but of the end. */
+Test(resume_few, replies_that_nobody_reads_are_not_hinted_at)
+{
+	struct person p;
+	struct call say;
+	redisContext *hints;
+	char id[40];
+
+	person_make(&hosts[0], &p);
+	call_say(&say, &hosts[0], &p, "[[text=240 events=24 gate=12]] go", 0);
+	stack_model_open(&hosts[0]);
+	call_await(&say, 2);
+	reply_id(&p, id);
+	hints = hear_hints(id);
+	stack_model_open(&hosts[0]);
+	cr_assert(answer_ends_with(call_join(&say), "done"));
+	cr_expect_eq(count_hints(hints), 1);
+	call_clear(&say);
 }
 
 Test(resume_few, a_user_has_so_many_readers_in_all_workers)
