@@ -172,7 +172,7 @@ static void
 give_back(struct embedder *em, struct embed *e, const char *why)
 {
 	e->kind = EMBED_GIVE_BACK;
-	(void)snprintf(e->why, sizeof(e->why), "%s", why);
+	embed_explain(e, why);
 	pass_on(em, e);
 }
 

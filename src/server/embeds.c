@@ -4,7 +4,6 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/arena.h"
 #include "base/config.h"
@@ -44,6 +43,13 @@ embed_free(struct embed *e)
 	buf_free(&e->answer);
 	free(e->question);
 	free(e);
+}
+
+void
+embed_explain(struct embed *e, const char *why)
+{
+	(void)snprintf(e->why, sizeof(e->why), "%s", why);
+	text_mend(e->why);
 }
 
 static void
@@ -112,8 +118,7 @@ refuse(struct embed *e, const struct embeds_stores *stores, const char *why)
 {
 	e->kind = EMBED_GIVE_BACK;
 	e->is_refused = true;
-	(void)snprintf(e->why, sizeof(e->why), "%.*s",
-	    (int)text_prefix(why, strlen(why), sizeof(e->why) - 1), why);
+	embed_explain(e, why);
 	return give_back(e, stores);
 }
 
@@ -165,8 +170,7 @@ find(struct embed *e, const struct embeds_stores *stores)
 	enum err error = ERR_TOO_LARGE;
 
 	if (!embeddings_read(e->answer.p, e->answer.n, 1, &vector)) {
-		(void)snprintf(
-		    e->why, sizeof(e->why), "its answer cannot be understood");
+		embed_explain(e, "its answer cannot be understood");
 		return ERR_MODEL_FAILED;
 	}
 	embedding_name(stores->config, name);
@@ -184,8 +188,7 @@ find(struct embed *e, const struct embeds_stores *stores)
 	if (error == OK)
 		error = retrieve_read(call.result, &e->found);
 	else
-		(void)snprintf(
-		    e->why, sizeof(e->why), "%s", pg_why(stores->pg));
+		embed_explain(e, pg_why(stores->pg));
 	pg_calls_clear(&call, 1);
 	return error;
 }

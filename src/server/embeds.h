@@ -59,6 +59,9 @@ struct embed {
 struct embed *embed_new(enum embed_kind kind);
 void embed_free(struct embed *e);
 
+/* Says why it failed; what is too long is cut between characters. */
+void embed_explain(struct embed *e, const char *why);
+
 /* At most `max` of them at a time; NULL without memory. */
 struct queue_pair *embeds_new(size_t max);
 

@@ -250,8 +250,7 @@ close_parts(struct worker *w)
 	front_free(w->front);
 	relay_free(w->shared.relay);
 	for (int i = 0; i < ROUTE_THREADS; i++)
-		if (w->beside[i] != NULL)
-			chores_free(w->beside[i]);
+		chores_free(w->beside[i]);
 	ledger_free(w->shared.ledger);
 	disowned_free(w->shared.disowned);
 	close(w->signal_fd);

@@ -55,6 +55,12 @@ stop_model() {
 	MODEL_PID=
 }
 
+# When no other comes after it.
+end_model() {
+	stop_model
+	[ -z "${MODEL_DIR:-}" ] || rm -rf "$MODEL_DIR"
+}
+
 # start_model OPTION...: model_load; one at a time.
 start_model() {
 	stop_model

@@ -383,7 +383,6 @@ listen_as_told(void)
 	if (options.socket == NULL)
 		return listen_at(&port, sizeof(port));
 	snprintf(path.sun_path, sizeof(path.sun_path), "%s", options.socket);
-	(void)unlink(options.socket);
 	return listen_at(&path, sizeof(path)) &&
 	       chmod(options.socket, 0777) == 0;
 }

@@ -24,8 +24,7 @@ FIRST_USER=1
 finish_all() {
 	[ -z "${SHORT_PID:-}" ] || kill "$SHORT_PID" 2>/dev/null || :
 	[ -z "${CLIENT_PID:-}" ] || kill "$CLIENT_PID" 2>/dev/null || :
-	stop_model
-	[ -z "${MODEL_DIR:-}" ] || rm -rf "$MODEL_DIR"
+	end_model
 	finish
 }
 

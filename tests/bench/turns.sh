@@ -17,7 +17,7 @@ KINDS=(natterd nginx redis postgres model client)
 
 finish_all() {
 	[ -z "${CLIENT_PID:-}" ] || kill "$CLIENT_PID" 2>/dev/null || :
-	stop_model
+	end_model
 	finish
 }
 

@@ -114,6 +114,16 @@ is_being_made(void *arg)
 	       *(int *)arg;
 }
 
+static bool
+is_leased(void *arg)
+{
+	(void)arg;
+	return strcmp(library_value(&lib.reader,
+			  "SELECT count(lease) FROM chat.document_embeddings"
+			  " WHERE user_id = $1::text::uuid"),
+		   "1") == 0;
+}
+
 Test(embeddings_stores, vectors_wait_for_a_postgres_that_is_away)
 {
 	int before = 0;
@@ -121,19 +131,11 @@ Test(embeddings_stores, vectors_wait_for_a_postgres_that_is_away)
 	open_with(NULL, NULL);
 	kill(lib.stack.standin, SIGSTOP);
 	bring(CAR);
-	for (int i = 0; strcmp(library_value(&lib.reader,
-				   "SELECT count(lease) FROM"
-				   " chat.document_embeddings"
-				   " WHERE user_id = $1::text::uuid"),
-			    "1") != 0;
-	     i++) {
-		cr_assert_lt(i, 300);
-		usleep(100000);
-	}
+	cr_assert(wait_until(is_leased, NULL, 30000));
 	server_stop(&stores.postgres, SIGINT);
 	kill(lib.stack.standin, SIGCONT);
 	cr_assert(wait_until(is_being_made, &before, 30000));
-	sleep(3);
+	sleep(3); /* tries to store them in vain are told nowhere */
 	cr_assert(server_start_again(&stores.postgres));
 	library_wait(&lib.reader, LIBRARY_MODEL);
 	cr_expect_eq(stack_model_count(&lib.stack, "embedding_requests"), 1);
@@ -151,6 +153,23 @@ hasten(void)
 	    " WHERE user_id = $1::text::uuid");
 }
 
+static bool
+is_given_up(void *arg)
+{
+	(void)arg;
+	return strcmp(hasten(), "5 " LIBRARY_MODEL " true") == 0;
+}
+
+static bool
+has_one_vector(void *arg)
+{
+	(void)arg;
+	return strcmp(library_value(&lib.reader,
+			  "SELECT count(*) FROM chat.chunk_embeddings"
+			  " WHERE user_id = $1::text::uuid"),
+		   "1") == 0;
+}
+
 Test(embeddings_stores, what_cannot_be_stored_is_given_up)
 {
 	struct command_end end;
@@ -159,11 +178,7 @@ Test(embeddings_stores, what_cannot_be_stored_is_given_up)
 	run("ALTER TABLE chat.chunk_embeddings ADD CONSTRAINT only_small"
 	    " CHECK (dimensions = 1)");
 	bring(CAR);
-	for (int i = 0; strcmp(hasten(), "5 " LIBRARY_MODEL " true") != 0;
-	     i++) {
-		cr_assert_lt(i, 600, "%s", hasten());
-		usleep(100000);
-	}
+	cr_assert(wait_until(is_given_up, NULL, 60000), "%s", hasten());
 	cr_expect_eq(stack_model_count(&lib.stack, "embedding_requests"), 5);
 	setenv("CHAT_EMBEDDING_MODEL", LIBRARY_MODEL, 1);
 	end = RUN(admin_natterctl(), "embeddings");
@@ -173,13 +188,6 @@ Test(embeddings_stores, what_cannot_be_stored_is_given_up)
 	/* Others get theirs. */
 	run("ALTER TABLE chat.chunk_embeddings DROP CONSTRAINT only_small");
 	bring("The cat sleeps.");
-	for (int i = 0; strcmp(library_value(&lib.reader,
-				   "SELECT count(*) FROM chat.chunk_embeddings"
-				   " WHERE user_id = $1::text::uuid"),
-			    "1") != 0;
-	     i++) {
-		cr_assert_lt(i, 300);
-		usleep(100000);
-	}
+	cr_assert(wait_until(has_one_vector, NULL, 30000));
 	cr_expect_eq(stack_model_count(&lib.stack, "embedding_requests"), 6);
 }
