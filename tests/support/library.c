@@ -72,7 +72,7 @@ library_bring(const struct library *l, const struct person *p, const char *json,
 const char *
 library_value(const struct person *p, const char *sql)
 {
-	static char value[4096];
+	static _Thread_local char value[4096];
 
 	db_value(sql, p->user_id, value, sizeof(value));
 	return value;

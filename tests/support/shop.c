@@ -14,8 +14,8 @@
 const char *
 shop_path(const struct shop *s, const char *below)
 {
-	static char paths[4][256];
-	static int next;
+	static _Thread_local char paths[4][256];
+	static _Thread_local int next;
 	char *path = paths[next++ % 4];
 
 	snprintf(path, sizeof(paths[0]), STORES "/%s/tools%s", s->store, below);
