@@ -10,10 +10,10 @@ BENCH=$BUILD/tests/bench
 FIRST=(nice -n -10)
 "${FIRST[@]}" true 2>/dev/null || FIRST=(env)
 
-# Where the model's server is: at a port, or with MODEL_ON=socket on a Unix
+# Where the model's server is: at a port, or with LOAD_ON=socket on a Unix
 # socket, in a folder that goes with it.
 choose_model() {
-	if [ "${MODEL_ON:-port}" = socket ]; then
+	if [ "${LOAD_ON:-port}" = socket ]; then
 		MODEL_DIR=$(mktemp -d -t natter-model.XXXXXX)
 		chmod 755 "$MODEL_DIR"
 		MODEL_AT=(--socket "$MODEL_DIR/model.sock")
@@ -23,6 +23,25 @@ choose_model() {
 		MODEL_AT=(--port "$MODEL_PORT")
 		MODEL_URL=http://127.0.0.1:$MODEL_PORT
 	fi
+}
+
+# Where clients find nginx: at its port, or with LOAD_ON=socket on a Unix socket
+# besides, in the folder of the demo's own. After find_servers.
+choose_clients() {
+	local socket
+	CLIENT_AT=(--port "$PORT")
+	[ "${LOAD_ON:-port}" = socket ] || return 0
+	socket=$(dirname "$(redis_socket)")/clients.sock
+	sed -i "s,listen 127,listen unix:$socket backlog=4096;\n\t\t&," \
+	    "$NATTER_DIR/nginx/demo.conf"
+	kill -HUP "$NGINX_PID"
+	for _ in {1..100}; do
+		[ ! -S "$socket" ] || break
+		sleep 0.1
+	done
+	[ -S "$socket" ] || die "nginx does not listen on $socket"
+	# shellcheck disable=SC2034 # for those who source this
+	CLIENT_AT=(--socket "$socket")
 }
 
 model_listens() {

@@ -11,7 +11,7 @@ trap 'rm -rf "$OUT"' EXIT
 
 measure() {
 	case $1 in
-	socket) MODEL_ON=socket "$HERE/streams.sh" "$BUILD" 10000 ;;
+	socket) LOAD_ON=socket "$HERE/streams.sh" "$BUILD" 10000 ;;
 	*) "$HERE/$1.sh" "$BUILD" ;;
 	esac
 }

@@ -15,9 +15,9 @@ COUNTS=("$@")
 [ $# -gt 0 ] || COUNTS=(100 1000 5000 10000)
 GAP_MS=333      # three events a second
 FIRST_MS=200
-BEGIN_RATE=${BEGIN_RATE:-150} # replies begun a second
+BEGIN_RATE=${BEGIN_RATE:-100} # replies begun a second
 SETTLE_S=10     # after the last one has begun: what that took is over
-LOOK_S=10       # how long everything is looked at; then the replies end
+LOOK_S=30       # how long everything is looked at; then the replies end
 KINDS=(natterd nginx redis postgres model client)
 FIRST_USER=1
 
@@ -82,7 +82,7 @@ measure() {
 	crowd "$FIRST_USER" "$last" >"$T/tokens"
 	head -n 1 "$T/tokens" | cut -d' ' -f1 >"$T/short_token"
 	start_model --gap "$GAP_MS" --first "$FIRST_MS"
-	"${FIRST[@]}" "$BENCH/turn_load" --port "$PORT" --tokens "$T/tokens" --count "$n" \
+	"${FIRST[@]}" "$BENCH/turn_load" "${CLIENT_AT[@]}" --tokens "$T/tokens" --count "$n" \
 	    --ramp $((ramp_s * 1000)) --timeout 240 >"$T/client" 2>"$T/client.err" &
 	CLIENT_PID=$!
 	wait_streaming
@@ -96,14 +96,15 @@ measure() {
 
 row() {
 	local n=$1 c=$T/client kind used=0 all
-	printf '| %d | %d | %d | %d | %.0f | %s / %s | %s / %s | %s | %s | %s | %s / %s |' \
+	printf '| %d | %d | %d | %d | %.0f | %s / %s | %s / %s / %s | %s | %s | %s | %s / %s |' \
 	    "$n" "$(value most_at_once "$c")" "$(value completed "$c")" \
 	    "$(stored "$FIRST_USER" "$2")" \
 	    "$(awk '$1 == "seen" { n = $2 - n; us = $3 - us }
 		END { printf "%f", us ? n * 1e6 / us : 0 }' "$c")" \
 	    "$(value first_added_p50_ms "$c")" "$(value first_added_p99_ms "$c")" \
-	    "$(value delay_p50_ms "$c")" "$(value delay_p99_ms "$c")" \
-	    "$(value gap_added_p99_ms "$c")" \
+	    "$(value look_delay_p50_ms "$c")" \
+	    "$(value look_delay_p99_ms "$c")" "$(value delay_p99_ms "$c")" \
+	    "$(value look_gap_added_p99_ms "$c")" \
 	    "$(per_stream "$MEMORY" "$BASE" "$n")" \
 	    "$(per_stream "$NGINX_MEMORY" "$NGINX_BASE" "$n")" \
 	    "$(value short_p50_ms "$T/short")" "$(value short_p99_ms "$T/short")"
@@ -124,13 +125,14 @@ no_limits
 start_demo
 trap finish_all EXIT
 find_servers
+choose_clients
 # The logs of all these replies are longer than all but this is for.
 redis-cli -s "$(redis_socket)" config set maxmemory 4gb >/dev/null
 BASE=$(memory natterd) NGINX_BASE=$(memory nginx)
 machine
 cat <<-END
 
-	| streams | at once | complete | stored | events/s | first token added p50 / p99 ms | event delay p50 / p99 ms | gap added p99 ms | KiB a stream in natterd | in nginx | GET /me p50 / p99 ms | natterd % | nginx % | Redis % | Postgres % | model % | client % | others % | logs lost |
+	| streams | at once | complete | stored | events/s | first token added p50 / p99 ms | event delay p50 / p99 / p99 of the run ms | gap added p99 ms | KiB a stream in natterd | in nginx | GET /me p50 / p99 ms | natterd % | nginx % | Redis % | Postgres % | model % | client % | others % | logs lost |
 	|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|
 END
 for count in "${COUNTS[@]}"; do

@@ -7,8 +7,8 @@
  *
  * Prints "streaming" as soon as every connection has had a first delta, upon
  * SIGUSR1 how many deltas came so far and when, and at the end one "name value"
- * a line. The exit status is 0 when every turn
- * was complete with all of its deltas.
+ * a line: of the whole run, and of what came between the first two SIGUSR1. The
+ * exit status is 0 when every turn was complete with all of its deltas.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -23,6 +23,7 @@
 #include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/buf.h"
@@ -37,7 +38,8 @@ enum {
 };
 
 static struct {
-	int port;
+	int port;           /* of nginx on loopback; 0: at `socket` */
+	const char *socket; /* its path */
 	const char *tokens, *body;
 	long count, ramp_ms, seconds, timeout_s;
 } options = {.count = 1,
@@ -64,7 +66,8 @@ static char *credentials; /* the --tokens file, owned; lines NUL-ended */
 static struct conn *conns;
 static long opened, asking, streaming, most, streamed, over;
 static uint64_t completed, failed, deltas, now_us, begin_us;
-static struct samples first, delay, gap;
+static struct samples first, delay, gap, look_delay, look_gap;
+static int answers; /* to SIGUSR1; 1: it is looked at */
 static bool is_closing_time;
 static volatile sig_atomic_t is_asked; /* SIGUSR1: how many deltas so far? */
 
@@ -79,6 +82,7 @@ static void
 answer(void)
 {
 	is_asked = 0;
+	answers++;
 	printf("seen %lu %lu\n", deltas, clock_mono_us());
 }
 
@@ -120,6 +124,8 @@ static void
 count_delta(struct conn *c, uint64_t received_us, uint64_t sent_us)
 {
 	int64_t late = (int64_t)(now_us - sent_us);
+	int64_t apart = (int64_t)(now_us - c->last_us) -
+			(int64_t)(sent_us - c->last_sent_us);
 
 	deltas++;
 	if (c->deltas++ == 0) {
@@ -133,8 +139,11 @@ count_delta(struct conn *c, uint64_t received_us, uint64_t sent_us)
 		c->has_streamed = true;
 	} else {
 		sample(&delay, late);
-		sample(&gap, (int64_t)(now_us - c->last_us) -
-				 (int64_t)(sent_us - c->last_sent_us));
+		sample(&gap, apart);
+		if (answers == 1) {
+			sample(&look_delay, late);
+			sample(&look_gap, apart);
+		}
 	}
 	c->last_us = now_us;
 	c->last_sent_us = sent_us;
@@ -242,22 +251,39 @@ read_on(struct conn *c)
 	}
 }
 
-static void
-open_conn(struct conn *c)
+/* A connection to nginx, or -1: on one machine connecting is over at once. */
+static int
+connect_port(void)
 {
 	struct sockaddr_in at = {
 	    .sin_family = AF_INET,
 	    .sin_port = htons((uint16_t)options.port),
 	    .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
 	};
-	struct epoll_event e = {.events = EPOLLIN, .data.ptr = c};
-	int on = 1;
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
 
-	/* On loopback connecting is over at once. */
-	c->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-	if (connect(c->fd, (struct sockaddr *)&at, sizeof(at)) != 0 ||
-	    epoll_ctl(poller, EPOLL_CTL_ADD, c->fd, &e) != 0 || !send_turn(c)) {
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	return connect(fd, (struct sockaddr *)&at, sizeof(at)) == 0 ? fd : -1;
+}
+
+static int
+connect_socket(void)
+{
+	struct sockaddr_un at = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	snprintf(at.sun_path, sizeof(at.sun_path), "%s", options.socket);
+	return connect(fd, (struct sockaddr *)&at, sizeof(at)) == 0 ? fd : -1;
+}
+
+static void
+open_conn(struct conn *c)
+{
+	struct epoll_event e = {.events = EPOLLIN, .data.ptr = c};
+
+	c->fd = options.port ? connect_port() : connect_socket();
+	if (c->fd < 0 || epoll_ctl(poller, EPOLL_CTL_ADD, c->fd, &e) != 0 ||
+	    !send_turn(c)) {
 		complain(c, strerror(errno));
 		failed++;
 		conn_close(c);
@@ -340,6 +366,8 @@ print_report(double seconds)
 	print_samples("first_added", &first);
 	print_samples("delay", &delay);
 	print_samples("gap_added", &gap);
+	print_samples("look_delay", &look_delay);
+	print_samples("look_gap_added", &look_gap);
 }
 
 /* Gives each connection its line: "token conversation". */
@@ -372,6 +400,7 @@ read_options(int argc, char **argv)
 {
 	static const struct option known[] = {
 	    {"port", required_argument, NULL, 'p'},
+	    {"socket", required_argument, NULL, 'u'},
 	    {"tokens", required_argument, NULL, 't'},
 	    {"body", required_argument, NULL, 'b'},
 	    {"count", required_argument, NULL, 'n'},
@@ -393,13 +422,16 @@ read_options(int argc, char **argv)
 			options.tokens = optarg;
 		else if (o == 'b')
 			options.body = optarg;
+		else if (o == 'u')
+			options.socket = optarg;
 		else if (o == 'p')
 			options.port = atoi(optarg);
 		else
 			*numbers[o] = strtol(optarg, NULL, 10);
 	}
-	return optind == argc && options.port > 0 && options.count > 0 &&
-	       options.tokens != NULL;
+	return optind == argc &&
+	       (options.port > 0) == (options.socket == NULL) &&
+	       options.count > 0 && options.tokens != NULL;
 }
 
 int
@@ -409,8 +441,8 @@ main(int argc, char **argv)
 
 	if (!read_options(argc, argv)) {
 		fprintf(stderr,
-		    "usage: turn_load --port N --tokens FILE [--count N] "
-		    "[--ramp MS]\n\t[--seconds S] [--timeout S] "
+		    "usage: turn_load --port N|--socket PATH --tokens FILE "
+		    "[--count N]\n\t[--ramp MS] [--seconds S] [--timeout S] "
 		    "[--body JSON]\n--seconds: each goes on with turns for so "
 		    "long; else one each\n");
 		return 2;
