@@ -12,6 +12,13 @@
 #include "chat/queries.h"
 #include "model/embedding.h"
 
+/* A batch's time in those of a question. */
+#define BATCH_QUESTIONS 40
+
+/* A lease has this besides, in ms: vectors wait so long for a Postgres that is
+ * away (server/embedder.c). */
+#define LEASE_MORE_MS 60000
+
 enum column { USER_ID, DOCUMENT_ID, CHUNK_ID, TITLE, HEADING, CONTENT };
 
 static const char *
@@ -23,16 +30,34 @@ name_of(const struct config *config, struct arena *a)
 	return arena_strdup(a, name);
 }
 
+long
+embedding_batch_ms(const struct config *config)
+{
+	return BATCH_QUESTIONS * config->embedding_timeout_ms;
+}
+
 void
-embedding_claim(const struct config *config, const char *worker_id,
-    const char *lease, struct arena *a, struct pg_call *out_call)
+embedding_claim(const struct config *config,
+    const struct embedding_claim *claim, struct arena *a,
+    struct pg_call *out_call)
 {
 	*out_call = (struct pg_call){
 	    .query = chat_query(CHAT_EMBEDDINGS_CLAIM),
-	    .params = {name_of(config, a), worker_id, lease,
-		arena_printf(a, "%d", EMBEDDING_LEASE_S),
-		arena_printf(a, "%ld", config->embedding_batch)},
+	    .params = {name_of(config, a), claim->worker_id, claim->lease,
+		arena_printf(a, "%ld",
+		    (embedding_batch_ms(config) + LEASE_MORE_MS) / 1000),
+		arena_printf(a, "%zu", claim->most),
+		claim->is_steady ? "t" : "f"},
 	};
+}
+
+/* They stand before the batch. */
+const char *
+embedding_abandoned(const PGresult *r, int n)
+{
+	return n < pg_rows(r) && PQgetisnull(r, n, CHUNK_ID)
+		   ? PQgetvalue(r, n, DOCUMENT_ID)
+		   : NULL;
 }
 
 static size_t
@@ -61,13 +86,16 @@ embedding_claimed(
     const PGresult *r, const char *lease, struct embedding_batch **out_batch)
 {
 	struct embedding_batch *b;
-	int n = pg_rows(r);
-	size_t texts = 0, rows = (size_t)n;
+	int first = 0, end = pg_rows(r);
+	size_t texts = 0, rows;
 
 	*out_batch = NULL;
-	if (n == 0)
+	while (embedding_abandoned(r, first))
+		first++;
+	if (first == end)
 		return OK;
-	for (int i = 0; i < n; i++)
+	rows = (size_t)(end - first);
+	for (int i = first; i < end; i++)
 		for (enum column c = TITLE; c <= CONTENT; c++)
 			texts += length(r, i, c) + 1;
 	b = calloc(
@@ -78,13 +106,14 @@ embedding_claimed(
 	b->texts = (const char **)(b + 1);
 	b->ids = (char(*)[ID_TEXT])(b->texts + rows);
 	memcpy(b->lease, lease, ID_TEXT);
-	memcpy(b->user_id, PQgetvalue(r, 0, USER_ID), ID_TEXT);
-	memcpy(b->document_id, PQgetvalue(r, 0, DOCUMENT_ID), ID_TEXT);
+	memcpy(b->user_id, PQgetvalue(r, first, USER_ID), ID_TEXT);
+	memcpy(b->document_id, PQgetvalue(r, first, DOCUMENT_ID), ID_TEXT);
 	char *at = b->ids[rows];
-	for (int i = 0; i < n; i++) {
-		memcpy(b->ids[i], PQgetvalue(r, i, CHUNK_ID), ID_TEXT);
+	for (size_t i = 0; i < rows; i++) {
+		int row = first + (int)i;
+		memcpy(b->ids[i], PQgetvalue(r, row, CHUNK_ID), ID_TEXT);
 		b->texts[i] = at;
-		at = write_text(r, i, at);
+		at = write_text(r, row, at);
 	}
 	*out_batch = b;
 	return OK;
@@ -123,6 +152,12 @@ embedding_store(const struct config *config, const struct embedding_batch *b,
 	};
 	buf_free(&vectors);
 	return out_call->params[4] && out_call->params[5] ? OK : ERR_TOO_LARGE;
+}
+
+bool
+embedding_is_stored(const PGresult *r)
+{
+	return pg_rows(r) > 0 && pg_flag(r, 0, 0);
 }
 
 void

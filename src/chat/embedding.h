@@ -1,8 +1,8 @@
 /*
  * The vectors of passages in the database: what is to be made (a lease on a
  * document and a few of its passages), what was made, and what could not be.
- * Leases end with their worker or after EMBEDDING_LEASE_S, so that a kill at
- * any point leaves nothing to clean up: what was not stored is made again.
+ * Leases end with their worker or after a time, so that a kill at any point
+ * leaves nothing to clean up: what was not stored is made again.
  *
  * Thread: the ledger, but for embedding_batch_free: any.
  */
@@ -21,8 +21,11 @@ struct config;
 struct embeddings;
 struct pg_call;
 
-/* A batch takes a request's time, which is less than this. */
-#define EMBEDDING_LEASE_S 90
+/*
+ * Longest wait for the vectors of a batch, in ms: many questions' time, since a
+ * server may take as long for each passage.
+ */
+long embedding_batch_ms(const struct config *config);
 
 /* Passages of one document. One object of the heap. */
 struct embedding_batch {
@@ -35,16 +38,32 @@ struct embedding_batch {
 	const char **texts;
 };
 
-/* Asks for a batch. `lease` lives as long as the call. */
-void embedding_claim(const struct config *config, const char *worker_id,
-    const char *lease, struct arena *a, struct pg_call *out_call);
+/* Who asks for a batch, and for what. Borrowed; all of it lives as long as the
+ * call. */
+struct embedding_claim {
+	const char *worker_id;
+	const char *lease;
+	size_t most;    /* passages */
+	bool is_steady; /* Postgres has been there for so long that who gave it
+			 * no sign is dead */
+};
+
+void embedding_claim(const struct config *config,
+    const struct embedding_claim *claim, struct arena *a,
+    struct pg_call *out_call);
+
+/* The documents that were given up instead: the n-th's id, NULL behind the
+ * last. Points into the result. */
+const char *embedding_abandoned(const PGresult *r, int n);
 
 /* What came of it; *out_batch is NULL where nothing is to be done. ERR_BUSY
  * without memory: the lease ends by itself. */
 enum err embedding_claimed(const PGresult *r, const char *lease,
     struct embedding_batch **out_batch) MUST_CHECK;
 
-/* Stores its vectors. */
+/* Stores its vectors; embedding_is_stored says of the result whether the lease
+ * was still ours. */
+bool embedding_is_stored(const PGresult *r);
 enum err embedding_store(const struct config *config,
     const struct embedding_batch *b, const struct embeddings *e,
     struct arena *a, struct pg_call *out_call) MUST_CHECK;

@@ -22,11 +22,6 @@
 /* Between two looks for something to do, in ms. */
 #define IDLE_MS 2000
 
-/* Longest wait for a batch's vectors, in ms; less than its lease. */
-#define BATCH_TIMEOUT_MS 60000
-_Static_assert(
-    BATCH_TIMEOUT_MS < EMBEDDING_LEASE_S * 1000, "a lease is longer");
-
 /* After a failure, and the most after many, in ms. */
 #define PAUSE_MS     1000
 #define PAUSE_MAX_MS 60000
@@ -35,6 +30,9 @@ _Static_assert(
 /* So often vectors are given to a Postgres that is away, with such pauses
  * between: half a minute, and the lease is longer. */
 #define STORES_MAX 6
+
+/* Why a batch is given back that nobody failed to make. */
+#define STOPPED "its worker was stopped"
 
 /* Failed questions in a row, and how long none is sent then, in ms. */
 #define QUESTIONS_FAILED 3
@@ -48,6 +46,7 @@ struct embedder {
 	struct embed *work;         /* the batch that is with the server, or
 				     * whose vectors wait for Postgres */
 	struct errand *errand;      /* its request; NULL: the latter */
+	size_t most;                /* passages of a batch: what is in time */
 	unsigned stores;            /* times that its vectors were given */
 	unsigned failures;          /* of batches, in a row */
 	unsigned questions_failed;  /* likewise */
@@ -148,10 +147,12 @@ claim(struct embedder *em)
 	struct embed *e =
 	    ledger_is_known(em->relay->ledger) ? embed_new(EMBED_CLAIM) : NULL;
 
-	if (e != NULL)
-		pass_on(em, e);
-	else
+	if (e == NULL) {
 		again_in(em, IDLE_MS);
+		return;
+	}
+	e->most = em->most;
+	pass_on(em, e);
 }
 
 /* What was paid for is stored before more is. */
@@ -176,6 +177,18 @@ give_back(struct embedder *em, struct embed *e, const char *why)
 	pass_on(em, e);
 }
 
+/*
+ * How many passages the server makes in time is found by trying: half as many
+ * after a batch that was too late, one more after each that was not. Whether a
+ * single one is too late is its own matter.
+ */
+static bool
+has_fewer(struct embedder *em, const struct embed *e)
+{
+	em->most = e->batch->n > 1 ? e->batch->n / 2 : 1;
+	return e->batch->n > 1;
+}
+
 static void
 batch_ended(void *arg, const struct errand_end *end)
 {
@@ -189,7 +202,11 @@ batch_ended(void *arg, const struct errand_end *end)
 	(void)snprintf(
 	    why, sizeof(why), "the server answered %ld", end->status);
 	if (end->code != CURLE_OK) {
-		e->is_refused = end->is_too_large;
+		bool is_late =
+		    end->code == CURLE_OPERATION_TIMEDOUT && end->was_sent;
+
+		e->is_refused =
+		    end->is_too_large || (is_late && !has_fewer(em, e));
 		give_back(em, e, end->why);
 	} else if (end->status / 100 != 2) {
 		e->is_refused = embedding_is_refusal(end->status);
@@ -206,8 +223,8 @@ send_batch(struct embedder *em, struct embed *e)
 {
 	const struct embedding_batch *b = e->batch;
 
-	em->errand = embedder_send(
-	    em->relay, b->texts, b->n, BATCH_TIMEOUT_MS, batch_ended, em);
+	em->errand = embedder_send(em->relay, b->texts, b->n,
+	    embedding_batch_ms(em->relay->config), batch_ended, em);
 	if (em->errand != NULL)
 		em->work = e;
 	else
@@ -218,6 +235,8 @@ static void
 batch_stored(struct embedder *em, const struct embed *e)
 {
 	em->failures = 0;
+	if (em->most < (size_t)em->relay->config->embedding_batch)
+		em->most++;
 	metrics_add(METRIC_EMBEDDINGS_PASSAGES_DONE, (int64_t)e->batch->n);
 	metrics_add(METRIC_EMBEDDING_TOKENS_PASSAGES, e->tokens);
 	again_in(em, 0);
@@ -233,8 +252,8 @@ batch_failed(struct embedder *em, const struct embed *e)
 		pause_after(em, e->why);
 }
 
-/* Postgres did not take it. A lease that nobody gives back ends by itself, and
- * was counted when it was given. */
+/* Postgres did not take it, or it was another's by then. A lease that nobody
+ * gives back ends by itself, and was counted when it was given. */
 static void
 batch_unstored(struct embedder *em, const struct embed *e)
 {
@@ -258,9 +277,11 @@ went_round(struct embedder *em, struct embed *e)
 		again_in(em, (uint64_t)PAUSE_MS << em->stores++);
 		return;
 	}
-	if (e->error == OK && e->kind == EMBED_CLAIM && e->batch != NULL &&
-	    !em->relay->is_draining) {
-		send_batch(em, e);
+	if (e->error == OK && e->kind == EMBED_CLAIM && e->batch != NULL) {
+		if (em->relay->is_draining)
+			give_back(em, e, STOPPED);
+		else
+			send_batch(em, e);
 		return;
 	}
 	if (e->batch == NULL)
@@ -290,18 +311,25 @@ came_back(uv_poll_t *handle, int status, int events)
 	}
 }
 
+/* What is asked for is not waited for, and was no try; what came is stored. */
 void
-embedder_drop(struct relay *r)
+embedder_drain(struct relay *r)
 {
 	struct embedder *em = r->embedder;
+	struct embed *e;
 
 	if (em == NULL)
 		return;
 	uv_timer_stop(&em->timer);
-	errand_stop(em->errand);
-	embed_free(em->work);
-	em->errand = NULL;
+	e = em->work;
 	em->work = NULL;
+	if (e != NULL && em->errand == NULL) {
+		pass_on(em, e);
+	} else if (e != NULL) {
+		errand_stop(em->errand);
+		em->errand = NULL;
+		give_back(em, e, STOPPED);
+	}
 }
 
 bool
@@ -315,6 +343,7 @@ embedder_open(struct relay *r)
 	if (em == NULL)
 		return false;
 	em->relay = r;
+	em->most = (size_t)r->config->embedding_batch;
 	/* A question of each stream, and the one batch. */
 	em->embeds = embeds_new((size_t)r->config->streams_max + 2);
 	if (em->embeds == NULL ||
@@ -331,11 +360,17 @@ embedder_open(struct relay *r)
 void
 embedder_close(struct relay *r)
 {
-	if (r->embedder == NULL)
+	struct embedder *em = r->embedder;
+
+	if (em == NULL)
 		return;
-	embedder_drop(r);
-	uv_close((uv_handle_t *)&r->embedder->poll, NULL);
-	uv_close((uv_handle_t *)&r->embedder->timer, NULL);
+	uv_timer_stop(&em->timer);
+	errand_stop(em->errand);
+	embed_free(em->work);
+	em->errand = NULL;
+	em->work = NULL;
+	uv_close((uv_handle_t *)&em->poll, NULL);
+	uv_close((uv_handle_t *)&em->timer, NULL);
 }
 
 void

@@ -27,8 +27,8 @@ bool embedder_open(struct relay *r);
 void embedder_close(struct relay *r);
 void embedder_free(struct relay *r);
 
-/* The worker drains: nothing more is begun. */
-void embedder_drop(struct relay *r);
+/* The worker drains: nothing more is begun, what is asked for is given back. */
+void embedder_drain(struct relay *r);
 
 /* Asks for the vectors of texts; NULL: no memory. */
 struct errand *embedder_send(struct relay *r, const char *const *texts,

@@ -23,6 +23,8 @@
 /* A batch's vectors as text, twice. */
 #define ARENA_MAX ((size_t)16 << 20)
 
+#define GIVEN_UP "a document gets no vectors: it is given up"
+
 struct embed *
 embed_new(enum embed_kind kind)
 {
@@ -64,19 +66,37 @@ embeds_new(size_t max)
 	return queue_pair_new(max, 0, free_item);
 }
 
+/* Whose workers died each time, or lost Postgres. */
+static void
+tell_abandoned(const PGresult *r)
+{
+	const char *id;
+
+	for (int i = 0; (id = embedding_abandoned(r, i)) != NULL; i++) {
+		metrics_count(METRIC_EMBEDDINGS_DOCUMENTS_GIVEN_UP);
+		log_with(LOG_ERROR, GIVEN_UP, LOG_TEXT("document_id", id),
+		    LOG_TEXT("why", "its vectors were never stored"));
+	}
+}
+
 static enum err
 claim(struct embed *e, const struct embeds_stores *stores)
 {
 	struct pg_call call = {0};
 	char lease[ID_TEXT];
+	const struct embedding_claim claim = {.worker_id = stores->worker_id,
+	    .lease = lease,
+	    .most = e->most,
+	    .is_steady = stores->is_steady};
 	enum err error;
 
 	id_make(lease);
-	embedding_claim(
-	    stores->config, stores->worker_id, lease, stores->arena, &call);
+	embedding_claim(stores->config, &claim, stores->arena, &call);
 	error = pg_run(stores->pg, NULL, &call, 1);
-	if (error == OK)
+	if (error == OK) {
+		tell_abandoned(call.result);
 		error = embedding_claimed(call.result, lease, &e->batch);
+	}
 	pg_calls_clear(&call, 1);
 	return error;
 }
@@ -89,7 +109,7 @@ tell_refused(const struct embed *e, const PGresult *r)
 
 	metrics_add(METRIC_EMBEDDINGS_DOCUMENTS_GIVEN_UP, is_over);
 	log_with(is_over ? LOG_ERROR : LOG_WARNING,
-	    is_over ? "a document gets no vectors: it is given up"
+	    is_over ? GIVEN_UP
 		    : "a document got no vectors, and is tried again",
 	    LOG_TEXT("document_id", e->batch->document_id),
 	    LOG_NUMBER("passages", (int64_t)e->batch->n),
@@ -128,6 +148,7 @@ keep(struct embed *e, const struct embeds_stores *stores)
 	struct embeddings vectors;
 	struct pg_call call = {0};
 	enum err error;
+	bool is_ours;
 
 	if (!embeddings_read(e->answer.p, e->answer.n, e->batch->n, &vectors))
 		return refuse(
@@ -139,7 +160,10 @@ keep(struct embed *e, const struct embeds_stores *stores)
 	if (error != OK)
 		return refuse(e, stores, "no memory to store its vectors");
 	error = pg_run(stores->pg, NULL, &call, 1);
+	is_ours = error == OK && embedding_is_stored(call.result);
 	pg_calls_clear(&call, 1);
+	if (error == OK && !is_ours)
+		return ERR_CONFLICT;
 	if (error != OK && error != ERR_UNAVAILABLE)
 		return refuse(e, stores, pg_why(stores->pg));
 	return error;
@@ -225,7 +249,9 @@ embeds_answer(struct queue_pair *embeds, const struct embeds_stores *stores)
 		if (e->error != OK && e->error != ERR_UNAVAILABLE &&
 		    kind != EMBED_FIND)
 			log_with(LOG_WARNING, "vectors were not stored",
-			    LOG_TEXT("why", pg_why(stores->pg)));
+			    LOG_TEXT("why", e->error == ERR_CONFLICT
+						? "their lease was over by then"
+						: pg_why(stores->pg)));
 		queue_pair_answer(embeds, e);
 	}
 	return queue_pair_waits(embeds);

@@ -40,6 +40,7 @@ struct embed {
 	struct embedding_batch *batch; /* owned; NULL: none */
 	struct buf answer;             /* the server's */
 	char why[160];                 /* for people */
+	size_t most;                   /* passages that are claimed */
 	bool is_refused;               /* the server does not want it */
 
 	/* Of a question. */
@@ -50,7 +51,8 @@ struct embed {
 	atomic_bool is_unwanted;  /* nobody waits for it: it need not be done */
 
 	/* What the ledger says. */
-	enum err error;               /* of anything */
+	enum err error;               /* of anything; ERR_CONFLICT: the lease
+				       * was another's when it was stored */
 	struct passages_found *found; /* owned; NULL: nothing */
 	int64_t tokens;               /* of the texts; 0: not known */
 };
@@ -69,6 +71,7 @@ struct queue_pair *embeds_new(size_t max);
 struct embeds_stores {
 	const struct config *config;
 	const char *worker_id;
+	bool is_steady; /* as struct embedding_claim */
 	struct pg *pg;
 	struct arena *arena; /* reset here */
 };

@@ -236,6 +236,7 @@ find_vectors(struct ledger *l)
 	const struct embeds_stores stores = {
 	    .config = l->shared->config,
 	    .worker_id = l->shared->worker_id,
+	    .is_steady = may_sweep(l, clock_mono_ms()),
 	    .pg = l->pg,
 	    .arena = l->arena,
 	};

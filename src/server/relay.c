@@ -246,7 +246,7 @@ woken(uv_async_t *handle)
 	inbox_ready(&r->inbox_poll, 0, 0);
 	readers_end(r, ERR_DRAINING);
 	afterwork_drop(r);
-	embedder_drop(r);
+	embedder_drain(r);
 	uv_timer_start(
 	    &r->drain_timer, drain_over, atomic_load(&r->drain_ms), 0);
 	close_if_drained(r);

@@ -239,6 +239,62 @@ Test(embeddings_faults, a_killed_worker_leaves_its_documents_to_others)
 	library_wait(&lib.reader, LIBRARY_MODEL);
 }
 
+/* Four are asked for; a batch has forty times a question's time, two seconds
+ * here. */
+Test(embeddings_faults, a_batch_that_is_too_late_is_asked_for_in_parts)
+{
+	const char *const settings[] = {
+	    "CHAT_EMBEDDING_BATCH=4", "CHAT_EMBEDDING_TIMEOUT=50", NULL};
+	struct buf json = {0};
+
+	library_open(&lib, settings);
+	buf_puts(&json, "{\"title\":\"Long\",\"content\":\"");
+	for (int i = 0; i < 4; i++) {
+		buf_printf(&json, "# Part %d\\n\\nIt says #embed=few.", i);
+		for (int k = 0; k < 100; k++)
+			buf_printf(&json, " And %d is not %d.", k, i);
+		buf_puts(&json, "\\n\\n");
+	}
+	buf_puts(&json, "\"}");
+	library_bring(&lib, &lib.reader, json.p, NULL);
+	buf_free(&json);
+	library_wait(&lib.reader, LIBRARY_MODEL);
+	cr_expect_str_eq(library_value(&lib.reader,
+			     "SELECT count(*) > 3 FROM chat.chunk_embeddings"
+			     " WHERE user_id = $1::text::uuid"),
+	    "t");
+}
+
+static bool
+is_given_back(void *arg)
+{
+	(void)arg;
+	return strcmp(library_value(&lib.reader,
+			  "SELECT lease IS NULL AND failures = 0 AND error ="
+			  " 'its worker was stopped'"
+			  " FROM chat.document_embeddings e"
+			  " JOIN chat.documents d ON d.id = e.document_id"
+			  " WHERE d.title = 'Held'"
+			  " AND e.user_id = $1::text::uuid"),
+		   "t") == 0;
+}
+
+/* It was no try, and another worker need not wait. */
+Test(embeddings_faults, draining_gives_a_batch_back)
+{
+	char pid[32];
+
+	open_with("CHAT_WORKERS=1", NULL);
+	library_bring(&lib, &lib.reader,
+	    "{\"title\":\"Held\",\"content\":\"It says #embed=hang.\"}", NULL);
+	cr_assert(wait_until(is_leased, pid, 30000));
+	cr_expect_eq(stack_end_natterd(&lib.stack, SIGTERM), 0);
+	cr_expect(is_given_back(NULL), "%s",
+	    library_value(&lib.reader,
+		"SELECT jsonb_agg(to_jsonb(e)) FROM chat.document_embeddings e"
+		" WHERE e.user_id = $1::text::uuid"));
+}
+
 static bool
 is_pending(void *arg)
 {

@@ -55,14 +55,21 @@ teardown(void)
 
 TestSuite(vectors, .init = setup, .fini = teardown, .timeout = 120);
 
-/* How many passages are given out; a lease that is over at once. */
+/* A count of what is given out; a lease that is over at once. */
+static int64_t
+count_claimed(const char *what, const char *model, const char *is_steady)
+{
+	return world_number(
+	    "SELECT count(%s) FROM chat.embeddings_claim('%s', '" WORKER
+	    "', '" LEASE "', interval '-1 s', 32, %s)",
+	    what, model, is_steady);
+}
+
+/* How many passages are given out. */
 static int64_t
 claim(const char *model)
 {
-	return world_number(
-	    "SELECT count(*) FROM chat.embeddings_claim('%s', '" WORKER
-	    "', '" LEASE "', interval '-1 s', 32)",
-	    model);
+	return count_claimed("chunk_id", model, "true");
 }
 
 static int64_t
@@ -111,6 +118,35 @@ Test(vectors, what_is_given_out_five_times_in_vain_is_given_up)
 	cr_expect_eq(claim("n"), 3);
 }
 
+Test(vectors, who_claims_is_told_what_was_given_up)
+{
+	for (int i = 0; i < 5; i++)
+		cr_expect_eq(count_claimed("*", "m", "true"), 2, "%d", i);
+	cr_expect_eq(count_claimed("*", "m", "true"), 1);
+	cr_expect_eq(count_claimed("*", "m", "true"), 0);
+}
+
+/* So that it is not told as a batch to workers of the version before. */
+Test(vectors, workers_of_before_are_not_told)
+{
+	for (int i = 0; i <= 5; i++)
+		cr_expect_eq(
+		    world_number("SELECT count(*) FROM"
+				 " chat.embeddings_claim('m', '" WORKER
+				 "', '" LEASE "', interval '-1 s', 32)"),
+		    i < 5 ? 2 : 0, "%d", i);
+	cr_expect_eq(is("failed_model = 'm'"), 1);
+}
+
+Test(vectors, tries_with_one_model_are_not_anothers)
+{
+	for (int i = 0; i < 4; i++)
+		cr_expect_eq(claim("m"), 2, "%d", i);
+	for (int i = 0; i < 5; i++)
+		cr_expect_eq(claim("n"), 2, "%d", i);
+	cr_expect_eq(claim("n"), 0);
+}
+
 Test(vectors, each_time_the_lease_is_longer)
 {
 	int64_t before = 0;
@@ -119,9 +155,9 @@ Test(vectors, each_time_the_lease_is_longer)
 		int64_t left;
 
 		cr_expect_eq(
-		    world_number(
-			"SELECT count(*) FROM chat.embeddings_claim("
-			"'m', '" WORKER "', '" LEASE "', interval '90 s', 32)"),
+		    world_number("SELECT count(*) FROM chat.embeddings_claim("
+				 "'m', '" WORKER "', '" LEASE
+				 "', interval '90 s', 32, true)"),
 		    2);
 		left = world_number("SELECT extract(epoch FROM not_before -"
 				    " now())::int FROM"
@@ -211,6 +247,27 @@ Test(vectors, what_a_living_workers_model_has_given_up_is_left_alone)
 		  " failures = 5");
 	cr_expect_eq(claim("m"), 0);
 	die();
+	cr_expect_eq(claim("m"), 2);
+}
+
+/* Right after an outage everybody looks dead. */
+Test(vectors, nothing_is_taken_over_before_the_others_can_be_heard)
+{
+	live("m");
+	die();
+	world_sql(
+	    "UPDATE chat.document_embeddings SET worker_id = '" OTHER
+	    "', lease = '" LEASE "', not_before = now() + interval '1 h'");
+	cr_expect_eq(count_claimed("chunk_id", "m", "false"), 0);
+	cr_expect_eq(claim("m"), 2);
+}
+
+Test(vectors, no_model_is_forgotten_before_its_workers_can_be_heard)
+{
+	live("far");
+	embed("far", 1);
+	die();
+	cr_expect_eq(count_claimed("chunk_id", "m", "false"), 0);
 	cr_expect_eq(claim("m"), 2);
 }
 

@@ -10,6 +10,7 @@
  *	#embed=short    one vector too few
  *	#embed=numbers  numbers, though base64 was asked for
  *	#embed=hang     no answer, ever
+ *	#embed=few      no answer to more than two texts, ever
  */
 #include <ctype.h>
 #include <json-c/json.h>
@@ -167,7 +168,8 @@ answer(struct conn *c, struct ask *ask)
 
 	if (strcmp(script, "numbers") == 0)
 		ask->is_base64 = false;
-	if (strcmp(script, "hang") == 0) {
+	if (strcmp(script, "hang") == 0 ||
+	    (strcmp(script, "few") == 0 && ask->n > 2)) {
 		standin_hang(c);
 	} else if (strcmp(script, "garbage") == 0) {
 		standin_say(c, 200, "<html>no</html>");
