@@ -81,7 +81,7 @@ open_outside(void *arg, curlsocktype purpose, struct curl_sockaddr *at)
 		return CURL_SOCKET_BAD;
 	}
 	e->has_socket = true;
-	return upstream_open_socket(e->transfer.upstream, purpose, at);
+	return upstream_open_socket(e->transfer.lane, purpose, at);
 }
 
 static size_t
@@ -267,7 +267,7 @@ errand_stop(struct errand *e)
 {
 	if (e == NULL)
 		return;
-	upstream_stop(e->relay->upstream, &e->transfer);
+	upstream_stop(&e->transfer);
 	forget(e);
 	errand_free(e);
 }
@@ -311,7 +311,7 @@ errands_end(struct relay *r)
 
 	r->is_past_errands = true;
 	while ((e = take_first(r)) != NULL) {
-		upstream_stop(r->upstream, &e->transfer);
+		upstream_stop(&e->transfer);
 		deliver(e, &end);
 	}
 }

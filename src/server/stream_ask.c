@@ -50,7 +50,7 @@ static void
 go_on(struct stream *s, const struct try_failure *f)
 {
 	stream_explain(s, f->why);
-	upstream_stop(s->relay->upstream, &s->transfer);
+	upstream_stop(&s->transfer);
 	switch (stream_try_failed(s, f)) {
 	case TRY_NEXT_NONE:
 		stream_fail(s, f->error, f->why);

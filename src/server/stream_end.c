@@ -99,7 +99,7 @@ void
 stream_fail(struct stream *s, enum err error, const char *why)
 {
 	stream_explain(s, why);
-	upstream_stop(s->relay->upstream, &s->transfer);
+	upstream_stop(&s->transfer);
 	stream_store(s, TURN_FAILED, error);
 }
 
@@ -123,7 +123,7 @@ break_off(
 		return;
 	stream_explain(s, why);
 	s->turn->is_unasked = !was_asked(s);
-	upstream_stop(s->relay->upstream, &s->transfer);
+	upstream_stop(&s->transfer);
 	stream_store(s, status, error);
 }
 
@@ -155,7 +155,7 @@ stream_stored(struct stream *s)
 		t->error = ERR_INTERNAL;
 		stream_explain(s, "the reply could not be stored");
 	}
-	upstream_stop(s->relay->upstream, &s->transfer);
+	upstream_stop(&s->transfer);
 	afterwork_begin(s->relay, t, s->transfer.place);
 	s->state = STREAM_ENDING;
 	stream_log_go(s);

@@ -365,7 +365,7 @@ stream_tools_begin(struct stream *s)
 	}
 	stream_answer_forsake(s);
 	stream_try_answered(s);
-	upstream_stop(s->relay->upstream, &s->transfer);
+	upstream_stop(&s->transfer);
 	note_reserved(s);
 	s->state = STREAM_TOOLING;
 	if (!add_uses(s)) {

@@ -23,6 +23,7 @@
 
 struct config;
 struct upstream;
+struct upstream_lane;
 
 /* What became of a transfer. */
 struct transfer_end {
@@ -46,7 +47,7 @@ struct transfer {
 
 	/* Private. */
 	CURL *easy;
-	struct upstream *upstream;
+	struct upstream_lane *lane;
 	bool has_head;
 	bool is_last;  /* its connection is closed after it */
 	bool is_alone; /* and was made for it: set before upstream_go */
@@ -74,9 +75,9 @@ enum err upstream_start(struct upstream *u, struct transfer *t,
 bool upstream_prepare(struct upstream *u, struct transfer *t) MUST_CHECK;
 bool upstream_go(struct transfer *t) MUST_CHECK;
 
-/* What libcurl is given for a socket; CURLOPT_OPENSOCKETDATA is the machine. */
+/* What libcurl is given for a socket; CURLOPT_OPENSOCKETDATA is the lane. */
 curl_socket_t upstream_open_socket(
-    void *upstream, curlsocktype purpose, struct curl_sockaddr *at);
+    void *lane, curlsocktype purpose, struct curl_sockaddr *at);
 
 /* Has libcurl sent all `n` bytes of the request's body? Then it will not read
  * them again: an answer has begun. */
@@ -84,6 +85,6 @@ bool upstream_has_sent(const struct transfer *t, size_t n);
 
 /* Breaks the transfer off; on_end will not be called. Not from on_body or
  * on_head. */
-void upstream_stop(struct upstream *u, struct transfer *t);
+void upstream_stop(struct transfer *t);
 
 #endif
