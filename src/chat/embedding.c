@@ -15,9 +15,10 @@
 /* A batch's time in those of a question. */
 #define BATCH_QUESTIONS 40
 
-/* A lease has this besides, in ms: vectors wait so long for a Postgres that is
- * away (server/embedder.c). */
-#define LEASE_MORE_MS 60000
+#define BATCH_LEAST_MS 60000
+
+/* A lease has this besides, in ms, and all the tries to store. */
+#define LEASE_MORE_MS 40000
 
 enum column { USER_ID, DOCUMENT_ID, CHUNK_ID, TITLE, HEADING, CONTENT };
 
@@ -33,7 +34,17 @@ name_of(const struct config *config, struct arena *a)
 long
 embedding_batch_ms(const struct config *config)
 {
-	return BATCH_QUESTIONS * config->embedding_timeout_ms;
+	long ms = BATCH_QUESTIONS * config->embedding_timeout_ms;
+
+	return ms > BATCH_LEAST_MS ? ms : BATCH_LEAST_MS;
+}
+
+static long
+lease_s(const struct config *config)
+{
+	return (embedding_batch_ms(config) + LEASE_MORE_MS +
+		   EMBEDDING_STORES_MAX * config->pg_timeout_ms) /
+	       1000;
 }
 
 void
@@ -44,8 +55,7 @@ embedding_claim(const struct config *config,
 	*out_call = (struct pg_call){
 	    .query = chat_query(CHAT_EMBEDDINGS_CLAIM),
 	    .params = {name_of(config, a), claim->worker_id, claim->lease,
-		arena_printf(a, "%ld",
-		    (embedding_batch_ms(config) + LEASE_MORE_MS) / 1000),
+		arena_printf(a, "%ld", lease_s(config)),
 		arena_printf(a, "%zu", claim->most),
 		claim->is_steady ? "t" : "f"},
 	};

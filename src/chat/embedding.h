@@ -21,9 +21,14 @@ struct config;
 struct embeddings;
 struct pg_call;
 
+/* So often vectors are given to a Postgres that is away, with pauses between of
+ * half a minute in all: the lease is longer. */
+#define EMBEDDING_STORES_MAX 6
+
 /*
  * Longest wait for the vectors of a batch, in ms: many questions' time, since a
- * server may take as long for each passage.
+ * server may take as long for each passage, and a minute at least, since it may
+ * have to load its model.
  */
 long embedding_batch_ms(const struct config *config);
 

@@ -27,10 +27,6 @@
 #define PAUSE_MAX_MS 60000
 #define DOUBLINGS    6 /* from one to beyond the other */
 
-/* So often vectors are given to a Postgres that is away, with such pauses
- * between: half a minute, and the lease is longer. */
-#define STORES_MAX 6
-
 /* Why a batch is given back that nobody failed to make. */
 #define STOPPED "its worker was stopped"
 
@@ -47,6 +43,7 @@ struct embedder {
 				     * whose vectors wait for Postgres */
 	struct errand *errand;      /* its request; NULL: the latter */
 	size_t most;                /* passages of a batch: what is in time */
+	bool has_answered;          /* the server, since a batch was too late */
 	unsigned stores;            /* times that its vectors were given */
 	unsigned failures;          /* of batches, in a row */
 	unsigned questions_failed;  /* likewise */
@@ -92,6 +89,7 @@ void
 embedder_answered(struct relay *r)
 {
 	r->embedder->questions_failed = 0;
+	r->embedder->has_answered = true;
 }
 
 void
@@ -177,16 +175,29 @@ give_back(struct embedder *em, struct embed *e, const char *why)
 	pass_on(em, e);
 }
 
+/* The server, or a proxy before it, had no time for it. */
+static bool
+is_late(const struct errand_end *end)
+{
+	return end->code == CURLE_OPERATION_TIMEDOUT
+		   ? end->was_sent
+		   : end->status == 408 || end->status == 504;
+}
+
 /*
  * How many passages the server makes in time is found by trying: half as many
- * after a batch that was too late, one more after each that was not. Whether a
- * single one is too late is its own matter.
+ * after a batch that was too late, one more after each full one that was not. A
+ * single one that is late is too much for the server if that has answered
+ * anything since the last time: else it is the server that hangs.
  */
 static bool
-has_fewer(struct embedder *em, const struct embed *e)
+is_too_much(struct embedder *em, const struct embed *e)
 {
+	bool has_answered = em->has_answered;
+
+	em->has_answered = false;
 	em->most = e->batch->n > 1 ? e->batch->n / 2 : 1;
-	return e->batch->n > 1;
+	return e->batch->n == 1 && has_answered;
 }
 
 static void
@@ -201,17 +212,17 @@ batch_ended(void *arg, const struct errand_end *end)
 	em->stores = 0;
 	(void)snprintf(
 	    why, sizeof(why), "the server answered %ld", end->status);
-	if (end->code != CURLE_OK) {
-		bool is_late =
-		    end->code == CURLE_OPERATION_TIMEDOUT && end->was_sent;
-
-		e->is_refused =
-		    end->is_too_large || (is_late && !has_fewer(em, e));
+	if (is_late(end)) {
+		e->is_refused = is_too_much(em, e);
+		give_back(em, e, end->code == CURLE_OK ? why : end->why);
+	} else if (end->code != CURLE_OK) {
+		e->is_refused = end->is_too_large;
 		give_back(em, e, end->why);
 	} else if (end->status / 100 != 2) {
 		e->is_refused = embedding_is_refusal(end->status);
 		give_back(em, e, why);
 	} else {
+		em->has_answered = true;
 		e->kind = EMBED_STORE;
 		buf_add(&e->answer, end->body, end->n);
 		pass_on(em, e);
@@ -235,7 +246,8 @@ static void
 batch_stored(struct embedder *em, const struct embed *e)
 {
 	em->failures = 0;
-	if (em->most < (size_t)em->relay->config->embedding_batch)
+	if (e->batch->n >= em->most &&
+	    em->most < (size_t)em->relay->config->embedding_batch)
 		em->most++;
 	metrics_add(METRIC_EMBEDDINGS_PASSAGES_DONE, (int64_t)e->batch->n);
 	metrics_add(METRIC_EMBEDDING_TOKENS_PASSAGES, e->tokens);
@@ -245,6 +257,8 @@ batch_stored(struct embedder *em, const struct embed *e)
 static void
 batch_failed(struct embedder *em, const struct embed *e)
 {
+	if (em->relay->is_draining)
+		return; /* it was given back */
 	metrics_add(METRIC_EMBEDDINGS_PASSAGES_FAILED, (int64_t)e->batch->n);
 	if (e->is_refused)
 		again_in(em, 0); /* its document waits, others need not */
@@ -266,7 +280,7 @@ static bool
 is_worth_keeping(const struct embedder *em, const struct embed *e)
 {
 	return e->error == ERR_UNAVAILABLE && e->kind == EMBED_STORE &&
-	       !em->relay->is_draining && em->stores + 1 < STORES_MAX;
+	       !em->relay->is_draining && em->stores + 1 < EMBEDDING_STORES_MAX;
 }
 
 static void

@@ -15,7 +15,7 @@
 #include "base/config.h"
 #include "server/upstream.h"
 
-/* Connections kept for reuse when idle, of a lane. */
+/* Connections kept for reuse when idle, of all lanes. */
 #define IDLE_CONNECTIONS 256
 
 /*
@@ -104,7 +104,8 @@ static void
 decide_reuse(struct transfer *t)
 {
 	const struct upstream_lane *l = t->lane;
-	bool is_last = idle_connections(l) >= IDLE_CONNECTIONS;
+	bool is_last =
+	    idle_connections(l) >= IDLE_CONNECTIONS / l->upstream->n_lanes;
 
 	if (is_last == t->is_last || t->is_alone ||
 	    l->upstream->config->model_http2)

@@ -239,12 +239,11 @@ Test(embeddings_faults, a_killed_worker_leaves_its_documents_to_others)
 	library_wait(&lib.reader, LIBRARY_MODEL);
 }
 
-/* Four are asked for; a batch has forty times a question's time, two seconds
- * here. */
+/* As a proxy says it that waits no longer for four. */
 Test(embeddings_faults, a_batch_that_is_too_late_is_asked_for_in_parts)
 {
 	const char *const settings[] = {
-	    "CHAT_EMBEDDING_BATCH=4", "CHAT_EMBEDDING_TIMEOUT=50", NULL};
+	    "CHAT_EMBEDDING_BATCH=4", "CHAT_WORKERS=1", NULL};
 	struct buf json = {0};
 
 	library_open(&lib, settings);

@@ -10,7 +10,7 @@
  *	#embed=short    one vector too few
  *	#embed=numbers  numbers, though base64 was asked for
  *	#embed=hang     no answer, ever
- *	#embed=few      no answer to more than two texts, ever
+ *	#embed=few      504 to more than two texts
  */
 #include <ctype.h>
 #include <json-c/json.h>
@@ -168,8 +168,9 @@ answer(struct conn *c, struct ask *ask)
 
 	if (strcmp(script, "numbers") == 0)
 		ask->is_base64 = false;
-	if (strcmp(script, "hang") == 0 ||
-	    (strcmp(script, "few") == 0 && ask->n > 2)) {
+	if (strcmp(script, "few") == 0 && ask->n > 2) {
+		standin_say(c, 504, "{\"error\":{\"message\":\"late\"}}");
+	} else if (strcmp(script, "hang") == 0) {
 		standin_hang(c);
 	} else if (strcmp(script, "garbage") == 0) {
 		standin_say(c, 200, "<html>no</html>");
