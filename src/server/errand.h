@@ -1,8 +1,8 @@
 /*
  * One HTTP request of the relay to somebody who is not the model of a reply in
  * flight: a site's tool, a model asked on the side. It goes out on the relay's
- * own machine (upstream.h): one loop, nothing blocks. The answer is collected up
- * to a size and handed over whole.
+ * own machine (upstream.h): one loop, nothing blocks. The answer is collected
+ * up to a size and handed over whole.
  *
  * No redirect is followed, no proxy of the environment used, no answer
  * unpacked. Names are looked up on libcurl's own thread.
