@@ -1,6 +1,7 @@
 /*
  * store/cache.c against a running Redis: what is kept, for how long, and that
  * nobody is ever shown what was written over, whoever dies or is away when.
+ * Who ends everybody's values, or maltreats Redis, has a Redis of its own.
  */
 #include <criterion/criterion.h>
 #include <criterion/hooks.h>
@@ -396,9 +397,11 @@ Test(cache, what_redis_forgot_is_not_brought_back)
 Test(cache, a_new_state_of_postgres_ends_all_values)
 {
 	struct world a, b;
+	struct server own = {0};
 
-	world_open(&a, NULL, 60000);
-	world_open(&b, NULL, 60000);
+	cr_assert(server_start_redis(&own, NULL));
+	world_open(&a, own.url, 60000);
+	world_open(&b, own.url, 60000);
 	warm(&a, "c1", "x");
 	warm(&b, "c1", "x");
 	cr_assert_eq(cache_tell(a.cache, a.arena, "state"), OK);
@@ -410,6 +413,7 @@ Test(cache, a_new_state_of_postgres_ends_all_values)
 	cr_expect_null(shown(&b, "c1"), "nothing comes back");
 	world_close(&a);
 	world_close(&b);
+	server_remove(&own);
 }
 
 Test(cache, in_doubt_nothing_is_believed)
@@ -540,11 +544,13 @@ Test(cache, without_redis_the_caller_asks_postgres)
 Test(cache, switched_off_it_ends_what_is_there)
 {
 	struct world w, off;
+	struct server own = {0};
 	struct cache_slot slot;
 
-	world_open(&w, NULL, 60000);
+	cr_assert(server_start_redis(&own, NULL));
+	world_open(&w, own.url, 60000);
 	warm(&w, "c1", "x");
-	world_open(&off, NULL, 60000);
+	world_open(&off, own.url, 60000);
 	cache_free(off.cache);
 	off.cache = cache_new(off.redis, &off.shared, 1000, false);
 	slot = slot_of(&w, "c1");
@@ -553,6 +559,7 @@ Test(cache, switched_off_it_ends_what_is_there)
 	cr_expect_null(shown(&w, "c1"));
 	world_close(&w);
 	world_close(&off);
+	server_remove(&own);
 }
 
 #define CROWD 100
