@@ -347,6 +347,8 @@ Test(rates, failed_refreshes_are_charged_to_their_address_good_ones_are_not)
 static void
 freeze(void)
 {
+	caller_use_redis_for(&c, server.url, 200);
+	cr_assert_eq(me(), 200, "connected");
 	kill(server.pid, SIGSTOP);
 }
 
@@ -354,6 +356,7 @@ static void
 thaw(void)
 {
 	kill(server.pid, SIGCONT);
+	caller_use_redis(&c, server.url);
 }
 
 static void
