@@ -463,7 +463,7 @@ Test(cache, a_write_while_redis_hangs_is_seen_afterwards)
 	kill(own.pid, SIGCONT);
 	cr_expect_null(shown(&writer, "c1"), "in doubt");
 	/* The first mark waited in Redis's socket. */
-	pause_ms(100);
+	redis_catches_up(reader.redis);
 	cr_expect_null(shown(&reader, "c1"));
 	while (cache_tell(writer.cache, writer.arena, "state") != OK)
 		pause_ms(50);
