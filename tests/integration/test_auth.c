@@ -76,6 +76,14 @@ private_redis(struct server *server)
 	caller_use_redis(&c, server->url);
 }
 
+/* One that is to be stopped. */
+static void
+private_redis_to_hang(struct server *server)
+{
+	private_redis(server);
+	caller_use_redis_for(&c, server->url, 200);
+}
+
 /* ---- register ---- */
 
 Test(auth, registering_answers_as_a_login_does)
@@ -687,7 +695,7 @@ Test(auth, n22_without_redis_postgres_decides)
 Test(auth, n22_a_redis_that_hangs_costs_its_timeout_and_then_nothing)
 {
 	struct server server;
-	private_redis(&server);
+	private_redis_to_hang(&server);
 	caller_register(&c, &s);
 	cr_assert_eq(caller_verify(&c, s.access), 204);
 	kill(server.pid, SIGSTOP);
@@ -703,7 +711,7 @@ Test(auth, n22_a_redis_that_hangs_costs_its_timeout_and_then_nothing)
 Test(auth, n22_a_logout_reaches_a_hung_redis_when_it_wakes)
 {
 	struct server server;
-	private_redis(&server);
+	private_redis_to_hang(&server);
 	caller_register(&c, &s);
 	cr_assert_eq(caller_verify(&c, s.access), 204);
 	kill(server.pid, SIGSTOP);

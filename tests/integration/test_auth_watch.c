@@ -84,6 +84,16 @@ open_worker(struct caller *who, struct session_doubt *doubt)
 	cr_assert_not(session_is_doubted(doubt));
 }
 
+/* c's worker waits 200 ms for Redis. */
+static void
+hurry(void)
+{
+	caller_use_redis_for(&c, server.url, 200);
+	redis_count_troubles(c.services.redis, &c_doubt.troubles);
+	cr_assert_eq(watch(&c), OK);
+	cr_assert_not(session_is_doubted(&c_doubt));
+}
+
 static void
 setup(void)
 {
@@ -234,6 +244,7 @@ Test(watch, more_endings_than_fit_into_one_look_keep_the_doubt)
  */
 Test(watch, n22_who_left_while_redis_hung_stays_out_when_it_wakes)
 {
+	hurry();
 	kill(server.pid, SIGSTOP);
 	for (int i = 0; i < 4; i++)
 		cr_expect_eq(caller_verify(&c, s.access), 204);
@@ -367,6 +378,7 @@ Test(watch, n25_no_answer_ever_reaches_the_next_user)
 	struct signed_in other;
 	caller_register(&c, &other);
 	cr_assert_eq(caller_verify(&c, other.access), 204);
+	hurry();
 	for (int i = 0; i < 5; i++) {
 		const struct signed_in *first = i % 2 ? &s : &other;
 		const struct signed_in *next = i % 2 ? &other : &s;
@@ -444,6 +456,7 @@ Test(watch, n22_a_key_revoked_while_redis_hung_stays_out_when_it_wakes)
 {
 	struct made m;
 	make_key(&m);
+	hurry();
 	kill(server.pid, SIGSTOP);
 	for (int i = 0; i < 4; i++)
 		cr_expect_eq(use(&c, m.key), 200);

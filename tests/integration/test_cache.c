@@ -1,6 +1,7 @@
 /*
  * store/cache.c against a running Redis: what is kept, for how long, and that
  * nobody is ever shown what was written over, whoever dies or is away when.
+ * Who ends everybody's values, or maltreats Redis, has a Redis of its own.
  */
 #include <criterion/criterion.h>
 #include <criterion/hooks.h>
@@ -38,12 +39,13 @@ ReportHook(PRE_ALL)(struct criterion_test_set *tests)
 		exit(1);
 }
 
+/* Waits so long for Redis. */
 static void
-world_open(struct world *w, const char *url, long write_ms)
+world_open_for(struct world *w, const char *url, long write_ms, long timeout_ms)
 {
 	*w = (struct world){0};
 	w->shared.troubles = &w->troubles;
-	w->redis = redis_new(url ? url : getenv("TEST_REDIS_URL"), 500);
+	w->redis = redis_new(url ? url : getenv("TEST_REDIS_URL"), timeout_ms);
 	redis_count_troubles(w->redis, &w->troubles);
 	w->cache = cache_new(w->redis, &w->shared, write_ms, true);
 	w->arena = arena_new(ARENA_MAX);
@@ -51,6 +53,13 @@ world_open(struct world *w, const char *url, long write_ms)
 	/* The first time the connection itself is trouble. */
 	for (int i = 0; i < 2; i++)
 		cr_assert_eq(cache_tell(w->cache, w->arena, "state"), OK);
+}
+
+/* A Redis that gets no CPU for a while is not one that is away. */
+static void
+world_open(struct world *w, const char *url, long write_ms)
+{
+	world_open_for(w, url, write_ms, 5000);
 }
 
 static void
@@ -396,9 +405,11 @@ Test(cache, what_redis_forgot_is_not_brought_back)
 Test(cache, a_new_state_of_postgres_ends_all_values)
 {
 	struct world a, b;
+	struct server own = {0};
 
-	world_open(&a, NULL, 60000);
-	world_open(&b, NULL, 60000);
+	cr_assert(server_start_redis(&own, NULL));
+	world_open(&a, own.url, 60000);
+	world_open(&b, own.url, 60000);
 	warm(&a, "c1", "x");
 	warm(&b, "c1", "x");
 	cr_assert_eq(cache_tell(a.cache, a.arena, "state"), OK);
@@ -410,6 +421,7 @@ Test(cache, a_new_state_of_postgres_ends_all_values)
 	cr_expect_null(shown(&b, "c1"), "nothing comes back");
 	world_close(&a);
 	world_close(&b);
+	server_remove(&own);
 }
 
 Test(cache, in_doubt_nothing_is_believed)
@@ -438,7 +450,7 @@ Test(cache, a_write_while_redis_hangs_is_seen_afterwards)
 	struct cache_write write;
 
 	cr_assert(server_start_redis(&own, NULL));
-	world_open(&writer, own.url, 60000);
+	world_open_for(&writer, own.url, 60000, 500);
 	world_open(&reader, own.url, 60000);
 	memcpy(reader.user, writer.user, ID_TEXT);
 	warm(&reader, "c1", "old");
@@ -451,7 +463,7 @@ Test(cache, a_write_while_redis_hangs_is_seen_afterwards)
 	kill(own.pid, SIGCONT);
 	cr_expect_null(shown(&writer, "c1"), "in doubt");
 	/* The first mark waited in Redis's socket. */
-	pause_ms(100);
+	redis_catches_up(reader.redis);
 	cr_expect_null(shown(&reader, "c1"));
 	while (cache_tell(writer.cache, writer.arena, "state") != OK)
 		pause_ms(50);
@@ -540,11 +552,13 @@ Test(cache, without_redis_the_caller_asks_postgres)
 Test(cache, switched_off_it_ends_what_is_there)
 {
 	struct world w, off;
+	struct server own = {0};
 	struct cache_slot slot;
 
-	world_open(&w, NULL, 60000);
+	cr_assert(server_start_redis(&own, NULL));
+	world_open(&w, own.url, 60000);
 	warm(&w, "c1", "x");
-	world_open(&off, NULL, 60000);
+	world_open(&off, own.url, 60000);
 	cache_free(off.cache);
 	off.cache = cache_new(off.redis, &off.shared, 1000, false);
 	slot = slot_of(&w, "c1");
@@ -553,6 +567,7 @@ Test(cache, switched_off_it_ends_what_is_there)
 	cr_expect_null(shown(&w, "c1"));
 	world_close(&w);
 	world_close(&off);
+	server_remove(&own);
 }
 
 #define CROWD 100

@@ -15,6 +15,7 @@
 #include "../support/auth_world.h"
 #include "../support/jwks_server.h"
 #include "../support/site_idp.h"
+#include "auth/throttle.h"
 #include "base/clock.h"
 #include "base/id.h"
 #include "store/pg.h"
@@ -375,9 +376,13 @@ Test(exchange, failures_of_an_address_are_throttled)
 	cr_expect_eq(users_of(sub), 0);
 	c.ip = "198.51.100.10";
 	cr_expect_eq(exchange(token_of(sub, "")), 200);
-	auth_sql("UPDATE auth.login_throttle SET ready_at = ready_at -"
-		 " interval '1 minute' WHERE kind = 'address'");
 	c.ip = "198.51.100.9";
+	expect(429, "rate_limited", exchange(token_of(sub, "")));
+	const char *bucket;
+	cr_assert_eq(throttle_exchange_key(&c.req, &bucket), OK);
+	auth_sql("UPDATE auth.login_throttle SET ready_at = ready_at -"
+		 " interval '1 minute' WHERE kind = 'address' AND key = '%s'",
+	    bucket);
 	cr_expect_eq(exchange(token_of(sub, "")), 200);
 }
 

@@ -26,6 +26,7 @@
 
 #define ARENA_MAX (1UL << 20)
 #define SQL_MAX   4096
+#define REDIS_MS  5000 /* a Redis that gets no CPU is not one that is away */
 #define API       "/api/v1"
 
 bool
@@ -129,11 +130,17 @@ caller_use_postgres(struct caller *c, const char *url)
 }
 
 void
-caller_use_redis(struct caller *c, const char *url)
+caller_use_redis_for(struct caller *c, const char *url, long timeout_ms)
 {
 	redis_free(c->services.redis);
-	c->services.redis = redis_new(url, 200);
+	c->services.redis = redis_new(url, timeout_ms);
 	assert(c->services.redis);
+}
+
+void
+caller_use_redis(struct caller *c, const char *url)
+{
+	caller_use_redis_for(c, url, REDIS_MS);
 }
 
 void

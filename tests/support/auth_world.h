@@ -61,6 +61,9 @@ void caller_close(struct caller *c);
 void caller_use_postgres(struct caller *c, const char *url);
 void caller_use_redis(struct caller *c, const char *url);
 
+/* The same for who stops Redis: the other waits for it for seconds. */
+void caller_use_redis_for(struct caller *c, const char *url, long timeout_ms);
+
 /*
  * Takes tokens of SITE_ISSUER for the audience "natter", signed RS256 or ES256
  * by the keys of this JWKS (a path or URL); the keys known before are

@@ -59,3 +59,10 @@ expect_error(struct redis *r, enum err want, int argc, const char **argv)
 	cr_expect_eq(e, want, "%s: %s", argv[0], err_code(e));
 	cr_expect_null(reply);
 }
+
+void
+redis_catches_up(struct redis *r)
+{
+	for (int i = 0; i < 3; i++)
+		expect_status(r, "PONG", WORDS("PING"));
+}

@@ -29,6 +29,13 @@ expect_number(struct redis *r, long long want, int argc, const char **argv);
 /* The command fails with `want` and gives no reply. */
 void expect_error(struct redis *r, enum err want, int argc, const char **argv);
 
+/*
+ * Returns when Redis, which may have been stopped, has read what was sent
+ * before: a round of its loop reads all that has come, also on connections
+ * that were given up since, and accepts new ones; the next reads those.
+ */
+void redis_catches_up(struct redis *r);
+
 /* The answer's number; fails the test when it is not one. */
 long long number_of(struct redis *r, int argc, const char **argv);
 
