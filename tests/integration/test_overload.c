@@ -252,6 +252,25 @@ raw_login(int fd)
 	raw_send(fd, text, (size_t)n);
 }
 
+/* Has nginx, too, seen so many leave? It writes this when natterd's connection
+ * is closed. */
+static bool
+have_all_left(void *arg)
+{
+	char path[128], line[2048];
+	FILE *f;
+	int n = 0;
+
+	snprintf(path, sizeof(path), "%s/log/access.log", stack.dir);
+	f = fopen(path, "r");
+	if (f == NULL)
+		return false;
+	while (fgets(line, sizeof(line), f) != NULL)
+		n += strstr(line, "\"status\":\"499\"") != NULL;
+	fclose(f);
+	return n >= *(int *)arg;
+}
+
 Test(overload, who_left_meanwhile_is_not_hashed_for)
 {
 	enum { LOGINS = 12 };
@@ -268,6 +287,7 @@ Test(overload, who_left_meanwhile_is_not_hashed_for)
 	cr_assert(wait_until(have_all_come, &want, 60000));
 	for (int i = 0; i < LOGINS; i++)
 		close(clients[i]);
+	cr_assert(wait_until(have_all_left, &want, 60000));
 	close(fd);
 	person_make(&stack, &p);
 	cr_expect_geq(count_in_log(LEFT), LOGINS - 2);
