@@ -14,6 +14,7 @@
 
 #include "base/id.h"
 #include "log_lines.h"
+#include "metrics_text.h"
 #include "promises.h"
 #include "raw_http.h"
 #include "stack.h"
@@ -59,6 +60,22 @@ both_run(void *arg)
 	return stack_model_count(&stack, "streams_open") == 2;
 }
 
+/* A client has its end before the relay counts the reply off. */
+static bool
+none_in_flight(void *arg)
+{
+	struct ask ask = {.base = stack.base, .path = "/metrics"};
+	struct answer a;
+	bool is;
+
+	(void)arg;
+	http_ask(&ask, &a);
+	is = a.status == 200 &&
+	     metrics_sum(a.body.p, "natter_replies_in_flight{") == 0;
+	answer_clear(&a);
+	return is;
+}
+
 Test(overload, one_reply_too_many_is_refused_before_it_is_stored)
 {
 	struct stack_options o = {.has_model = true,
@@ -90,6 +107,7 @@ Test(overload, one_reply_too_many_is_refused_before_it_is_stored)
 		cr_expect(answer_ends_with(&clients[i].answer, "done"));
 		answer_clear(&clients[i].answer);
 	}
+	cr_assert(wait_until(none_in_flight, NULL, 60000));
 	person_say(&stack, &late, "hello", &a);
 	cr_expect(answer_ends_with(&a, "done"), "%s", a.body.p);
 	answer_clear(&a);
