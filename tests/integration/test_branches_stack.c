@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "support/calls.h"
 #include "support/stack_shared.h"
 #include "support/tree.h"
 
@@ -69,7 +70,9 @@ turn(const char *what, const char *id, const char *verb, const char *json,
 {
 	char path[256];
 	(void)snprintf(path, sizeof(path), "/%s/%s/%s", what, id, verb);
-	call(p.token, "POST", path, json, a);
+	do
+		call(p.token, "POST", path, json, a);
+	while (call_was_late(a));
 }
 
 static void

@@ -669,6 +669,27 @@ struct sender {
 	char running[ID_TEXT]; /* as the last refusal named it */
 };
 
+static enum err
+begin(struct sender *s, struct turn **out)
+{
+	enum err e;
+	do
+		e = world_begin(&s->world, s->conversation,
+		    *s->parent ? s->parent : NULL, "Hello", out);
+	while (world_was_late(&s->world, e));
+	return e;
+}
+
+static enum err
+finish(struct world *by, struct turn *t)
+{
+	enum err e;
+	do
+		e = world_finish(by, t, "Hi.");
+	while (world_was_late(by, e));
+	return e;
+}
+
 /* Sends once and leaves the reply running. */
 static void *
 send_once(void *arg)
@@ -676,8 +697,7 @@ send_once(void *arg)
 	struct sender *s = arg;
 	struct turn *t = NULL;
 	pthread_barrier_wait(s->start);
-	enum err e = world_begin(&s->world, s->conversation,
-	    *s->parent ? s->parent : NULL, "Hello", &t);
+	enum err e = begin(s, &t);
 	if (e == OK) {
 		s->stored++;
 		strcpy(s->reply, t->message_id);
@@ -699,9 +719,8 @@ send_many(void *arg)
 	pthread_barrier_wait(s->start);
 	while (s->stored < s->turns && s->other == 0) {
 		struct turn *t = NULL;
-		enum err e =
-		    world_begin(&s->world, s->conversation, NULL, "Hello", &t);
-		if (e == OK && world_finish(&s->world, t, "Hi.") == OK)
+		enum err e = begin(s, &t);
+		if (e == OK && finish(&s->world, t) == OK)
 			s->stored++;
 		else if (e == ERR_REPLY_IN_PROGRESS)
 			s->refused++;

@@ -41,6 +41,17 @@ call_complete(const struct stack *s, const struct person *p, const char *json,
 	http_ask(&ask, a);
 }
 
+bool
+call_was_late(struct answer *a)
+{
+	if (a->status != 503 ||
+	    (strcmp(answer_text(a, "code"), "unavailable") != 0 &&
+		strcmp(answer_text(a, "error.code"), "unavailable") != 0))
+		return false;
+	answer_clear(a);
+	return true;
+}
+
 void
 call_refresh(
     const struct stack *s, const char *refresh_token, struct exchanged *out)

@@ -23,6 +23,11 @@ void call_send(const struct stack *s, const struct person *p,
 void call_complete(const struct stack *s, const struct person *p,
     const char *json, struct answer *a);
 
+/* Did it wait for a lock longer than it may, as happens on a busy machine (503
+ * "unavailable")? Nothing was done then, and it may be asked again: the answer
+ * is cleared. */
+bool call_was_late(struct answer *a);
+
 /* Registers a user who is an administrator, with a token that says so. */
 void person_make_boss(const struct stack *s, struct person *p);
 

@@ -239,6 +239,13 @@ world_finish(struct world *w, struct turn *t, const char *text)
 	return e;
 }
 
+bool
+world_was_late(const struct world *w, enum err e)
+{
+	return e == ERR_UNAVAILABLE &&
+	       strstr(pg_why(w->services.pg), "40P01") == NULL;
+}
+
 void
 world_turn(struct world *w, const char *conversation, const char *parent,
     const char *content, char out_reply[static ID_TEXT])

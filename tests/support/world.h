@@ -61,6 +61,13 @@ typedef enum err (*world_handler_fn)(struct request *req, struct reply *rep);
 enum err world_call(struct world *w, world_handler_fn handler, const char *id,
     const char *query, const char *body);
 
+/*
+ * Did the world's last call (its error) wait for a lock longer than it may, as
+ * happens on a busy machine (503)? Nothing was done then: it may be called
+ * again. A deadlock is none of that.
+ */
+bool world_was_late(const struct world *w, enum err e);
+
 /* A member of the answer as text; NULL for null and what is not there. */
 const char *world_text(const struct world *w, const char *name);
 
