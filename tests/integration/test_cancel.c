@@ -284,6 +284,7 @@ Test(cancel, while_it_waits_to_ask_again_it_costs_nothing)
 	find_running(&r, id);
 	while (stack_model_count(&stack, "chat_requests") == 0)
 		;
+	cr_assert(wait_until(stack_model_is_heard, &stack, 60000));
 	cr_expect_eq(cancel_status(&r.person, id), 202);
 	expect_cancelled(&r, id);
 	expect_value("SELECT prompt_tokens + completion_tokens"

@@ -12,7 +12,7 @@
 
 #include <criterion/criterion.h>
 
-#include "base/clock.h"
+#include "base/id.h"
 #include "command.h"
 #include "stack.h"
 #include "standin_text.h"
@@ -81,13 +81,12 @@ model_text(unsigned seed, size_t n)
 	return text;
 }
 
-/* A member whom no earlier run has left behind. */
+/* A member whom no earlier run has left behind, nor one beside this. */
 static const char *
 somebody(void)
 {
-	static char name[64];
-	snprintf(
-	    name, sizeof name, "m%llu", (unsigned long long)clock_wall_ms());
+	static char name[ID_TEXT];
+	id_make(name);
 	return name;
 }
 

@@ -520,6 +520,14 @@ forget_prices(void)
 	teardown();
 }
 
+/* Names of its own: the other test may run beside it. */
+static void
+forget_free_prices(void)
+{
+	prices_forget("free-");
+	teardown();
+}
+
 /* A million tokens of the first one cost 1, of the other 100. */
 Test(provider_settings, where_money_is_limited_a_model_needs_a_price,
     .fini = forget_prices)
@@ -557,18 +565,18 @@ Test(provider_settings, where_money_is_limited_a_model_needs_a_price,
 }
 
 Test(provider_settings, where_money_is_not_limited_any_model_stands_in,
-    .fini = forget_prices)
+    .fini = forget_free_prices)
 {
 	struct stack_options o = {.has_model = true,
-	    .settings = {"CHAT_MODEL=prov-cheap",
-		"CHAT_FALLBACK_MODELS=priceless prov-dear",
+	    .settings = {"CHAT_MODEL=free-cheap",
+		"CHAT_FALLBACK_MODELS=priceless free-dear",
 		"CHAT_MODEL_RETRIES=0"}};
 	struct answer a;
 
-	price_set("prov-cheap", "1");
+	price_set("free-cheap", "1");
 	start(&o);
 	person_say(
-	    &stack, &someone, "[[only=prov-cheap status=500]] hello", &a);
+	    &stack, &someone, "[[only=free-cheap status=500]] hello", &a);
 	cr_expect_str_eq(answer_event_text(&a, "done", "model"), "priceless");
 	/* Nobody knows what it cost, and not what the one asked for would. */
 	expect_value(

@@ -157,7 +157,8 @@ void
 ages_wait_for_waiter(void)
 {
 	wait_until_true("SELECT count(*) > 0 FROM pg_stat_activity"
-			" WHERE application_name = 'natterctl'"
+			" WHERE datname = current_database()"
+			" AND application_name = 'natterctl'"
 			" AND usename = 'natter_jobs'"
 			" AND wait_event_type = 'Lock'",
 	    "no natterctl waits for a lock");
@@ -167,6 +168,7 @@ void
 ages_wait_until_alone(void)
 {
 	wait_until_true("SELECT count(*) = 0 FROM pg_stat_activity"
-			" WHERE usename = 'natter_jobs'",
+			" WHERE datname = current_database()"
+			" AND usename = 'natter_jobs'",
 	    "a natterctl that was killed is still there");
 }
