@@ -9,6 +9,7 @@
 # start_echo [NAME]: natterd's place.
 start_echo() {
 	local sock=$T/${1:-natterd}.sock
+	rm -f "$sock" # of one that died: it would look as if this one listened
 	spawn-fcgi -n -s "$sock" -M 0666 -- \
 	    "$BUILD/tests/support/fcgi_echo" "$T/requests" >/dev/null &
 	STARTED+=($!)

@@ -25,9 +25,9 @@ Test(descriptors, replies_are_cut_to_what_fits)
 		long wanted, got;
 	} rows[] = {
 	    {1024, 100, 100},  /* fits */
-	    {684, 100, 100},   /* just */
-	    {683, 100, 99},    /* not */
-	    {1024, 5000, 213}, /* as a small container has them */
+	    {716, 100, 100},   /* just */
+	    {715, 100, 99},    /* not */
+	    {1024, 5000, 202}, /* as a small container has them */
 	    {100, 5000, 1},    /* one is better than none */
 	};
 
