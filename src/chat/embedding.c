@@ -164,10 +164,16 @@ embedding_store(const struct config *config, const struct embedding_batch *b,
 	return out_call->params[4] && out_call->params[5] ? OK : ERR_TOO_LARGE;
 }
 
+static bool
+says_yes(const PGresult *r)
+{
+	return pg_rows(r) > 0 && pg_flag(r, 0, 0);
+}
+
 bool
 embedding_is_stored(const PGresult *r)
 {
-	return pg_rows(r) > 0 && pg_flag(r, 0, 0);
+	return says_yes(r);
 }
 
 void
@@ -185,7 +191,7 @@ embedding_give_back(const struct config *config,
 bool
 embedding_is_given_up(const PGresult *r)
 {
-	return pg_rows(r) > 0 && pg_flag(r, 0, 0);
+	return says_yes(r);
 }
 
 void

@@ -6,12 +6,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <criterion/criterion.h>
 #include <libpq-fe.h>
 
 #include "admin.h"
+#include "calls.h"
 #include "command.h"
 #include "follow_call.h"
 #include "library.h"
@@ -124,9 +124,20 @@ is_leased(void *arg)
 		   "1") == 0;
 }
 
+#define FAILURES "natter_store_failures_total{store=\"postgres\""
+
+/* Several rounds of the ledger: a round asks for five things at most, and
+ * stores what waits. */
+static bool
+has_tried_in_vain(void *before)
+{
+	return call_metric(&lib.stack, FAILURES) >= *(double *)before + 12;
+}
+
 Test(embeddings_stores, vectors_wait_for_a_postgres_that_is_away)
 {
 	int before = 0;
+	double failures;
 
 	open_with(NULL, NULL);
 	kill(lib.stack.standin, SIGSTOP);
@@ -135,7 +146,9 @@ Test(embeddings_stores, vectors_wait_for_a_postgres_that_is_away)
 	server_stop(&stores.postgres, SIGINT);
 	kill(lib.stack.standin, SIGCONT);
 	cr_assert(wait_until(is_being_made, &before, 30000));
-	sleep(3); /* tries to store them in vain are told nowhere */
+	cr_assert(wait_until(stack_model_is_heard, &lib.stack, 30000));
+	failures = call_metric(&lib.stack, FAILURES);
+	cr_assert(wait_until(has_tried_in_vain, &failures, 30000));
 	cr_assert(server_start_again(&stores.postgres));
 	library_wait(&lib.reader, LIBRARY_MODEL);
 	cr_expect_eq(stack_model_count(&lib.stack, "embedding_requests"), 1);

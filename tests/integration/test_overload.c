@@ -13,8 +13,8 @@
 #include <criterion/criterion.h>
 
 #include "base/id.h"
+#include "calls.h"
 #include "log_lines.h"
-#include "metrics_text.h"
 #include "promises.h"
 #include "raw_http.h"
 #include "stack.h"
@@ -64,16 +64,8 @@ both_run(void *arg)
 static bool
 none_in_flight(void *arg)
 {
-	struct ask ask = {.base = stack.base, .path = "/metrics"};
-	struct answer a;
-	bool is;
-
 	(void)arg;
-	http_ask(&ask, &a);
-	is = a.status == 200 &&
-	     metrics_sum(a.body.p, "natter_replies_in_flight{") == 0;
-	answer_clear(&a);
-	return is;
+	return call_metric(&stack, "natter_replies_in_flight{") == 0;
 }
 
 Test(overload, one_reply_too_many_is_refused_before_it_is_stored)
@@ -195,18 +187,25 @@ hold_slot(void)
 	return fd;
 }
 
-/* How often the log says so. */
+/* How many lines of a log have this member. */
 static int
-count_in_log(const char *why)
+count_lines(const char *path, const char *name, const char *value)
 {
 	struct log_lines lines;
 	int n = 0;
 
-	log_lines_read(stack.log, &lines);
+	log_lines_read(path, &lines);
 	for (size_t i = 0; i < lines.n; i++)
-		n += strcmp(log_line_text(lines.items[i], "why"), why) == 0;
+		n += strcmp(log_line_text(lines.items[i], name), value) == 0;
 	log_lines_clear(&lines);
 	return n;
+}
+
+/* How often the log says so. */
+static int
+count_in_log(const char *why)
+{
+	return count_lines(stack.log, "why", why);
 }
 
 static const struct stack_options slow = {
@@ -275,18 +274,10 @@ raw_login(int fd)
 static bool
 have_all_left(void *arg)
 {
-	char path[128], line[2048];
-	FILE *f;
-	int n = 0;
+	char path[128];
 
 	snprintf(path, sizeof(path), "%s/log/access.log", stack.dir);
-	f = fopen(path, "r");
-	if (f == NULL)
-		return false;
-	while (fgets(line, sizeof(line), f) != NULL)
-		n += strstr(line, "\"status\":\"499\"") != NULL;
-	fclose(f);
-	return n >= *(int *)arg;
+	return count_lines(path, "status", "499") >= *(int *)arg;
 }
 
 Test(overload, who_left_meanwhile_is_not_hashed_for)

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "calls.h"
+#include "metrics_text.h"
 
 void
 call_send(const struct stack *s, const struct person *p,
@@ -50,6 +51,19 @@ call_was_late(struct answer *a)
 		return false;
 	answer_clear(a);
 	return true;
+}
+
+double
+call_metric(const struct stack *s, const char *begin)
+{
+	const struct ask ask = {.base = s->base, .path = "/metrics"};
+	struct answer a;
+	double n;
+
+	http_ask(&ask, &a);
+	n = a.status == 200 ? metrics_sum(a.body.p, begin) : -1;
+	answer_clear(&a);
+	return n;
 }
 
 void

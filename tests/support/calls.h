@@ -28,6 +28,9 @@ void call_complete(const struct stack *s, const struct person *p,
  * is cleared. */
 bool call_was_late(struct answer *a);
 
+/* The sum of all series of GET /metrics whose text begins so; -1: no answer. */
+double call_metric(const struct stack *s, const char *begin);
+
 /* Registers a user who is an administrator, with a token that says so. */
 void person_make_boss(const struct stack *s, struct person *p);
 
