@@ -3,6 +3,7 @@
  * load. What a client was told must be true afterwards; what it was not told,
  * it must be able to find out.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -10,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -395,6 +397,46 @@ all_gone(void *arg)
 		if (process_runs(p->pids[i]))
 			return false;
 	return true;
+}
+
+/* Have threads of each worker stepped back, and not its first one, which
+ * answers short requests? (The relay's own may have begun others.) */
+static bool
+some_step_back(void *arg)
+{
+	struct pids *p = arg;
+	int usual = getpriority(PRIO_PROCESS, (id_t)stack.natterd);
+
+	for (size_t i = 0; i < p->want; i++) {
+		int own = getpriority(PRIO_PROCESS, (id_t)p->pids[i]);
+		int behind = 0;
+		char path[64];
+		struct dirent *thread;
+		DIR *threads;
+
+		snprintf(path, sizeof(path), "/proc/%d/task", p->pids[i]);
+		threads = opendir(path);
+		cr_assert_not_null(threads, "%s", path);
+		while ((thread = readdir(threads)) != NULL)
+			behind += thread->d_name[0] != '.' &&
+				  getpriority(PRIO_PROCESS,
+				      (id_t)atoi(thread->d_name)) > own;
+		closedir(threads);
+		if (own != usual || behind == 0)
+			return false;
+	}
+	return true;
+}
+
+/* Or short requests would wait behind hundreds of replies' events. */
+Test(processes, the_thread_of_the_replies_steps_back)
+{
+	struct stack_options o = {.settings = {"CHAT_WORKERS=2"}};
+	struct pids p = {.want = 2};
+
+	stack_start(&stack, &o);
+	cr_assert(wait_until(has_fresh_workers, &p, 15000));
+	cr_expect(wait_until(some_step_back, &p, 5000));
 }
 
 Test(processes, workers_die_with_their_master)
