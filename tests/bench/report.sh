@@ -11,12 +11,13 @@ trap 'rm -rf "$OUT"' EXIT
 
 measure() {
 	case $1 in
+	unweighted) WEIGHTS=off "$HERE/streams.sh" "$BUILD" 10000 ;;
 	socket) LOAD_ON=socket "$HERE/streams.sh" "$BUILD" 10000 ;;
 	*) "$HERE/$1.sh" "$BUILD" ;;
 	esac
 }
 
-for name in streams socket turns; do
+for name in streams unweighted socket turns; do
 	measure "$name" | tee "$OUT/$name"
 	awk -v mark="bench-$name" -v file="$OUT/$name" '
 	    $0 == "<!-- /" mark " -->" { is_old = 0 }

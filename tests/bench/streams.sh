@@ -5,6 +5,7 @@
 # the model's own time, what a stream takes of memory and CPU, and how long
 # short requests take meanwhile. Prints Markdown. Starts and stops everything.
 # Usage: streams.sh BUILDDIR [STREAMS...]
+# WEIGHTS=off: nginx and Redis have no more weight than everybody.
 set -euo pipefail
 # shellcheck source=tests/bench/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -17,7 +18,7 @@ GAP_MS=333      # three events a second
 FIRST_MS=200
 BEGIN_RATE=${BEGIN_RATE:-100} # replies begun a second
 SETTLE_S=10     # after the last one has begun: what that took is over
-LOOK_S=30       # how long everything is looked at; then the replies end
+LOOK_S=${LOOK_S:-30} # how long everything is looked at; then the replies end
 KINDS=(natterd nginx redis postgres model client)
 FIRST_USER=1
 
@@ -82,7 +83,7 @@ measure() {
 	crowd "$FIRST_USER" "$last" >"$T/tokens"
 	head -n 1 "$T/tokens" | cut -d' ' -f1 >"$T/short_token"
 	start_model --gap "$GAP_MS" --first "$FIRST_MS"
-	"${FIRST[@]}" "$BENCH/turn_load" "${CLIENT_AT[@]}" --tokens "$T/tokens" --count "$n" \
+	"$BENCH/turn_load" "${CLIENT_AT[@]}" --tokens "$T/tokens" --count "$n" \
 	    --ramp $((ramp_s * 1000)) --timeout 240 >"$T/client" 2>"$T/client.err" &
 	CLIENT_PID=$!
 	wait_streaming
@@ -125,6 +126,7 @@ no_limits
 start_demo
 trap finish_all EXIT
 find_servers
+[ "${WEIGHTS:-on}" = off ] || go_first "$NGINX_PID" "$REDIS_PID"
 choose_clients
 # The logs of all these replies are longer than all but this is for.
 redis-cli -s "$(redis_socket)" config set maxmemory 4gb >/dev/null

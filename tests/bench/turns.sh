@@ -31,7 +31,7 @@ record() {
 run_natter() {
 	crowd "$1" $(($1 + CONNECTIONS - 1)) >"$T/tokens"
 	note >"$T/before"
-	"${FIRST[@]}" "$BENCH/turn_load" --port "$PORT" --tokens "$T/tokens" \
+	"$BENCH/turn_load" --port "$PORT" --tokens "$T/tokens" \
 	    --count "$CONNECTIONS" --seconds "$TURN" >"$T/client" &
 	CLIENT_PID=$!
 	sleep $((TURN - 1))
