@@ -45,7 +45,7 @@
 	" set_config('idle_in_transaction_session_timeout', '10s', " is_local \
 	"), set_config('TimeZone', 'UTC', " is_local "),"                     \
 	" set_config('DateStyle', 'ISO, YMD', " is_local "),"                 \
-	" set_config('plan_cache_mode', 'force_generic_plan', " is_local "),"  \
+	" set_config('plan_cache_mode', 'force_generic_plan', " is_local ")," \
 	" set_config('jit', 'off', " is_local ")"
 
 static const struct pg_query session_settings = {
