@@ -207,6 +207,7 @@ Test(pg, sessions_have_the_settings_in_both_modes)
 	    {"lock_timeout", "2s"},
 	    {"idle_in_transaction_session_timeout", "10s"},
 	    {"TimeZone", "UTC"},
+	    {"jit", "off"},
 	    {"DateStyle", "ISO, YMD"},
 	    {"client_encoding", "UTF8"},
 	    {"application_name", "natter test"},
