@@ -33,6 +33,16 @@ test_the_units_are_understood() {
 	expect_equal "complaints" "" "$(grep natter "$T/out")"
 }
 
+# Beside a service of somebody else's.
+test_the_weights_are_understood() {
+	mkdir -p "$T/units/nginx.service.d"
+	printf '[Service]\nExecStart=/bin/true\n' >"$T/units/nginx.service"
+	cp "$SRC/systemd/natter-first.conf" "$T/units/nginx.service.d/natter.conf"
+	SYSTEMD_UNIT_PATH=$T/units: systemd-analyze verify --man=no nginx.service \
+	    >"$T/out" 2>&1 || fail "$(cat "$T/out")"
+	expect_equal "complaints" "" "$(grep 'natter\.conf' "$T/out")"
+}
+
 test_the_services_are_locked_up_well() {
 	local unit
 	copy_units
@@ -54,13 +64,14 @@ test_the_services_differ_only_in_how_they_get_the_socket() {
 }
 
 # Retention is locked up as the daemon is.
-# But for landlock, which readers of files put on; retention reads none.
+# But for landlock, which readers of files put on, and setpriority: retention reads
+# none and has no thread to step back.
 test_retention_shares_the_daemons_hardening() {
 	local unit
 	for unit in natterd natter-retention; do
 		sed -n '/^NoNewPrivileges/,/^# With/p' \
 		    "$SRC/systemd/$unit.service" |
-			grep -v '^ReadWritePaths\|^#\|landlock' >"$T/$unit"
+			grep -v '^ReadWritePaths\|^#\|landlock\|setpriority' >"$T/$unit"
 	done
 	diff "$T/natterd" "$T/natter-retention"
 }
