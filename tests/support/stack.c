@@ -179,9 +179,10 @@ forget_settings(void)
 #include "base/config.def"
 }
 
-/* Starts a program; its stdout goes to `out_fd`, its stderr to `log`. */
+/* Starts a program; its stdout goes to `out_fd`, its stderr to `log`. It gets
+ * `last` when the test's process ends without having stopped it. */
 static pid_t
-start(char *const argv[], const char *log, int out_fd)
+start(char *const argv[], const char *log, int out_fd, int last)
 {
 	pid_t parent = getpid(), pid = fork();
 	int fd;
@@ -190,7 +191,7 @@ start(char *const argv[], const char *log, int out_fd)
 		give_up("fork");
 	if (pid > 0)
 		return pid;
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	prctl(PR_SET_PDEATHSIG, last);
 	if (getppid() != parent)
 		_exit(1);
 	fd = open(log, O_WRONLY | O_CREAT | O_APPEND, 0644);
@@ -263,7 +264,7 @@ start_standin(struct stack *s, const char *address, const char *name,
 	snprintf(path, sizeof(path), "%s/%s", s->dir, name);
 	if (pipe2(ends, O_CLOEXEC) != 0)
 		give_up("pipe");
-	pid = start(argv, log, ends[1]);
+	pid = start(argv, log, ends[1], SIGKILL);
 	close(ends[1]);
 	f = fdopen(ends[0], "r");
 	if (fgets(line, sizeof(line), f) == NULL ||
@@ -338,7 +339,7 @@ start_natterd(struct stack *s, const struct stack_options *o)
 	    (char *)(uintptr_t)demand("NATTERD"), "--config", s->config, NULL};
 
 	if (o->clock == NULL) {
-		s->natterd = start(argv + 5, s->log, -1);
+		s->natterd = start(argv + 5, s->log, -1, SIGKILL);
 		return;
 	}
 	snprintf(clock, sizeof(clock), "FAKETIME=%s", o->clock);
@@ -346,7 +347,7 @@ start_natterd(struct stack *s, const struct stack_options *o)
 	snprintf(options, sizeof(options),
 	    "ASAN_OPTIONS=%s:verify_asan_link_order=0",
 	    asan != NULL ? asan : "");
-	s->natterd = start(argv, s->log, -1);
+	s->natterd = start(argv, s->log, -1, SIGKILL);
 }
 
 static void
@@ -381,7 +382,8 @@ start_nginx(struct stack *s, const struct stack_options *o)
 	    template, path, values, sizeof(values) / sizeof(values[0]));
 	free(template);
 	snprintf(source, sizeof(source), "%s/nginx.log", s->dir);
-	s->nginx = start(argv, source, -1);
+	/* Killed, it would leave its workers. */
+	s->nginx = start(argv, source, -1, SIGTERM);
 }
 
 static bool
