@@ -17,6 +17,7 @@
 #include "promises.h"
 #include "stack.h"
 #include "stores.h"
+#include "utc_day.h"
 
 #define HOSTS  2
 #define CROWD  50
@@ -36,6 +37,7 @@ ReportHook(PRE_ALL)(struct criterion_test_set *tests)
 static void
 open_hosts(size_t n, const struct stack_options *o)
 {
+	utc_day_begin();
 	for (size_t i = 0; i < n; i++) {
 		stack_start(&hosts[i], o);
 		n_hosts++;

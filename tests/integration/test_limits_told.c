@@ -14,6 +14,7 @@
 #include "base/json.h"
 #include "calls.h"
 #include "stack.h"
+#include "utc_day.h"
 
 #define PAGE "https://app.example.com"
 /* Overrides hold within 15 s; others may keep this machine busy. */
@@ -99,6 +100,7 @@ static void
 setup(void)
 {
 	memset(&caller, 0, sizeof(caller));
+	utc_day_begin();
 	stack_take(&caller.stack);
 	person_make(&caller.stack, &caller.person);
 	person_make_boss(&caller.stack, &boss);

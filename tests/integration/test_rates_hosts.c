@@ -18,6 +18,7 @@
 #include "stack.h"
 #include "store/redis.h"
 #include "stores.h"
+#include "utc_day.h"
 
 #define HOSTS   2
 #define THREADS 20
@@ -44,6 +45,7 @@ TestSuite(rates_hosts, .fini = teardown, .timeout = 300);
 static void
 open_hosts(const char *const settings[3])
 {
+	utc_day_begin();
 	stores_start(&stores, NULL);
 	for (size_t i = 0; i < HOSTS; i++) {
 		const struct stack_options o = {

@@ -10,6 +10,7 @@
 
 #include "admin.h"
 #include "retention_world.h"
+#include "utc_day.h"
 
 static char database[48];
 static char folder[64];
@@ -47,6 +48,7 @@ ages_begin(void)
 	    "CONVERSATIONS", "SESSIONS", "TASK_LOG", "ANALYTICS", "USAGE"};
 	char name[64];
 
+	utc_day_begin();
 	for (size_t i = 0; i < sizeof(settings) / sizeof(settings[0]); i++) {
 		snprintf(
 		    name, sizeof(name), "CHAT_RETENTION_%s_DAYS", settings[i]);
