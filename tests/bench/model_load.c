@@ -222,9 +222,9 @@ next_random(void)
 /*
  * When the next delta is written: the gap later, a fifth more or less, as
  * models are not even either. With equal gaps all that one hiccup of the
- * machine delayed would be written in one burst for ever after (measured: 10,000
- * answers were a few such bursts after 20 s). A gap that is over already is not
- * made up for, or new requests would wait behind it.
+ * machine delayed would be written in one burst for ever after (measured:
+ * 10,000 answers were a few such bursts after 20 s). A gap that is over already
+ * is not made up for, or new requests would wait behind it.
  */
 static uint64_t
 next_due(const struct conn *c)

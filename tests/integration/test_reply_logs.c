@@ -472,7 +472,7 @@ Test(reply_logs, without_redis_the_text_goes_to_postgres_meanwhile)
 
 	for (int i = 0; i < 3; i++)
 		client_start(
-		    &c[i], "text=16000 chunk=20 gap=20 gate=400 seed=8");
+		    &c[i], "text=16000 chunk=20 gap=20 gate=150 seed=8");
 	go_on_to(c, 3, 5, 20);
 	slay();
 	standin_text(8, 16000, want);
@@ -488,16 +488,17 @@ Test(reply_logs, without_redis_the_text_goes_to_postgres_meanwhile)
 		cr_expect_eq(strncmp(want, stored, strlen(stored)), 0);
 		free(stored);
 	}
-	/* Somebody changed the row: then all of it is written. */
+	/* Somebody changed the row: with what comes next all of it is written.
+	 */
 	db_value("UPDATE chat.messages SET content = 'x' WHERE id = $1 "
 		 "RETURNING 1",
 	    c[0].message, want, 8);
+	go_on();
 	{
 		struct wanted w = {&c[0], 3000};
 
 		cr_assert(wait_until(is_checkpointed, &w, 60000));
 	}
-	go_on();
 	for (int i = 0; i < 3; i++) {
 		client_end(&c[i], 8, 16000);
 		reply_seen_by_client(&c[i].answer, &seen);

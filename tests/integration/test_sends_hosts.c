@@ -18,6 +18,7 @@
 #include "stack.h"
 #include "store/redis.h"
 #include "stores.h"
+#include "utc_day.h"
 
 #define HOSTS 2
 #define CROWD 24
@@ -29,6 +30,7 @@ static struct person me;
 static void
 open_hosts(const char *const settings[2])
 {
+	utc_day_begin();
 	stores_start(&stores, NULL);
 	for (size_t i = 0; i < HOSTS; i++) {
 		const struct stack_options o = {
@@ -617,9 +619,10 @@ Test(sends_room, beyond_its_room_a_worker_stores_and_charges_nothing)
 	    (const char *const[2]){"CHAT_WORKERS=1", "CHAT_STREAMS_MAX=1"});
 	for (size_t i = 0; i < HOSTS; i++) {
 		person_converse(&hosts[0], &me, conversations[i]);
+		/* More gates than the crowds of expect_busy open. */
 		held[i] = (struct member){.host = i,
 		    .send = {.conversation = conversations[i],
-			.json = "{\"content\":\"[[events=400 gap=100]]\","
+			.json = "{\"content\":\"[[events=8 gate=1]]\","
 				"\"stream\":true}"}};
 		pthread_create(&held[i].thread, NULL, hold, &held[i]);
 	}
@@ -628,6 +631,8 @@ Test(sends_room, beyond_its_room_a_worker_stores_and_charges_nothing)
 	server_stop(&stores.redis, SIGKILL);
 	expect_busy(false);
 	for (size_t i = 0; i < HOSTS; i++) {
+		for (int gate = 0; gate < 8; gate++)
+			stack_model_open(&hosts[i]);
 		pthread_join(held[i].thread, NULL);
 		cr_expect(answer_ends_with(&held[i].answer, "done"));
 		answer_clear(&held[i].answer);
