@@ -30,15 +30,6 @@
 #define END_MAX_MS   60000
 #define LATE_LOOK_MS 10000
 
-/*
- * How far the relay's thread steps back behind the others, as nice(1) counts.
- * It has most of the work, and none of it is urgent: who waits for a short
- * answer would wait for a round of hundreds of events. With 10,000 replies and
- * both cores at 80 %, GET /me took 15 ms in 99 of 100 cases instead of 28
- * (measured in turns within one run; 5: 19 ms, 19: 18 ms).
- */
-#define STEP_BACK 10
-
 /* After the drain time: how long clients may take to read the last words. */
 #define LAST_WORDS_MS 1000
 
@@ -332,7 +323,6 @@ relay_run(void *arg)
 {
 	struct relay *r = arg;
 
-	(void)!nice(STEP_BACK); /* of this thread alone, on Linux */
 	uv_run(&r->loop, UV_RUN_DEFAULT);
 	atomic_store(&r->has_ended, true);
 	return NULL;

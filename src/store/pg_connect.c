@@ -36,8 +36,8 @@
  * a plan that knows the partition looks cheaper (measured: a turn's statements
  * took 3.3 ms of a backend's CPU then, 1.7 ms planned once; with 30 months of
  * partitions 7.1 and 2.4). And none of them is worth compiling, which Postgres
- * does when a table it has no statistics of looks large (measured: 15 of the 30
- * ms that looking after 5,000 replies' sessions took).
+ * does when it thinks a table large that it has no statistics of (measured: 15
+ * of the 30 ms that looking after 5,000 replies' sessions took).
  */
 #define SETTINGS(is_local)                                                    \
 	"set_config('statement_timeout', $1, " is_local "),"                  \
