@@ -5,24 +5,33 @@
 
 BENCH=$BUILD/tests/bench
 
-# Who measures goes first: if it had to wait for a core, that would look like
-# Natter's doing. Not everybody may do that.
-# Where the kernel groups sessions (sched_autogroup_enabled), niceness counts
-# within one only, and the session has its own.
+# Who measures goes before Natter: if it had to wait for a core, that would look
+# like Natter's doing. Not everybody may do that. Where the kernel groups sessions
+# (sched_autogroup_enabled), niceness counts within one only, and the session has
+# its own.
 # shellcheck disable=SC2016 # for the inner shell
-FIRST=(setsid bash -c 'echo -10 >/proc/self/autogroup
+FIRST=(setsid bash -c 'echo -10 >/proc/self/autogroup || :
     exec nice -n -10 "$@"' first)
-{ [ -w /proc/self/autogroup ] && "${FIRST[@]}" true; } 2>/dev/null ||
-	FIRST=(nice -n -10)
-"${FIRST[@]}" true 2>/dev/null || FIRST=(env)
+[ "$("${FIRST[@]}" nice 2>/dev/null)" = -10 ] || FIRST=(env)
+
+# Has a session a weight of its own here? Not within a cgroup for cpu.
+has_weights() {
+	[ "$(cat /proc/sys/kernel/sched_autogroup_enabled 2>/dev/null)" = 1 ] &&
+	    ! grep -qE '^[0-9]+:([a-z,]*\bcpu\b[a-z,]*|):/.' /proc/self/cgroup &&
+	    [ "${FIRST[0]}" != env ]
+}
 
 # go_first PID...: what systemd/natter-first.conf does for a service, for a server
-# that was started with a session of its own.
+# that was started with a session of its own. WEIGHTS=off: not.
 go_first() {
 	local pid
+	[ "${WEIGHTS:-on}" = on ] || return 0
+	if ! has_weights; then
+		say "nginx and Redis do not go first here: sessions have no weight"
+		return 0
+	fi
 	for pid; do
-		{ echo -10 >"/proc/$pid/autogroup"; } 2>/dev/null ||
-			die "cannot weigh process $pid (WEIGHTS=off: do without)"
+		echo -10 >"/proc/$pid/autogroup"
 	done
 }
 

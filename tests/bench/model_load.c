@@ -222,18 +222,18 @@ next_random(void)
 /*
  * When the next delta is written: the gap later, a fifth more or less, as
  * models are not even either. With equal gaps all that one hiccup of the
- * machine delayed would be written in one burst for ever after (measured:
- * 10,000 answers were a few such bursts after 20 s). A gap that is over already
- * is not made up for, or new requests would wait behind it.
+ * machine delayed is written in one burst ever after (measured: GET /me took
+ * 18 ms in 99 of 100 cases in the first ten seconds, 44 and 30 in the next
+ * two). A gap that is over already is not made up for, or new requests would
+ * wait behind it.
  */
 static uint64_t
 next_due(const struct conn *c)
 {
 	uint64_t gap = (uint64_t)options.gap_ms, now_ms = clock_mono_ms();
-	uint64_t due_ms =
-	    c->due_ms + gap * 4 / 5 + next_random() % (gap * 2 / 5 + 1);
 
-	return due_ms > now_ms ? due_ms : now_ms + gap;
+	gap = gap * 4 / 5 + next_random() % (gap * 2 / 5 + 1);
+	return c->due_ms + gap > now_ms ? c->due_ms + gap : now_ms + gap;
 }
 
 /* Writes the next delta, or with no gap all of them. */
@@ -446,7 +446,7 @@ read_options(int argc, char **argv)
 	       (options.port > 0) != (options.socket != NULL) &&
 	       options.events >= 0 &&
 	       (options.events > 0 || options.gap_ms > 0) &&
-	       options.gap_ms >= 0 && options.gap_ms < WHEEL_MS &&
+	       options.gap_ms >= 0 && options.gap_ms * 6 / 5 < WHEEL_MS &&
 	       options.first_ms >= 0 && options.first_ms < WHEEL_MS &&
 	       options.bytes >= 0;
 }

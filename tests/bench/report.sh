@@ -11,6 +11,7 @@ trap 'rm -rf "$OUT"' EXIT
 
 measure() {
 	case $1 in
+	streams) WEIGHTS=on LOAD_ON=port "$HERE/streams.sh" "$BUILD" ;;
 	unweighted) WEIGHTS=off "$HERE/streams.sh" "$BUILD" 10000 ;;
 	socket) LOAD_ON=socket "$HERE/streams.sh" "$BUILD" 10000 ;;
 	*) "$HERE/$1.sh" "$BUILD" ;;

@@ -126,7 +126,7 @@ no_limits
 start_demo
 trap finish_all EXIT
 find_servers
-[ "${WEIGHTS:-on}" = off ] || go_first "$NGINX_PID" "$REDIS_PID"
+go_first "$NGINX_PID" "$REDIS_PID"
 choose_clients
 # The logs of all these replies are longer than all but this is for.
 redis-cli -s "$(redis_socket)" config set maxmemory 4gb >/dev/null

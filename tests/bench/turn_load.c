@@ -36,8 +36,8 @@ enum {
 	COMPLAINTS_MAX = 3, /* shown on standard error */
 	WAITING_MAX = 200,  /* turns without a first delta yet, in the ramp */
 	/* With more streams than that, so long between two looks: woken by each
-	 * event alone, the client takes 15 % of a core for 10,000, and so 9 %.
-	 * Every delay comes out longer by half of that. */
+	 * event alone, the client takes 15 % of a core for 10,000 by TCP, and
+	 * so 9 %. Delays come out longer, by half of that in the mean. */
 	WOKEN_MAX = 1000,
 	LOOKS_APART_US = 2000,
 };

@@ -120,7 +120,7 @@ teardown(void)
 		    people[i]->user_id, ignored, sizeof(ignored));
 }
 
-TestSuite(told, .init = setup, .fini = teardown, .timeout = 120);
+TestSuite(told, .init = setup, .fini = teardown, .timeout = 300);
 
 /* What a header says of a limit: the number after `name";…<key>=`; -1. */
 static long

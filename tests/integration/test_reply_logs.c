@@ -488,17 +488,18 @@ Test(reply_logs, without_redis_the_text_goes_to_postgres_meanwhile)
 		cr_expect_eq(strncmp(want, stored, strlen(stored)), 0);
 		free(stored);
 	}
-	/* Somebody changed the row: with what comes next all of it is written.
+	/* Somebody changed the row: all of it is written with the next piece.
 	 */
 	db_value("UPDATE chat.messages SET content = 'x' WHERE id = $1 "
 		 "RETURNING 1",
 	    c[0].message, want, 8);
-	go_on();
+	stack_model_open(&stack);
 	{
 		struct wanted w = {&c[0], 3000};
 
 		cr_assert(wait_until(is_checkpointed, &w, 60000));
 	}
+	go_on();
 	for (int i = 0; i < 3; i++) {
 		client_end(&c[i], 8, 16000);
 		reply_seen_by_client(&c[i].answer, &seen);

@@ -36,6 +36,8 @@ open_hosts(const char *const settings[2])
 		const struct stack_options o = {
 		    .has_model = true,
 		    .settings = {"CHAT_WORKERS=2",
+			/* Some stand at a gate. */
+			"CHAT_RESPONSE_TIMEOUT=300000",
 			"CHAT_RATE_LIMIT_PER_DAY=1000",
 			"CHAT_MAX_TOKENS_PER_DAY=1000000", settings[0],
 			settings[1]},

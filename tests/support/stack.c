@@ -180,9 +180,10 @@ forget_settings(void)
 }
 
 /* Starts a program; its stdout goes to `out_fd`, its stderr to `log`. It gets
- * `last` when the test's process ends without having stopped it. */
+ * the signal `orphaned` when the test's process ends without having stopped it.
+ */
 static pid_t
-start(char *const argv[], const char *log, int out_fd, int last)
+start(char *const argv[], const char *log, int out_fd, int orphaned)
 {
 	pid_t parent = getpid(), pid = fork();
 	int fd;
@@ -191,7 +192,7 @@ start(char *const argv[], const char *log, int out_fd, int last)
 		give_up("fork");
 	if (pid > 0)
 		return pid;
-	prctl(PR_SET_PDEATHSIG, last);
+	prctl(PR_SET_PDEATHSIG, orphaned);
 	if (getppid() != parent)
 		_exit(1);
 	fd = open(log, O_WRONLY | O_CREAT | O_APPEND, 0644);

@@ -7,7 +7,7 @@
 #include "utc_day.h"
 
 #define DAY_S   86400
-#define NEEDS_S 60
+#define NEEDS_S 120
 
 void
 utc_day_begin(void)

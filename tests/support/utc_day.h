@@ -4,7 +4,8 @@
 #ifndef TESTS_SUPPORT_UTC_DAY_H
 #define TESTS_SUPPORT_UTC_DAY_H
 
-/* Where the day is about to end, waits for the next one, a minute at most. */
+/* Where the day is about to end, waits for the next one, two minutes at most.
+ */
 void utc_day_begin(void);
 
 #endif
