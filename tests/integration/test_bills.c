@@ -19,6 +19,7 @@
 #include "stack.h"
 #include "store/redis.h"
 #include "table_hold.h"
+#include "utc_day.h"
 
 /* A reply of so many rounds with tools, and a last answer. */
 #define ROUNDS 3
@@ -39,7 +40,7 @@ teardown(void)
 	stack_stop(&stack);
 }
 
-TestSuite(bills, .fini = teardown, .timeout = 300);
+TestSuite(bills, .init = utc_day_begin, .fini = teardown, .timeout = 300);
 
 static void
 start(const char *setting, const char *other)

@@ -18,6 +18,7 @@
 #include "raw_http.h"
 #include "stack.h"
 #include "stores.h"
+#include "utc_day.h"
 
 #define PATH  "/openai/v1/chat/completions"
 #define CROWD 50
@@ -48,7 +49,8 @@ teardown_all(void)
 	stores_stop(&stores);
 }
 
-TestSuite(completions_stack, .fini = teardown, .timeout = 300);
+TestSuite(
+    completions_stack, .init = utc_day_begin, .fini = teardown, .timeout = 300);
 
 static long
 number_of(const char *sql, const char *user)

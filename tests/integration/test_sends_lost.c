@@ -20,6 +20,7 @@
 #include "promises.h"
 #include "stack.h"
 #include "stores.h"
+#include "utc_day.h"
 
 static struct stack stack;
 static struct stores stores;
@@ -35,6 +36,7 @@ setup_gate(void)
 		"CHAT_MAX_TOKENS_PER_DAY=100000"},
 	    .database_url = url};
 
+	utc_day_begin();
 	stores_start(&stores, NULL);
 	root = server_url_with(getenv("TEST_DATABASE_URL"), "dbname", "natter");
 	setenv("SUPERUSER_DATABASE_URL", root, 1); /* past the gate */
@@ -54,6 +56,7 @@ setup_kills(void)
 	    .settings = {"CHAT_WORKERS=3", "CHAT_MAX_TOKENS_PER_DAY=10000000",
 		"CHAT_STREAMS_PER_USER=0"}};
 
+	utc_day_begin();
 	stores_start(&stores, NULL);
 	stack_start(&stack, &o);
 	person_make(&stack, &me);
@@ -68,7 +71,7 @@ teardown(void)
 	stores_stop(&stores);
 }
 
-TestSuite(sends_gate, .init = setup_gate, .fini = teardown, .timeout = 180);
+TestSuite(sends_gate, .init = setup_gate, .fini = teardown, .timeout = 300);
 TestSuite(sends_kills, .init = setup_kills, .fini = teardown, .timeout = 400);
 
 /* One stack at a time has the machine. */
