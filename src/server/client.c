@@ -5,6 +5,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -34,6 +35,25 @@ shut(struct client *c)
 	buf_free(&c->out);
 }
 
+/*
+ * Writes after which whoever waits for this core has it first, which is nginx,
+ * for whom they are: Redis acknowledges events by the hundred, and what comes
+ * as one burst is one for nginx too, with short requests behind it. GET /me
+ * beside 12,000 replies on two full cores: 13.2 ms in 99 of 100 cases instead
+ * of 21.7 (changed every three seconds of one run); where the cores have time
+ * left it was 5.5 and 6.1.
+ */
+#define TURN 32
+
+static void
+take_turns(void)
+{
+	static _Thread_local unsigned writes;
+
+	if (++writes % TURN == 0)
+		(void)sched_yield();
+}
+
 /* Sends what waits; false when the connection is no more. */
 static bool
 flush(struct client *c)
@@ -55,6 +75,7 @@ flush(struct client *c)
 			return false;
 		}
 		c->sent += (size_t)n;
+		take_turns();
 	}
 	buf_free(&c->out);
 	c->sent = 0;
