@@ -6,12 +6,14 @@ set -euo pipefail
 HERE=$(cd "$(dirname "$0")" && pwd -P)
 DOC=$HERE/../../docs/benchmarks.md
 BUILD=$(cd "${1:?is missing: the build folder}" && pwd -P)
+# The last three times: a host is not always as fast.
+STREAMS=(100 1000 5000 10000 10000 10000)
 OUT=$(mktemp -d -t natter-report.XXXXXX)
 trap 'rm -rf "$OUT"' EXIT
 
 measure() {
 	case $1 in
-	streams) WEIGHTS=on LOAD_ON=port "$HERE/streams.sh" "$BUILD" ;;
+	streams) WEIGHTS=on LOAD_ON=port "$HERE/streams.sh" "$BUILD" "${STREAMS[@]}" ;;
 	unweighted) WEIGHTS=off "$HERE/streams.sh" "$BUILD" 10000 ;;
 	socket) LOAD_ON=socket "$HERE/streams.sh" "$BUILD" 10000 ;;
 	*) "$HERE/$1.sh" "$BUILD" ;;
