@@ -296,24 +296,18 @@ count_descriptors(pid_t pid, struct descriptors *out)
 {
 	const char *port = strrchr(stack.model, ':') + 1;
 
-	if (!process_descriptors(pid, (unsigned)atoi(port), out))
+	if (!process_descriptors(pid, (unsigned)atoi(port), stack.socket, out))
 		cr_skip_test("only root may look into /proc/%d", (int)pid);
 }
 
-/* What it has when nothing of an answered request is left to be closed: the
- * least of a second. */
-static void
-count_settled(pid_t pid, struct descriptors *out)
+/* An answered request may have a connection that is still to be closed. */
+static bool
+has_no_request(void *arg)
 {
-	struct descriptors now;
+	struct before *b = arg;
 
-	count_descriptors(pid, out);
-	for (int i = 0; i < 20; i++) {
-		clock_sleep_ms(50);
-		count_descriptors(pid, &now);
-		if (now.own < out->own)
-			*out = now;
-	}
+	count_descriptors(b->worker, &b->had);
+	return b->had.requests == 0;
 }
 
 static bool
@@ -362,7 +356,7 @@ Test(load, after_a_thousand_streams_a_worker_has_what_it_had)
 	person_say(&stack, &crowd.people[0], "hello", &a);
 	cr_assert(answer_ends_with(&a, "done"));
 	answer_clear(&a);
-	count_settled(b.worker, &b.had);
+	cr_assert(wait_until(has_no_request, &b, 15000));
 	rss = process_resident_kib(b.worker);
 	stream_wave(WAVE, 0);
 	stream_wave(WAVE, 2);

@@ -1,8 +1,9 @@
 /*
- * Reads /proc/PID/fd, /proc/PID/statm and /proc/net/tcp.
+ * Reads /proc/PID/fd, /proc/PID/statm, /proc/net/tcp and /proc/net/unix.
  */
 #include <dirent.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "process_look.h"
@@ -28,8 +29,29 @@ goes_to(unsigned long inode, unsigned port)
 	return found;
 }
 
+/* Is this inode a connection that was taken at the Unix socket? */
+static bool
+came_by(unsigned long inode, const char *path)
+{
+	char line[512], name[128];
+	unsigned long at;
+	unsigned state;
+	bool found = false;
+	FILE *f = fopen("/proc/net/unix", "r");
+
+	/* A socket that listens has its path, too, but is in state 1. */
+	while (!found && f != NULL && fgets(line, sizeof(line), f) != NULL)
+		found = sscanf(line, "%*s %*s %*s %*s %*s %x %lu %127s", &state,
+			    &at, name) == 3 &&
+			at == inode && state == 3 && strcmp(name, path) == 0;
+	if (f != NULL)
+		fclose(f);
+	return found;
+}
+
 bool
-process_descriptors(pid_t pid, unsigned model_port, struct descriptors *out)
+process_descriptors(
+    pid_t pid, unsigned model_port, const char *socket, struct descriptors *out)
 {
 	char path[64], target[128];
 	struct descriptors found = {0};
@@ -49,10 +71,12 @@ process_descriptors(pid_t pid, unsigned model_port, struct descriptors *out)
 			continue;
 		target[n] = '\0';
 		if (sscanf(target, "socket:[%lu]", &inode) == 1 &&
-		    goes_to(inode, model_port))
+		    goes_to(inode, model_port)) {
 			found.model++;
-		else
-			found.own++;
+			continue;
+		}
+		found.own++;
+		found.requests += came_by(inode, socket);
 	}
 	closedir(dir);
 	*out = found;

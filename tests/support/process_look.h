@@ -12,11 +12,12 @@
  * TCP sockets to the model's port are counted apart. */
 struct descriptors {
 	size_t own, model;
+	size_t requests; /* of its own: connections taken at its socket */
 };
 
 /* False when only root may look (the process writes no core files). */
-bool
-process_descriptors(pid_t pid, unsigned model_port, struct descriptors *out);
+bool process_descriptors(pid_t pid, unsigned model_port, const char *socket,
+    struct descriptors *out);
 
 /* Resident memory; 0 when it is gone. */
 long process_resident_kib(pid_t pid);

@@ -2,8 +2,7 @@
  * The connection to nginx on a loop of its own. sched_yield here stands before
  * libc's and is counted.
  */
-#include <stdlib.h>
-#include <string.h>
+#include <sched.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -63,7 +62,6 @@ static void
 teardown(void)
 {
 	client_cut(&client);
-	turn();
 	uv_run(&loop, UV_RUN_DEFAULT);
 	cr_expect_eq(closes, 1);
 	cr_expect_eq(uv_loop_close(&loop), 0);
