@@ -207,12 +207,22 @@ reply_header(struct reply *rep, const char *name, const char *value)
 	rep->n_headers++;
 }
 
+/* A body that was to follow must not stand behind a problem. */
+static void
+drop_source(struct reply *rep)
+{
+	if (rep->source)
+		rep->source->close(rep->source);
+	rep->source = NULL;
+}
+
 void
 reply_error(struct request *req, struct reply *rep, enum err e)
 {
 	AUTO_JSON struct json_object *o =
 	    make_problem(e, req->detail, req->request_id);
 	assert(e != OK && !rep->turn && !rep->follow);
+	drop_source(rep);
 	if (err_status(e) == 422 && req->bad_field)
 		json_put_text(o, "field", req->bad_field);
 	if (req->running_message)

@@ -73,7 +73,8 @@ void reply_header(struct reply *rep, const char *name, const char *value);
  * limits that are violated (limit_headers.h). Adds Retry-After to every 429 and
  * 503, no sooner than all of them allow; WWW-Authenticate to every 401 that is
  * about an access token. Headers that are there already stay (Allow, a cookie
- * to be dropped). When the arena is full the document has no request_id.
+ * to be dropped); a source is closed, and nothing of it sent. When the arena is
+ * full the document has no request_id.
  */
 void reply_error(struct request *req, struct reply *rep, enum err e);
 

@@ -12,6 +12,7 @@
 
 #include "api_row.h"
 #include "promises.h"
+#include "servers.h"
 #include "stack.h"
 
 static struct api_caller caller;
@@ -186,6 +187,43 @@ Test(carry, an_account_is_exported_with_its_log_and_its_sums)
 	cr_expect_null(strstr(a.body.p, "theirs"));
 	cr_expect_null(strstr(a.body.p, "10.9.8.7"));
 	answer_clear(&a);
+}
+
+static void
+expect_no_export(const char *path)
+{
+	struct answer a;
+	const char *fault;
+
+	get(path, &a);
+	fault = refusal_fault(&a, 503, "unavailable", NULL);
+	cr_expect_null(fault, "%s: %s", path, fault);
+	answer_clear(&a);
+}
+
+/* Nobody gets a byte of an export that the log does not know. */
+Test(carry, an_export_that_cannot_be_noted_is_refused_whole)
+{
+	static const char *const queries[] = {"", "?format=markdown"};
+	const char *super = getenv("SUPERUSER_DATABASE_URL");
+	char sql[512], path[256];
+
+	snprintf(sql, sizeof(sql),
+	    "CREATE FUNCTION no_export() RETURNS trigger LANGUAGE plpgsql AS"
+	    " $$ BEGIN IF NEW.user_id = '%s' AND NEW.action LIKE '%%.export'"
+	    " THEN RAISE 'not now' USING ERRCODE = 'lock_not_available';"
+	    " END IF; RETURN NEW; END $$;"
+	    "CREATE TRIGGER no_export BEFORE INSERT ON audit.log"
+	    " FOR EACH ROW EXECUTE FUNCTION no_export()",
+	    caller.person.user_id);
+	server_sql(super, sql);
+	expect_no_export(API "/me/export");
+	for (size_t i = 0; i < 2; i++) {
+		snprintf(path, sizeof(path), API "/conversations/%s/export%s",
+		    caller.short_id, queries[i]);
+		expect_no_export(path);
+	}
+	server_sql(super, "DROP FUNCTION no_export CASCADE");
 }
 
 /* The most memory that the worker ever had, in KiB. */

@@ -209,6 +209,27 @@ Test(reply, an_error_keeps_the_headers_that_are_there)
 	cr_expect_str_eq(header("Allow"), "GET");
 }
 
+static int n_closed;
+
+static void
+note_closed(struct reply_source *source)
+{
+	(void)source;
+	n_closed++;
+}
+
+/* One that fails after its body was promised. */
+Test(reply, an_error_sends_nothing_of_a_body_that_was_to_follow)
+{
+	struct reply_source source = {.close = note_closed};
+
+	rep.source = &source;
+	reply_error(&req, &rep, ERR_UNAVAILABLE);
+	cr_expect_null(rep.source);
+	cr_expect_eq(n_closed, 1);
+	cr_expect_str_eq(member(body(), "code"), "unavailable");
+}
+
 Test(reply, answers_with_an_object)
 {
 	struct json_object *o = json_object_new_object();
