@@ -9,6 +9,9 @@
 #include "base/clock.h"
 #include "store/wait.h"
 
+/* How late a look may still be, in ms: a peer that floods us is left then. */
+#define LATE_MS 5000
+
 static int
 milliseconds_until(uint64_t deadline_ms)
 {
@@ -23,15 +26,16 @@ int
 wait_ready(int fd, short events, uint64_t deadline_ms, short *out_ready)
 {
 	struct pollfd p = {.fd = fd, .events = events};
-	int n;
+	int left, n;
 
+	if (clock_mono_ms() > deadline_ms + LATE_MS)
+		return ETIMEDOUT;
 	do {
-		int left = milliseconds_until(deadline_ms);
-
-		if (left == 0)
-			return ETIMEDOUT;
+		left = milliseconds_until(deadline_ms);
 		n = poll(&p, 1, left);
-	} while (n == 0 || (n < 0 && errno == EINTR));
+	} while ((n == 0 && left > 0) || (n < 0 && errno == EINTR));
+	if (n == 0)
+		return ETIMEDOUT;
 	if (n < 0)
 		return errno;
 	*out_ready = p.revents;

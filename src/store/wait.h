@@ -15,7 +15,9 @@
 /*
  * Waits until one of `events` (POLLIN, POLLOUT) or a hang-up is seen on `fd`.
  * Returns 0 and what is ready, or an errno: ETIMEDOUT at the deadline, a
- * value of clock_mono_ms.
+ * value of clock_mono_ms. What came in time counts, even when the thread itself
+ * is late (a full core, a stopped machine): for 5 s past the deadline it still
+ * looks, without waiting.
  */
 int wait_ready(int fd, short events, uint64_t deadline_ms, short *out_ready);
 
