@@ -20,7 +20,7 @@
 #include "store/pg_inside.h"
 #include "store/wait.h"
 
-#define HOST_TIMEOUT_MS 2000 /* one host's share, unless connect_timeout */
+#define HOST_TIMEOUT_MS 2000 /* one's of several, unless connect_timeout */
 #define RETRY_MS        1000 /* between attempts while Postgres is away */
 #define HOST_MAX        256  /* a host's name, address or socket folder */
 #define PORT_MAX        8
@@ -175,7 +175,7 @@ hosts_note_option(struct hosts *h, const PQconninfoOption *o)
 static enum err
 hosts_read(struct pg *pg, struct hosts *out_hosts)
 {
-	struct hosts h = {.timeout_ms = HOST_TIMEOUT_MS};
+	struct hosts h = {0};
 	PQconninfoOption *options = PQconninfoParse(pg->options.url, NULL);
 
 	if (options == NULL)
@@ -191,7 +191,9 @@ hosts_read(struct pg *pg, struct hosts *out_hosts)
 	PQconninfoFree(options);
 	h.n = list_length(h.hostaddr != NULL ? h.hostaddr : h.host);
 	if (h.n == 0)
-		h.n = 1; /* the environment's, or libpq's own default */
+		h.n = 1;       /* the environment's, or libpq's own default */
+	if (h.timeout_ms == 0) /* an only host has all the time there is */
+		h.timeout_ms = h.n == 1 ? UINT64_MAX : HOST_TIMEOUT_MS;
 	*out_hosts = h;
 	return OK;
 }

@@ -71,14 +71,14 @@ static const struct row rows[] = {
     {"POST", "/api/v1/conversations/%s/messages", "{\"content\":\"x\"}", false},
     {"POST", "/api/v1/conversations/%s/messages",
 	"{\"content\":\"x\",\"stream\":true}", false},
-    {"GET", "/api/v1/conversations/%s/export", NULL, false},
-    {"GET", "/api/v1/conversations/%s/export?format=markdown", NULL, false},
-    {"GET", "/api/v1/me/export", NULL, false},
     {"POST", "/api/v1/auth/logout", NULL, false},
     {"POST", "/api/v1/auth/login",
 	"{\"username\":\"x\",\"password\":\"correct horse 12\"}", true},
     {"POST", "/api/v1/auth/register",
 	"{\"username\":\"x\",\"password\":\"correct horse 12\"}", true},
+    {"GET", "/api/v1/conversations/%s/export", NULL, false},
+    {"GET", "/api/v1/conversations/%s/export?format=markdown", NULL, false},
+    {"GET", "/api/v1/me/export", NULL, false},
 };
 
 #define N_ROWS (sizeof(rows) / sizeof(rows[0]))

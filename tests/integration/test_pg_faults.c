@@ -377,6 +377,30 @@ Test(pg_faults, a_hanging_first_host_does_not_hide_the_second)
 	close(fd);
 }
 
+static void *
+go_on_after_3_s(void *arg)
+{
+	struct timespec t = {.tv_sec = 3};
+
+	(void)arg;
+	nanosleep(&t, NULL);
+	kill(server.pid, SIGCONT);
+	return NULL;
+}
+
+/* There is no other to try instead. */
+Test(pg_faults, an_only_host_has_all_the_time_there_is)
+{
+	struct pg *pg = scratch_pg(server.url, true, 20000);
+	pthread_t thread;
+
+	kill(server.pid, SIGSTOP);
+	cr_assert_eq(pthread_create(&thread, NULL, go_on_after_3_s, NULL), 0);
+	cr_expect_eq(scratch_number(pg, Q_COUNT), 0, "%s", pg_why(pg));
+	pthread_join(thread, NULL);
+	pg_free(pg);
+}
+
 Test(pg_faults, a_server_that_became_read_only_is_left)
 {
 	struct pg *pg = scratch_pg(server.url, true, 5000);
