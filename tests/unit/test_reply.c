@@ -227,7 +227,8 @@ Test(reply, an_error_sends_nothing_of_a_body_that_was_to_follow)
 	reply_error(&req, &rep, ERR_UNAVAILABLE);
 	cr_expect_null(rep.source);
 	cr_expect_eq(n_closed, 1);
-	cr_expect_str_eq(member(body(), "code"), "unavailable");
+	AUTO_JSON struct json_object *o = body();
+	cr_expect_str_eq(member(o, "code"), "unavailable");
 }
 
 Test(reply, answers_with_an_object)
