@@ -1,8 +1,8 @@
 /*
  * What models' calls do in the database: the relay gives a batch of uses, the
- * ledger notes what the reply took so far, runs the uses one after the other,
- * each in a transaction of its own, and gives the batch back. A batch without
- * uses only notes.
+ * ledger notes what the reply took so far (unless it is noted), runs the uses
+ * one after the other, each in a transaction of its own, and gives the batch
+ * back. A batch without uses only notes.
  *
  * While the ledger has a batch, results are its to write; what was called the
  * relay may go on reading.

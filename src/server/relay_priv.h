@@ -180,6 +180,8 @@ struct stream_tools {
 	int64_t reserved;         /* tokens, for all rounds; 0: not bounded */
 	bool is_last;             /* the model was told to call no more */
 	bool is_ready;            /* the next request is written */
+	bool is_waiting;          /* the round's uses are yet to be done */
+	bool is_noted;            /* what the last batch had to note */
 	enum turn_status status;  /* of STREAM_LEAVING: how it ends */
 	enum err error;
 };
@@ -382,6 +384,10 @@ bool stream_tools_begin(struct stream *s);
 
 /* What the last answer calls may be done. */
 void stream_tools_run(struct stream *s);
+
+/* What the log was to be told it has been told, or it takes nothing now: uses
+ * that waited for that are done. */
+void stream_tools_logged(struct stream *s);
 
 /* What a use has come to: its result is there. For those who run tools outside
  * of the ledger; never from inside of starting one. */

@@ -450,6 +450,8 @@ stream_log_go(struct stream *s)
 		s->voice->rest(s);
 	else if (stream_is_running(s))
 		relay_mark_dirty(s);
+	if (next_event(s) == NULL || s->is_withheld)
+		stream_tools_logged(s);
 }
 
 void

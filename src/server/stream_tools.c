@@ -149,12 +149,25 @@ round_from(const struct tool_uses *uses, int round)
 	return i;
 }
 
+static size_t
+count_natives(const struct tool_uses *uses, size_t from)
+{
+	size_t n = 0;
+
+	for (size_t i = from; i < uses->n; i++)
+		n += is_native(&uses->list[i]);
+	return n;
+}
+
 static void
 give_natives(struct stream *s, size_t from)
 {
 	struct tool_uses *uses = s->turn->uses;
-	struct tool_batch *b = make_batch(s, 0);
+	struct tool_batch *b;
 
+	if (count_natives(uses, from) == 0)
+		return;
+	b = make_batch(s, 0);
 	for (size_t i = from; i < uses->n; i++) {
 		if (!is_native(&uses->list[i]))
 			continue;
@@ -163,6 +176,8 @@ give_natives(struct stream *s, size_t from)
 		else
 			tool_failed(&uses->list[i], ERR_BUSY);
 	}
+	if (b != NULL)
+		b->is_noted = s->tools.is_noted;
 	give(s, b);
 }
 
@@ -337,17 +352,29 @@ end_round(struct stream *s)
 	s->parser.usage = (struct model_usage){0, 0, 0};
 }
 
+/* Until that is noted and the log has the calls none is done: a worker that
+ * dies leaves nothing done that its reply does not tell of. */
 void
-stream_tools_run(struct stream *s)
+stream_tools_logged(struct stream *s)
 {
-	struct turn *t = s->turn;
-	size_t from = round_from(t->uses, t->rounds.n);
+	size_t from;
 
-	s->state = STREAM_TOOLING;
+	if (s->state != STREAM_TOOLING || !s->tools.is_waiting ||
+	    s->tools.batch != NULL)
+		return;
+	s->tools.is_waiting = false;
+	from = round_from(s->turn->uses, s->turn->rounds.n);
 	refuse_unknown(s, from);
 	give_natives(s, from);
 	site_tools_begin(s, from);
 	settle_ended(s, from);
+	go_on(s);
+}
+
+void
+stream_tools_run(struct stream *s)
+{
+	s->state = STREAM_TOOLING;
 	stream_arm(s);
 	go_on(s);
 }
@@ -373,6 +400,9 @@ stream_tools_begin(struct stream *s)
 		return true;
 	}
 	end_round(s);
+	s->tools.is_waiting = true;
+	s->tools.is_noted = false;
+	give(s, make_batch(s, 0));
 	if (stream_moderate_calls(s))
 		stream_tools_run(s);
 	else
@@ -418,6 +448,7 @@ batch_back(struct tool_batch *b)
 	struct stream *s = b->owner;
 
 	s->tools.batch = NULL;
+	s->tools.is_noted = b->is_noted;
 	for (size_t i = 0; i < b->n; i++)
 		tell(s, b->uses[i], true);
 	s->tools.n_open -= b->n;

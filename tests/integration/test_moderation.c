@@ -379,6 +379,16 @@ ask_for_ever(void *arg)
 	return NULL;
 }
 
+static void *
+call_for_ever(void *arg)
+{
+	person_say(&stack, &person,
+	    "[[text=40 tool=create_task"
+	    " args={\"title\":\"#callfault=hang\"}]] go",
+	    arg);
+	return NULL;
+}
+
 static bool
 is_checking(void *arg)
 {
@@ -442,20 +452,29 @@ has_ended(void *arg)
 	return strcmp(n, "0") == 0;
 }
 
-Test(moderation, a_worker_killed_while_it_checks_leaves_nothing_behind)
+/* Kills the worker of what is asked so, once that is the case. */
+static void
+kill_when(bool (*is_so)(void *), void *(*asks)(void *))
 {
 	struct answer a;
 	pthread_t thread;
 	pid_t workers[4];
 
-	start("CHAT_MODERATION_TIMEOUT=30000", NULL, NULL);
-	pthread_create(&thread, NULL, ask_for_ever, &a);
-	cr_assert(wait_until(is_checking, NULL, 60000));
+	pthread_create(&thread, NULL, asks, &a);
+	cr_assert(wait_until(is_so, NULL, 60000));
 	cr_assert_eq(stack_workers(&stack, workers, 4), 1u);
 	kill(workers[0], SIGKILL);
 	pthread_join(thread, NULL);
 	answer_clear(&a);
 	cr_assert(wait_until(has_ended, NULL, 60000));
+}
+
+Test(moderation, a_worker_killed_while_it_checks_leaves_nothing_behind)
+{
+	struct answer a;
+
+	start("CHAT_MODERATION_TIMEOUT=30000", NULL, NULL);
+	kill_when(is_checking, ask_for_ever);
 	expect_db("SELECT status FROM chat.messages"
 		  " WHERE user_id = $1 AND role = 'assistant'",
 	    "interrupted");
@@ -463,4 +482,34 @@ Test(moderation, a_worker_killed_while_it_checks_leaves_nothing_behind)
 	say("again", &a);
 	cr_expect(answer_ends_with(&a, "done"), "%s", a.body.p);
 	answer_clear(&a);
+}
+
+static bool
+is_call_noted(void *arg)
+{
+	char n[16];
+
+	(void)arg;
+	db_value("SELECT count(*) FROM chat.running_replies"
+		 " WHERE user_id = $1 AND rounds_calls = 1",
+	    person.user_id, n, sizeof(n));
+	return strcmp(n, "1") == 0 &&
+	       stack_model_count(&stack, "moderation_requests") == 2;
+}
+
+/* What the model said is billed, what it called is not done. */
+Test(moderation, a_worker_killed_while_a_call_is_checked_is_billed_for)
+{
+	char told[24];
+
+	start("CHAT_MODERATION_REPLIES=withhold", "CHAT_TOOLS=on",
+	    "CHAT_MODERATION_TIMEOUT=30000");
+	kill_when(is_call_noted, call_for_ever);
+	snprintf(told, sizeof(told), "%ld",
+	    stack_model_count(&stack, "completion_tokens"));
+	expect_db("SELECT completion_tokens FROM chat.usage_tracking"
+		  " WHERE user_id = $1",
+	    told);
+	expect_db(TASKS, "0");
+	expect_account(NULL);
 }

@@ -13,6 +13,7 @@
 
 #include <libpq-fe.h>
 
+#include "calls.h"
 #include "follow_call.h"
 #include "redis_scratch.h"
 #include "reply_check.h"
@@ -28,11 +29,12 @@ static PGconn *held;
 static char tasks[] = "chat.tasks";
 
 static void
-setup(void)
+open_world(const char *redis_timeout, const char *cache)
 {
 	const struct stack_options o = {.has_model = true,
 	    .settings = {"CHAT_WORKERS=1", "CHAT_TOOLS=on",
-		"CHAT_MODEL_RETRIES=0", "CHAT_PG_TIMEOUT=1500"}};
+		"CHAT_MODEL_RETRIES=0", "CHAT_PG_TIMEOUT=1500", redis_timeout,
+		cache}};
 	char *url;
 
 	stores_start(&stores, NULL);
@@ -40,6 +42,19 @@ setup(void)
 	setenv("SUPERUSER_DATABASE_URL", url, 1);
 	free(url);
 	stack_start(&stack, &o);
+}
+
+static void
+setup(void)
+{
+	open_world("CHAT_REDIS_TIMEOUT=3000", "CHAT_CACHE=on");
+}
+
+static void
+setup_patient(void)
+{
+	/* The ledger writes nothing to Redis then. */
+	open_world("CHAT_REDIS_TIMEOUT=5000", "CHAT_CACHE=off");
 }
 
 static void
@@ -51,6 +66,7 @@ teardown(void)
 }
 
 TestSuite(tools_faults, .init = setup, .fini = teardown, .timeout = 240);
+TestSuite(tools_log, .init = setup_patient, .fini = teardown, .timeout = 240);
 
 /* Nobody may make a task until hold_ends. */
 static void
@@ -293,4 +309,60 @@ Test(tools_faults, a_worker_that_stops_waits_for_the_tool)
 	expect_reply_agrees(a);
 	expect_value_of(TASKS, &p, "1");
 	call_clear(&c);
+}
+
+/* What its model's first answer took. */
+static bool
+is_noted(void *arg)
+{
+	char n[16];
+
+	db_value("SELECT count(*) FROM chat.running_replies"
+		 " WHERE user_id = $1 AND rounds_calls = 0",
+	    ((struct person *)arg)->user_id, n, sizeof(n));
+	return strcmp(n, "0") == 0;
+}
+
+/* Whoever ends the reply of a dead worker knows what it called from the log:
+ * nothing is done before it is there. The second reply's note is written after
+ * all that the ledger did for the first. */
+Test(tools_log, nothing_is_done_before_the_log_has_it)
+{
+	static const char *const says[] = {
+	    "[[tool=create_task args={\"title\":\"x\"} gate=100 text=30"
+	    " chunk=10]] go",
+	    "[[tool=create_task args={\"title\":\"x\"} gate=20 text=200"
+	    " chunk=10]] go",
+	};
+	struct person p[2];
+	struct call c[2] = {0};
+	struct redis *r;
+	char n[16];
+
+	for (int i = 0; i < 2; i++) {
+		person_make(&stack, &p[i]);
+		call_say(&c[i], &stack, &p[i], says[i], 0);
+		call_await(&c[i], 1);
+	}
+	r = redis_new(getenv("REDIS_URL"), 5000);
+	expect_status(r, "OK", WORDS("CLIENT", "PAUSE", "60000", "WRITE"));
+	for (int i = 0; i < 2; i++) {
+		stack_model_open(&stack);
+		cr_assert(wait_until(is_noted, &p[i], 30000), "%d", i);
+	}
+	db_value(TASKS, p[0].user_id, n, sizeof(n));
+	expect_status(r, "OK", WORDS("CLIENT", "UNPAUSE"));
+	redis_free(r);
+	/* But for a machine so slow that Redis was given up meanwhile. */
+	cr_expect(strcmp(n, "0") == 0 ||
+		      call_metric(&stack, "natter_reply_logs_lost_total") > 0,
+	    "%s", n);
+	for (int i = 0; i < 2; i++) {
+		const struct answer *a = call_join(&c[i]);
+
+		cr_expect(answer_ends_with(a, "done"), "%s", a->body.p);
+		expect_reply_agrees(a);
+		expect_value_of(TASKS, &p[i], "1");
+		call_clear(&c[i]);
+	}
 }
