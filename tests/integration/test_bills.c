@@ -664,6 +664,7 @@ forget_prices(void)
 Test(bills, who_stands_in_overdraws_nothing, .fini = forget_prices)
 {
 	static struct call calls[20];
+	static struct person people[20]; /* one, in so many conversations */
 	const struct stack_options o = {.has_model = true,
 	    .settings = {"CHAT_WORKERS=1", "CHAT_MODEL=bill-cheap",
 		"CHAT_FALLBACK_MODELS=bill-dear", "CHAT_MODEL_RETRIES=0",
@@ -678,10 +679,9 @@ Test(bills, who_stands_in_overdraws_nothing, .fini = forget_prices)
 	stack_start(&stack, &o);
 	person_make(&stack, &person);
 	for (size_t i = 0; i < n; i++) {
-		struct person p = person;
-
-		person_converse(&stack, &person, p.conversation);
-		call_say(&calls[i], &stack, &p,
+		people[i] = person;
+		person_converse(&stack, &person, people[i].conversation);
+		call_say(&calls[i], &stack, &people[i],
 		    "[[only=bill-cheap status=500 first=3000]]"
 		    "[[only=bill-dear text=400]] hi",
 		    0);
