@@ -419,9 +419,26 @@ stream_tools_ended(struct stream *s, struct tool_use *use)
 	go_on(s);
 }
 
+/* None of the round has begun, and none will. */
+static void
+give_up_round(struct stream *s)
+{
+	struct turn *t = s->turn;
+
+	if (!s->tools.is_waiting)
+		return;
+	s->tools.is_waiting = false;
+	for (size_t i = round_from(t->uses, t->rounds.n); i < t->uses->n; i++) {
+		tool_use_fail(&t->uses->list[i], "failed",
+		    "The reply ended before it was done.");
+		tell(s, &t->uses->list[i], true);
+	}
+}
+
 bool
 stream_tools_leave(struct stream *s, enum turn_status status, enum err e)
 {
+	give_up_round(s);
 	site_tools_stop(s);
 	if (s->tools.batch == NULL)
 		return false;

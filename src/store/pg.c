@@ -169,6 +169,9 @@ run(struct pg *pg, const struct batch *b)
 	if (b->n == 0)
 		return OK;
 	e = make_usable(pg, t.deadline_ms);
+	/* What is sent without time for an answer is in doubt for nothing. */
+	if (e == OK && clock_mono_ms() >= t.deadline_ms)
+		e = pg_fail(pg, ERR_UNAVAILABLE, "connected too late");
 	if (e == OK)
 		e = send_calls(&t, b);
 	if (e == OK)

@@ -20,7 +20,7 @@
 #include "store/pg_inside.h"
 #include "store/wait.h"
 
-#define HOST_TIMEOUT_MS 2000 /* one's of several, unless connect_timeout */
+#define HOST_TIMEOUT_MS 2000 /* see host_timeout_ms */
 #define RETRY_MS        1000 /* between attempts while Postgres is away */
 #define HOST_MAX        256  /* a host's name, address or socket folder */
 #define PORT_MAX        8
@@ -171,6 +171,20 @@ hosts_note_option(struct hosts *h, const PQconninfoOption *o)
 	}
 }
 
+/*
+ * What one host may take where the URL does not say. An only host has a third
+ * of a long deadline: nothing is gained by giving it up before, but the front
+ * (5 s by default) must not wait longer for each attempt.
+ */
+static uint64_t
+host_timeout_ms(const struct pg_options *o, size_t n_hosts)
+{
+	uint64_t third = (uint64_t)o->timeout_ms / 3;
+
+	return n_hosts == 1 && third > HOST_TIMEOUT_MS ? third
+						       : HOST_TIMEOUT_MS;
+}
+
 /* Reads the URL. libpq's complaint is dropped: it quotes the password. */
 static enum err
 hosts_read(struct pg *pg, struct hosts *out_hosts)
@@ -191,9 +205,9 @@ hosts_read(struct pg *pg, struct hosts *out_hosts)
 	PQconninfoFree(options);
 	h.n = list_length(h.hostaddr != NULL ? h.hostaddr : h.host);
 	if (h.n == 0)
-		h.n = 1;       /* the environment's, or libpq's own default */
-	if (h.timeout_ms == 0) /* an only host has all the time there is */
-		h.timeout_ms = h.n == 1 ? UINT64_MAX : HOST_TIMEOUT_MS;
+		h.n = 1; /* the environment's, or libpq's own default */
+	if (h.timeout_ms == 0)
+		h.timeout_ms = host_timeout_ms(&pg->options, h.n);
 	*out_hosts = h;
 	return OK;
 }
