@@ -149,14 +149,13 @@ round_from(const struct tool_uses *uses, int round)
 	return i;
 }
 
-static size_t
-count_natives(const struct tool_uses *uses, size_t from)
+static bool
+has_natives(const struct tool_uses *uses, size_t from)
 {
-	size_t n = 0;
-
 	for (size_t i = from; i < uses->n; i++)
-		n += is_native(&uses->list[i]);
-	return n;
+		if (is_native(&uses->list[i]))
+			return true;
+	return false;
 }
 
 static void
@@ -165,7 +164,7 @@ give_natives(struct stream *s, size_t from)
 	struct tool_uses *uses = s->turn->uses;
 	struct tool_batch *b;
 
-	if (count_natives(uses, from) == 0)
+	if (!has_natives(uses, from))
 		return;
 	b = make_batch(s, 0);
 	for (size_t i = from; i < uses->n; i++) {

@@ -82,11 +82,17 @@ pg_connect(struct pg *pg)
 static enum err
 make_usable(struct pg *pg, uint64_t deadline_ms)
 {
+	enum err e;
+
 	if (is_usable(pg))
 		return OK;
 	if (clock_mono_ms() < pg->retry_ms)
 		return pg->away;
-	return pg_open(pg, deadline_ms);
+	e = pg_open(pg, deadline_ms);
+	/* What is sent without time for an answer is in doubt for nothing. */
+	if (e == OK && clock_mono_ms() >= deadline_ms)
+		return pg_fail(pg, ERR_UNAVAILABLE, "connected too late");
+	return e;
 }
 
 /* Whose call `i` is, as set_config takes it: '' is nobody. */
@@ -169,9 +175,6 @@ run(struct pg *pg, const struct batch *b)
 	if (b->n == 0)
 		return OK;
 	e = make_usable(pg, t.deadline_ms);
-	/* What is sent without time for an answer is in doubt for nothing. */
-	if (e == OK && clock_mono_ms() >= t.deadline_ms)
-		e = pg_fail(pg, ERR_UNAVAILABLE, "connected too late");
 	if (e == OK)
 		e = send_calls(&t, b);
 	if (e == OK)

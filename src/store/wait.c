@@ -13,13 +13,11 @@
 #define LATE_MS 5000
 
 static int
-milliseconds_until(uint64_t deadline_ms)
+milliseconds_between(uint64_t now, uint64_t then)
 {
-	uint64_t now = clock_mono_ms();
-
-	if (now >= deadline_ms)
+	if (now >= then)
 		return 0;
-	return deadline_ms - now > INT_MAX ? INT_MAX : (int)(deadline_ms - now);
+	return then - now > INT_MAX ? INT_MAX : (int)(then - now);
 }
 
 int
@@ -28,10 +26,12 @@ wait_ready(int fd, short events, uint64_t deadline_ms, short *out_ready)
 	struct pollfd p = {.fd = fd, .events = events};
 	int left, n;
 
-	if (clock_mono_ms() > deadline_ms + LATE_MS)
-		return ETIMEDOUT;
 	do {
-		left = milliseconds_until(deadline_ms);
+		uint64_t now = clock_mono_ms();
+
+		if (now > deadline_ms + LATE_MS)
+			return ETIMEDOUT;
+		left = milliseconds_between(now, deadline_ms);
 		n = poll(&p, 1, left);
 	} while ((n == 0 && left > 0) || (n < 0 && errno == EINTR));
 	if (n == 0)
